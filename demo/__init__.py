@@ -1,0 +1,1 @@
+"""Things to try the pack with, that need no download."""

@@ -1,0 +1,1 @@
+"""The critic: what is asked, who answers, what comes back. Runs without ComfyUI."""

@@ -1,0 +1,25 @@
+"""Errors that a user reads: one sentence that says what is wrong and what to do."""
+
+
+class RationalRewardsError(Exception):
+    """Base of every error of this pack whose message is written for the person at the canvas."""
+
+
+class CheckpointError(RationalRewardsError):
+    """A checkpoint is missing, incomplete, of the wrong kind, or cannot be loaded here."""
+
+
+class DownloadError(CheckpointError):
+    """A checkpoint could not be downloaded."""
+
+
+class RubricError(RationalRewardsError):
+    """A rubric is unknown or its file is not complete."""
+
+
+class QuestionError(RationalRewardsError):
+    """What was asked cannot be judged: an image, a prompt or their number is wrong."""
+
+
+class OutOfMemoryError(RationalRewardsError):
+    """The judgement did not fit into memory, not even in the smallest portion."""
