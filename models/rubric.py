@@ -37,7 +37,7 @@ class DimensionSpec:
     key: str
     name: str
     asks: str
-    levels: Mapping[int, str]
+    levels: tuple[tuple[int, str], ...]  # (4, what it means), (3, ...), ...
     not_applicable: str = ""  # when it does not apply; empty: it always applies
 
 
@@ -105,7 +105,7 @@ class Rubric:
         lines: list[str] = []
         for number, dimension in enumerate(self.dimensions, 1):
             lines.append(f"{number}. {dimension.name}: {dimension.asks}".rstrip())
-            lines += [f"   - {level}: {text}" for level, text in sorted(dimension.levels.items(), reverse=True)]
+            lines += [f"   - {level}: {text}" for level, text in dimension.levels]
             if dimension.not_applicable:
                 lines.append(f"   - N/A: {dimension.not_applicable}")
         return "\n".join(lines)
@@ -257,7 +257,8 @@ def _parse_dimensions(data: Any, missing: list[str]) -> tuple[DimensionSpec, ...
             missing.append(f"the `levels` of `{key}` must be 1 to 4")
             levels = {}
         asks, optional = str(value.get("asks") or "").strip(), str(value.get("not_applicable") or "").strip()
-        found.append(DimensionSpec(key, name, asks, {int(k): str(v).strip() for k, v in levels.items()}, optional))
+        meanings = tuple((level, str(levels[level]).strip()) for level in sorted(levels, reverse=True))
+        found.append(DimensionSpec(key, name, asks, meanings, optional))
     return tuple(found)
 
 

@@ -1,0 +1,268 @@
+"""The critic: critique, score, compare and refine, over an engine that writes the answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Sequence
+
+from PIL import Image
+
+from .critique import Critique, Judged
+from .engines.base import Answer, Engine, Settings, Watch
+from .errors import QuestionError
+from .images import MAX_PIXELS, open_image
+from .judgement import Comparison, Dimension, Judgement
+from .memo import Memo
+from .question import Question
+from .rubric import PARTS, Rubric, load_rubric, rubric_for
+
+Picture = Image.Image | str | Path
+CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
+ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
+
+
+class Critic:
+    """Judges pictures with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics."""
+
+    def __init__(self, engine: Engine, name: str = "critic", rubric_folders: Sequence[Path] = ()):
+        self.engine = engine
+        self.name = name
+        self.rubric_folders = tuple(rubric_folders)
+        self.answers: Memo[Answer] = Memo()
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path,
+        quantization: str = "nf4",
+        device: str = "auto",
+        attention: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        rubric_folders: Sequence[Path] = (),
+        **options: Any,
+    ) -> Critic:
+        """The critic of a checkpoint folder. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
+
+        `options` go on to `loading.load`. Raises CheckpointError.
+        """
+        from .engines.transformers_engine import TransformersEngine
+        from .loading import load
+
+        loaded = load(Path(checkpoint), quantization, pick_device(device), attention, **options)
+        engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)
+        return cls(engine, f"{loaded.checkpoint.name} ({loaded.quantization})", rubric_folders)
+
+    def critique(
+        self,
+        images: Picture | Sequence[Picture],
+        prompt: str | Sequence[str],
+        source: Picture | Sequence[Picture] | None = None,
+        *,
+        rubric: str = "auto",
+        until: str = "judgement",
+        watch: Watch = Watch(),
+        **settings: Any,
+    ) -> Critique:
+        """Judge every image. `prompt` and `source` are one for all images, or one an image; a source makes it an image-edit judgement.
+
+        `until`: "scores" stops behind the last score, "judgement" behind the summary, "refinement" also rewrites the prompt.
+        `settings`: `answer` ("locked" or "free"), `temperature`, `seed`, `max_new_tokens`. Raises QuestionError and OutOfMemoryError.
+        """
+        questions = self.questions({"image": images}, prompt, source, rubric)
+        asked = Settings(until=until, **settings)
+        return Critique([Judged(q, j) for q, j in zip(questions, self.judge(questions, asked, watch), strict=True)], self, asked)
+
+    def score(self, images: Any, prompt: Any, source: Any = None, **options: Any) -> list[float | None]:
+        """Overall scores, 0..1, one an image; None where none could be read. Options as `critique`."""
+        return [j.score for j in self.critique(images, prompt, source, until="scores", **options).judgements]
+
+    def fast_score(
+        self, images: Any, prompt: Any, source: Any = None, *, rubric: str = "auto", watch: Watch = Watch()
+    ) -> list[Judgement]:
+        """Judgements with expected scores and no words, from one reading of each image. They rank; they are not calibrated."""
+        questions = self.questions({"image": images}, prompt, source, rubric)
+        judgements = []
+        for done, question in enumerate(questions):
+            watch.progress(done, len(questions), "scores", "")
+            expected = self.engine.expected_scores(question, watch)
+            names = {spec.key: spec.name for spec in question.rubric.dimensions}
+            found = {k: Dimension(names[k], e.score, e.score is not None, "", e.confidence) for k, e in expected.items()}
+            judgements.append(Judgement(found, notes=["Fast scores are read without reasoning and are not calibrated."]))
+        return judgements
+
+    def compare(
+        self,
+        a: Picture | Sequence[Picture],
+        b: Picture | Sequence[Picture],
+        prompt: str | Sequence[str],
+        source: Picture | Sequence[Picture] | None = None,
+        *,
+        both_orders: bool = True,
+        rubric: str = "auto",
+        watch: Watch = Watch(),
+        **settings: Any,
+    ) -> list[Comparison]:
+        """Compare images pair by pair; a single image on one side meets every image of the other.
+
+        With `both_orders` each pair is judged twice, the second time with B first, and the answers are averaged.
+        """
+        questions = self.questions({"a": a, "b": b}, prompt, source, rubric)
+        if both_orders:
+            questions = [ordered for question in questions for ordered in (question, swapped(question))]
+        found = self._read(questions, Settings(until="judgement", **settings), watch, Comparison)
+        if not both_orders:
+            return found
+        return [Comparison.both_orders(one, two) for one, two in zip(found[::2], found[1::2], strict=True)]
+
+    def judge(self, questions: Sequence[Question], settings: Settings, watch: Watch = Watch()) -> list[Judgement]:
+        """Judgements of single-image questions, in order."""
+        return self._read(questions, settings, watch, Judgement)
+
+    def refine(self, judged: Judged, settings: Settings, watch: Watch = Watch()) -> Judgement:
+        """The same judgement with a refined request: the answer goes on where it stopped.
+
+        A rubric that has no refinement is asked again with the built-in one of its task.
+        """
+        question = judged.question
+        if not question.rubric.has_refinement:
+            question = dataclasses.replace(question, rubric=rubric_for(question.rubric.task, pair=False))
+        refined = self.judge([question], dataclasses.replace(settings, until="refinement"), watch)[0]
+        if not refined.refined_request and settings.answer == "free":
+            refined = self.judge([question], dataclasses.replace(settings, until="refinement", answer="locked"), watch)[0]
+        found = judged.judgement
+        return dataclasses.replace(
+            found, comments=refined.comments, refined_request=refined.refined_request, raw=refined.raw or found.raw
+        )
+
+    def questions(
+        self, images: dict[str, Any], prompt: str | Sequence[str], source: Any = None, rubric: str = "auto"
+    ) -> list[Question]:
+        """One question an image (`images` has "image") or a pair of images ("a" and "b"); what is given once is used for all.
+
+        Raises QuestionError where the numbers do not fit, RubricError where the rubric does not exist.
+        """
+        given = {name: _pictures(value, name) for name, value in images.items()}
+        count = max(map(len, given.values()))
+        if source is not None:
+            given["source"] = _pictures(source, "source_image")
+        columns = {name: _one_each(value, count, _INPUTS[name]) for name, value in given.items()}
+        prompts = _one_each([prompt] if isinstance(prompt, str) else list(prompt), count, "prompt")
+        chosen = self.rubric(rubric, edit=source is not None, pair="a" in images)
+        prepared = {name: [self.engine.prepare(picture) for picture in column] for name, column in columns.items()}
+        return [Question(chosen, prompts[i], {name: column[i] for name, column in prepared.items()}) for i in range(count)]
+
+    def rubric(self, name: str, edit: bool, pair: bool = False) -> Rubric:
+        """The rubric of that name, or the built-in one of the task for "auto". Raises RubricError and QuestionError."""
+        if name == "auto":
+            return rubric_for("edit" if edit else "t2i", pair)
+        chosen = load_rubric(name, self.rubric_folders)
+        if chosen.pair != pair:
+            raise QuestionError(f'The rubric "{name}" is for {"two images" if chosen.pair else "one image"}: choose another, or "auto".')
+        if (chosen.task == "edit") != edit:
+            hint = "connect source_image" if chosen.task == "edit" else "disconnect source_image"
+            raise QuestionError(f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".')
+        return chosen
+
+    def _read(self, questions: Sequence[Question], settings: Settings, watch: Watch, kind: type) -> list[Any]:
+        """The answers read as Judgement or Comparison. What left the format is asked once more, never guessed."""
+        answers = self._answer(questions, settings, watch)
+        if settings.answer == "free":
+            cut = [i for i, answer in enumerate(answers) if answer.cut_off]
+            self._again(answers, cut, questions, settings, watch)
+        found = [self._parse(q, a, kind) for q, a in zip(questions, answers, strict=True)]
+        if settings.answer == "free" and (bad := [i for i, one in enumerate(found) if not one.complete]):
+            locked = dataclasses.replace(settings, answer="locked")
+            self._again(answers, bad, questions, locked, watch)
+            for i in bad:
+                found[i] = dataclasses.replace(self._parse(questions[i], answers[i], kind), notes=[ASKED_AGAIN])
+        for one, answer in zip(found, answers, strict=True):
+            if answer.cut_off and CUT_OFF not in one.notes:
+                one.notes.append(CUT_OFF)
+        return found
+
+    @staticmethod
+    def _parse(question: Question, answer: Answer, kind: type) -> Any:
+        if answer.parts is None:
+            return kind.parse(answer.text, rubric=question.rubric)
+        return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)
+
+    def _again(self, answers: list[Answer], which: list[int], questions: Sequence[Question], settings: Settings, watch: Watch) -> None:
+        if not which:
+            return
+        going_on = [answers[i] if answers[i].cut_off and settings.answer == "free" else None for i in which]
+        again = self._answer([questions[i] for i in which], settings, watch, going_on)
+        for i, answer in zip(which, again, strict=True):
+            answers[i] = answer
+
+    def _answer(
+        self, questions: Sequence[Question], settings: Settings, watch: Watch, going_on: Sequence[Answer | None] = ()
+    ) -> list[Answer]:
+        """Answers from the memo where they reach far enough; the rest from the engine, equal questions once."""
+        keys = [self._key(question, settings) for question in questions]
+        wanted: dict[Any, tuple[Question, Answer | None]] = {}
+        for i, (key, question) in enumerate(zip(keys, questions, strict=True)):
+            earlier = going_on[i] if going_on else None
+            known = self.answers.get(key)
+            if earlier is not None or known is None or _reach(known) < _reach(settings):
+                wanted[key] = (question, earlier or known)
+        if wanted:
+            asked = [question for question, _ in wanted.values()]
+            written = self.engine.answer(asked, settings, watch, [earlier for _, earlier in wanted.values()])
+            fresh = dict(zip(wanted, written, strict=True))
+            for key, answer in fresh.items():
+                self.answers.put(key, answer)
+        else:
+            fresh = {}
+        return [fresh.get(key) or self.answers.get(key) for key in keys]  # type: ignore[misc]
+
+    @staticmethod
+    def _key(question: Question, settings: Settings) -> tuple[Any, ...]:
+        sampling = (settings.temperature, settings.seed) if settings.temperature > 0 else ()
+        return (question.digest, settings.answer, settings.max_new_tokens, sampling)
+
+
+_INPUTS = {"image": "image", "a": "image_a", "b": "image_b", "source": "source_image"}  # names as on the canvas
+
+
+def swapped(question: Question) -> Question:
+    """The same pair with A and B exchanged."""
+    images = dict(question.images)
+    images["a"], images["b"] = images["b"], images["a"]
+    return dataclasses.replace(question, images=images)
+
+
+def pick_device(device: str = "auto") -> str:
+    """The device for "auto": a CUDA card, Apple's GPU, an Intel GPU, or the CPU."""
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu"
+
+
+def _reach(what: Answer | Settings) -> int:
+    return PARTS.index(what.until)
+
+
+def _pictures(images: Any, name: str) -> list[Image.Image]:
+    listed = list(images) if isinstance(images, (list, tuple)) else [images]
+    if not listed:
+        raise QuestionError(f"`{name}` is empty: give at least one picture.")
+    return [open_image(image) for image in listed]
+
+
+def _one_each(values: list[Any], count: int, name: str) -> list[Any]:
+    if len(values) == count:
+        return values
+    if len(values) == 1:
+        return values * count
+    raise QuestionError(f"`{name}` has {len(values)} entries for {count} pictures: give one for all, or one for each.")
+
+
+def _task_name(task: str) -> str:
+    return "image edits" if task == "edit" else "images without a source"

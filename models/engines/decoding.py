@@ -1,0 +1,109 @@
+"""The decoding loop: choose a token for every row, feed it with all that the form forces behind it, until all rows are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Sequence
+
+import torch
+
+from ..form import FormState, FreeState
+from ..question import Question
+from ..vocabulary import Vocabulary
+from .base import Watch
+from .session import Mark, Session
+
+
+@dataclass
+class Row:
+    """One answer being written. `session` has read the prompt and `ids` without `pending`; it may be dropped and read again."""
+
+    question: Question
+    state: FormState | FreeState
+    generator: torch.Generator | None = None  # for sampling: one a row, so that its answer does not depend on its neighbours
+    session: Session | None = None
+    prompt: Mark | None = None  # where the session had read the question, and nothing of the answer
+    ids: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    confidence: dict[str, float] = field(default_factory=dict)
+
+    def take(self, tokens: Sequence[int]) -> None:
+        """Write tokens; they are fed with the next step."""
+        self.ids += tokens
+        self.pending += tokens
+
+    def flush(self) -> list[int]:
+        """The tokens to feed now."""
+        tokens, self.pending = self.pending, []
+        return tokens
+
+
+def write(rows: Sequence[Row], vocabulary: Vocabulary, temperature: float, watch: Watch, answered: int = 0, total: int = 0) -> None:
+    """Write every row to the end of its state. Each row brings its session, and has it again afterwards.
+
+    `answered` of `total` questions are already done; they only count for the progress that `watch` is told.
+    """
+    rows, total = list(rows), total or len(rows)
+    for row in rows:
+        row.take(row.state.forced())
+    session = None
+    while True:
+        going = [i for i, row in enumerate(rows) if not row.state.done]
+        if session is not None and len(going) < len(rows):
+            for i, row in enumerate(rows):
+                if row.state.done:
+                    row.session = session.select([i])
+            session = session.select(going) if going else None
+        answered += len(rows) - len(going)
+        rows = [rows[i] for i in going]
+        if not rows:
+            return
+        if session is None:
+            session = Session.join([_give(row) for row in rows])
+        watch.check()
+        session.feed([row.flush() for row in rows])
+        for row, token in zip(rows, _choose(session.logits, rows, vocabulary, temperature), strict=True):
+            row.take(row.state.push(token))
+            row.take(row.state.forced())
+        tail = vocabulary.decode(rows[0].ids[-64:])
+        done = sum(_share(row) for row in rows)
+        watch.progress(answered + done, total, rows[0].state.section, tail)
+
+
+def _give(row: Row) -> Session:
+    session, row.session = row.session, None
+    assert session is not None
+    return session
+
+
+def _share(row: Row) -> float:
+    """How much of its answer a row has written, 0..1."""
+    state = row.state
+    return state.at / max(1, state.end) if isinstance(state, FormState) else state.written / max(1, state.limit)
+
+
+def _choose(logits: torch.Tensor, rows: Sequence[Row], vocabulary: Vocabulary, temperature: float) -> list[int]:
+    """The next token of every row, from `logits` [B, V]; the mass of what was chosen is noted where it is a score."""
+    allowed = [row.state.allowed() for row in rows]
+    free = logits
+    if any(choice is not None for choice in allowed):
+        banned = vocabulary.masks[[choice if isinstance(choice, int) else 0 for choice in allowed]]
+        for index, choice in enumerate(allowed):
+            if isinstance(choice, list):
+                banned[index] = True
+                banned[index, choice] = False
+        logits = logits.masked_fill(banned, float("-inf"))
+    if temperature > 0:
+        tokens = [_sample(logits[i], temperature, row.generator) for i, row in enumerate(rows)]
+    else:
+        tokens = logits.argmax(-1).tolist()
+    for index, row in enumerate(rows):
+        if row.state.choosing:
+            probability = float(free[index].log_softmax(-1)[tokens[index]].exp())
+            row.confidence[row.state.section] = row.confidence.get(row.state.section, 1.0) * probability
+    return tokens
+
+
+def _sample(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> int:
+    # On the CPU, so that one seed gives one answer on every device.
+    return int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=generator))

@@ -1,0 +1,203 @@
+"""The default engine: a Hugging Face Qwen3-VL or Qwen2.5-VL model in this process, under our own decoding loop."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from typing import Any, Sequence
+
+import torch
+from PIL import Image
+
+from ..errors import OutOfMemoryError
+from ..form import Form, FormState, FreeState
+from ..images import MAX_PIXELS, fit
+from ..memo import Memo
+from ..question import Question
+from ..rubric import Rubric
+from ..vocabulary import Vocabulary
+from .base import Answer, Expected, Settings, Watch
+from .decoding import Row, write
+from .encoding import Encoder
+from .expectation import expected_score, score_tree
+from .session import Mark, Session
+
+ROWS = 8  # answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little
+KEPT_BYTES = 2 * 1024**3  # host memory for sessions that may be continued
+
+
+class TransformersEngine:
+    """`model` and `processor` as transformers loads them, the model on the device where it runs."""
+
+    def __init__(self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES):
+        self.model = model
+        self.max_pixels = max_pixels
+        self.rows = rows
+        self.kept_bytes = kept_bytes
+        self.kept: OrderedDict[int, Row] = OrderedDict()  # rows with a session, the least recently used first
+        width = model.get_output_embeddings().weight.shape[0]
+        self.vocabulary = Vocabulary(processor.tokenizer, width, _stop_ids(model, processor.tokenizer), self.device)
+        self.encoder = Encoder(processor, self.vocabulary, model.config, self.device)
+        self.forms: Memo[Form] = Memo(16)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.get_input_embeddings().weight.device
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """The picture within the pixel budget, sides in multiples of the model's patches."""
+        return fit(image, self.max_pixels, self.encoder.multiple)
+
+    def answer(
+        self, questions: Sequence[Question], settings: Settings, watch: Watch, earlier: Sequence[Answer | None] = ()
+    ) -> list[Answer]:
+        """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
+        rows = [self._row(q, settings, a) for q, a in zip(questions, earlier or [None] * len(questions), strict=True)]
+        size, done, retried = self._portion(rows, settings), 0, False
+        try:
+            while done < len(rows):
+                portion = rows[done : done + size]
+                try:
+                    self._write(portion, settings, watch, done, len(rows))
+                    done += len(portion)
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    if retried:
+                        raise OutOfMemoryError(
+                            "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
+                            "quantization, or close what else uses the card."
+                        ) from None
+                    size, retried = max(1, len(portion) // 2), True
+                if retried:
+                    self.release()
+            return [self._answer(row, settings) for row in rows]
+        finally:
+            self._park(rows)
+
+    def expected_scores(self, question: Question, watch: Watch) -> dict[str, Expected]:
+        """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
+        watch.check()
+        branches, readers = score_tree(question.rubric, self.vocabulary)
+        row = Row(question, FreeState((), 0))
+        try:
+            logits = self._open(row).probe(branches)
+            return {key: expected_score(logits, reader) for key, reader in readers.items()}
+        finally:
+            self._park([row])
+
+    def release(self) -> None:
+        """Drop what is kept for continuing, and give memory back; answers can still be continued, at the price of reading again."""
+        for row in self.kept.values():
+            row.session = None
+        self.kept.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _row(self, question: Question, settings: Settings, earlier: Answer | None) -> Row:
+        if earlier is not None:
+            row: Row = earlier.resume
+            if isinstance(row.state, FormState):
+                row.state.extend(settings.until)
+            else:
+                row.state.limit = row.state.written + settings.max_new_tokens
+            return row
+        if settings.answer == "free":
+            state: FormState | FreeState = FreeState(self.vocabulary.stop_ids, settings.max_new_tokens)
+        else:
+            state = FormState(self._form(question.rubric, settings.max_new_tokens), settings.until)
+        generator = torch.Generator().manual_seed(settings.seed % 2**63) if settings.temperature > 0 else None
+        return Row(question, state, generator)
+
+    def _form(self, rubric: Rubric, limit: int) -> Form:
+        form = self.forms.get((rubric, limit))
+        if form is None:
+            form = Form(rubric, self.vocabulary, limit)
+            self.forms.put((rubric, limit), form)
+        return form
+
+    def _write(self, rows: Sequence[Row], settings: Settings, watch: Watch, done: int, total: int) -> None:
+        for row in rows:
+            if not row.state.done:
+                watch.check()
+                self._open(row)
+        write(rows, self.vocabulary, settings.temperature, watch, done, total)
+
+    def _open(self, row: Row) -> Session:
+        """Give a row its session on the model's device: its own, one that has read the same prompt, or a new one."""
+        if row.session is None:
+            session, row.prompt = self._read(row.question)
+            session.feed([row.ids[: len(row.ids) - len(row.pending)]])
+            row.session = session
+        row.session = row.session.to(self.device)
+        return row.session
+
+    def _read(self, question: Question) -> tuple[Session, Mark]:
+        """A session that has read the question and nothing else, and the mark of that place."""
+        for row in reversed(self.kept.values()):
+            if row.session is not None and row.prompt is not None and row.question.digest == question.digest:
+                session = row.session.select([0]).to(self.device)
+                session.rewind(row.prompt)
+                return session, row.prompt
+        session = Session.prefill(self.model, self.encoder.encode(question))
+        return session, session.mark()
+
+    def _park(self, rows: Sequence[Row]) -> None:
+        """Keep the rows' sessions in host memory, within the limit: between two nodes the card belongs to others."""
+        for row in rows:
+            self.kept.pop(id(row), None)
+            if row.session is not None:
+                row.session = row.session.to(torch.device("cpu"))
+                self.kept[id(row)] = row
+        held = sum(row.session.nbytes for row in self.kept.values() if row.session)
+        while held > self.kept_bytes:
+            _, oldest = self.kept.popitem(last=False)
+            held -= oldest.session.nbytes if oldest.session else 0
+            oldest.session = None
+
+    def _portion(self, rows: Sequence[Row], settings: Settings) -> int:
+        """How many rows to write side by side: as many as the free memory of the card allows, at most `self.rows`."""
+        if self.device.type != "cuda" or len(rows) < 2:
+            return self.rows
+        text = self.model.config.get_text_config()
+        head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * self.model.dtype.itemsize
+        prompt = 1500 + len(rows[0].question.images) * self.max_pixels // self.encoder.multiple**2
+        # Twice: while rows join or leave, their cache exists in two copies.
+        return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // (2 * token * (prompt + settings.max_new_tokens))))
+
+    def _answer(self, row: Row, settings: Settings) -> Answer:
+        locked = isinstance(row.state, FormState)
+        ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
+        return Answer(
+            text=self.vocabulary.decode(ids),
+            until=settings.until if locked else "refinement",
+            parts=row.state.parts if isinstance(row.state, FormState) else None,
+            confidence=dict(row.confidence),
+            cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
+            tokens=len(row.ids),
+            resume=row,
+        )
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a turn, from the generation settings and the tokenizer."""
+    ids = getattr(model.generation_config, "eos_token_id", None)
+    ids = list(ids) if isinstance(ids, (list, tuple)) else [ids]
+    return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a CUDA card that can still be allocated, torch's own unused reserve included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any kind of device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
