@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 from ..models.rubric import list_rubrics, load_rubric
 
@@ -17,9 +18,7 @@ SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 # Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line ends.
-QWEN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% for part in message.content %}"
@@ -120,7 +119,9 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         tie_word_embeddings=shape.tied,
     )
     if shape.family == "qwen3_vl":
-        text |= dict(head_dim=shape.head_dim, rope_scaling=dict(rope_type="default", mrope_section=sections, mrope_interleaved=True))
+        text |= dict(
+            head_dim=shape.head_dim, rope_scaling=dict(rope_type="default", mrope_section=sections, mrope_interleaved=True)
+        )
         vision = dict(
             depth=shape.vision_layers,
             hidden_size=shape.vision_hidden,
@@ -160,7 +161,9 @@ def build_processor(shape: Shape, corpus: Iterable[str] = ()) -> Any:
             "patch_size": patch, "temporal_patch_size": 2, "merge_size": 2, "image_mean": mean, "image_std": std,
             "size": {"shortest_edge": 65536, "longest_edge": 16777216},
         }  # fmt: skip
-        video = image | {"video_processor_type": "Qwen3VLVideoProcessor" if shape.family == "qwen3_vl" else "Qwen2VLVideoProcessor"}
+        video = image | {
+            "video_processor_type": "Qwen3VLVideoProcessor" if shape.family == "qwen3_vl" else "Qwen2VLVideoProcessor"
+        }
         del video["image_processor_type"]
         for name, data in (("preprocessor_config.json", image), ("video_preprocessor_config.json", video)):
             (Path(scratch) / name).write_text(json.dumps(data), encoding="utf-8")

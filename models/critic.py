@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -71,7 +72,9 @@ class Critic:
         """
         questions = self.questions({"image": images}, prompt, source, rubric)
         asked = Settings(until=until, **settings)
-        return Critique([Judged(q, j) for q, j in zip(questions, self.judge(questions, asked, watch), strict=True)], self, asked)
+        return Critique(
+            [Judged(q, j) for q, j in zip(questions, self.judge(questions, asked, watch), strict=True)], self, asked
+        )
 
     def score(self, images: Any, prompt: Any, source: Any = None, **options: Any) -> list[float | None]:
         """Overall scores, 0..1, one an image; None where none could be read. Options as `critique`."""
@@ -119,21 +122,23 @@ class Critic:
         """Judgements of single-image questions, in order."""
         return self._read(questions, settings, watch, Judgement)
 
-    def refine(self, judged: Judged, settings: Settings, watch: Watch = Watch()) -> Judgement:
-        """The same judgement with a refined request: the answer goes on where it stopped.
+    def refine(self, judged: Sequence[Judged], settings: Settings, watch: Watch = Watch()) -> list[Judgement]:
+        """The same judgements with refined requests: the answers go on where they stopped.
 
-        A rubric that has no refinement is asked again with the built-in one of its task.
+        Where a rubric has no refinement, the built-in one of its task is asked for it.
         """
-        question = judged.question
-        if not question.rubric.has_refinement:
-            question = dataclasses.replace(question, rubric=rubric_for(question.rubric.task, pair=False))
-        refined = self.judge([question], dataclasses.replace(settings, until="refinement"), watch)[0]
-        if not refined.refined_request and settings.answer == "free":
-            refined = self.judge([question], dataclasses.replace(settings, until="refinement", answer="locked"), watch)[0]
-        found = judged.judgement
-        return dataclasses.replace(
-            found, comments=refined.comments, refined_request=refined.refined_request, raw=refined.raw or found.raw
-        )
+        wanted = dataclasses.replace(settings, until="refinement")
+        questions = [_with_refinement(one.question) for one in judged]
+        found = self.judge(questions, wanted, watch)
+        empty = [i for i, one in enumerate(found) if not one.refined_request]
+        if empty and settings.answer == "free":  # written freely and left out: the form asks for it
+            locked = dataclasses.replace(wanted, answer="locked")
+            for i, one in zip(empty, self.judge([questions[i] for i in empty], locked, watch), strict=True):
+                found[i] = one
+        return [
+            dataclasses.replace(one.judgement, comments=new.comments, refined_request=new.refined_request, raw=new.raw)
+            for one, new in zip(judged, found, strict=True)
+        ]
 
     def questions(
         self, images: dict[str, Any], prompt: str | Sequence[str], source: Any = None, rubric: str = "auto"
@@ -158,7 +163,9 @@ class Critic:
             return rubric_for("edit" if edit else "t2i", pair)
         chosen = load_rubric(name, self.rubric_folders)
         if chosen.pair != pair:
-            raise QuestionError(f'The rubric "{name}" is for {"two images" if chosen.pair else "one image"}: choose another, or "auto".')
+            raise QuestionError(
+                f'The rubric "{name}" is for {"two images" if chosen.pair else "one image"}: choose another, or "auto".'
+            )
         if (chosen.task == "edit") != edit:
             hint = "connect source_image" if chosen.task == "edit" else "disconnect source_image"
             raise QuestionError(f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".')
@@ -187,7 +194,9 @@ class Critic:
             return kind.parse(answer.text, rubric=question.rubric)
         return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)
 
-    def _again(self, answers: list[Answer], which: list[int], questions: Sequence[Question], settings: Settings, watch: Watch) -> None:
+    def _again(
+        self, answers: list[Answer], which: list[int], questions: Sequence[Question], settings: Settings, watch: Watch
+    ) -> None:
         if not which:
             return
         going_on = [answers[i] if answers[i].cut_off and settings.answer == "free" else None for i in which]
@@ -243,6 +252,12 @@ def pick_device(device: str = "auto") -> str:
     if torch.backends.mps.is_available():
         return "mps"
     return "xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu"
+
+
+def _with_refinement(question: Question) -> Question:
+    if question.rubric.has_refinement:
+        return question
+    return dataclasses.replace(question, rubric=rubric_for(question.rubric.task, pair=False))
 
 
 def _reach(what: Answer | Settings) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,19 +40,17 @@ class Critique:
         """Overall scores, 0..1; None where none could be read."""
         return [judgement.score for judgement in self.judgements]
 
-    def refine(self, which: list[int] | None = None, watch: Watch = Watch()) -> None:
-        """Ask for the refined requests of some images (default: all) that have none yet."""
-        for done, index in enumerate(which if which is not None else range(len(self.items))):
-            item = self.items[index]
-            if not item.judgement.refined_request:
-                refined = self.critic.refine(item, self.settings, watch)
-                self.items[index] = dataclasses.replace(item, judgement=refined)
+    def refined(self, which: Sequence[int] | None = None, watch: Watch = Watch()) -> list[Judgement]:
+        """The judgements of some images (default: all) with refined requests; asked for now where they have none yet."""
+        items = [self.items[index] for index in (which if which is not None else range(len(self.items)))]
+        missing = [item for item in items if not item.judgement.refined_request]
+        asked = iter(self.critic.refine(missing, self.settings, watch) if missing else [])
+        return [item.judgement if item.judgement.refined_request else next(asked) for item in items]
 
     @property
     def refined_prompt(self) -> str:
-        """The critic's rewritten prompt for the first image; written now if it has not been yet."""
-        self.refine([0])
-        return self.items[0].judgement.refined_request
+        """The critic's rewritten prompt for the first image."""
+        return self.refined([0])[0].refined_request
 
     def to_markdown(self) -> str:
         """The report of the whole batch."""

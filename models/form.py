@@ -8,8 +8,9 @@ So every answer has every part, whatever the weights; and an answer that keeps t
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any
 
 from .rubric import PARTS, WINNERS, AnswerItem, Rubric
 from .vocabulary import Vocabulary
@@ -189,7 +190,7 @@ class FormState:
 class FreeState:
     """The same interface without a form: any token, until the model ends its turn or `limit` tokens are written."""
 
-    def __init__(self, stop_ids: Sequence[int], limit: int):
+    def __init__(self, stop_ids: Collection[int], limit: int):
         self.stop_ids = frozenset(stop_ids)
         self.limit = limit
         self.written = 0

@@ -27,11 +27,15 @@ def tensor_to_pil(batch: torch.Tensor, what: str = "image") -> list[Image.Image]
     if batch.ndim == 3:
         batch = batch[None]
     if batch.ndim != 4 or batch.shape[-1] not in (1, 2, 3, 4):
-        raise QuestionError(f"`{what}` is not a picture: its shape is {list(batch.shape)}, where [batch, height, width, 1 to 4] is needed.")
+        raise QuestionError(
+            f"`{what}` is not a picture: its shape is {list(batch.shape)}, where [batch, height, width, 1 to 4] is needed."
+        )
     if 0 in batch.shape:
         raise QuestionError(f"`{what}` is an empty batch: connect at least one picture.")
     if not torch.isfinite(batch).all():
-        raise QuestionError(f"`{what}` has pixels that are not numbers (NaN): the sampler or VAE before it failed; try a VAE in fp32.")
+        raise QuestionError(
+            f"`{what}` has pixels that are not numbers (NaN): the sampler or VAE before it failed; try a VAE in fp32."
+        )
     pixels = (batch.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
     return [as_rgb(Image.fromarray(p[..., 0] if mode == "L" else p, mode)) for p in pixels]

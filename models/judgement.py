@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Mapping, Sequence
+from typing import Any, Literal
 
 from .rubric import Rubric, rubric_for
 
@@ -48,7 +49,9 @@ class Judgement:
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
 
     @classmethod
-    def from_parts(cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}) -> Judgement:
+    def from_parts(
+        cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
+    ) -> Judgement:
         """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the form or the parser gives them."""
         from .parsing import read_score
 
@@ -57,8 +60,8 @@ class Judgement:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
             justification = parts.get(f"{spec.key}.justification", "").strip()
             dimensions[spec.key] = Dimension(spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score"))
-        texts = {key: parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request")}
-        return cls(dimensions, **texts, raw=raw)
+        analysis, summary, comments, request = (parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request"))
+        return cls(dimensions, analysis, summary, comments, request, raw)
 
     @property
     def mean(self) -> float | None:
@@ -90,7 +93,12 @@ class Judgement:
 
     def to_markdown(self) -> str:
         """A report to read."""
-        lines = [f"**Score {_show(self.score, 2)}** (mean {_show(self.mean, 2)} of 4)", "", "| Dimension | Score | Why |", "|---|---|---|"]
+        lines = [
+            f"**Score {_show(self.score, 2)}** (mean {_show(self.mean, 2)} of 4)",
+            "",
+            "| Dimension | Score | Why |",
+            "|---|---|---|",
+        ]
         for d in self.dimensions.values():
             lines.append(f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {_cell(d.justification)} |")
         for title, text in (("Summary", self.summary), ("Comments", self.comments), ("Refined prompt", self.refined_request)):
@@ -132,7 +140,9 @@ class Comparison:
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
 
     @classmethod
-    def from_parts(cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}) -> Comparison:
+    def from_parts(
+        cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
+    ) -> Comparison:
         """From the texts of the answer by key ("text_faithfulness.score_a", ...)."""
         from .parsing import read_score
 
@@ -165,7 +175,9 @@ class Comparison:
         agree = first.winner == second.winner if first.complete and second.complete else None
         notes = [*first.notes, *(note for note in swapped.notes if note not in first.notes)]
         if agree is False:
-            notes.append(f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} when B came first.")
+            notes.append(
+                f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} when B came first."
+            )
         raw = f"{first.raw}\n\n----- B shown first -----\n\n{swapped.raw}"
         return cls(dimensions, agree, first.analysis, first.summary, raw, notes)
 
@@ -210,7 +222,12 @@ class Comparison:
     def to_markdown(self) -> str:
         """A report to read."""
         a, b = self.totals or (None, None)
-        lines = [f"**{_name(self.winner)}** (A {_show(a, 2)}, B {_show(b, 2)} of 4)", "", "| Dimension | A | B | Why |", "|---|---|---|---|"]
+        lines = [
+            f"**{_name(self.winner)}** (A {_show(a, 2)}, B {_show(b, 2)} of 4)",
+            "",
+            "| Dimension | A | B | Why |",
+            "|---|---|---|---|",
+        ]
         for d in self.dimensions.values():
             scores = (_show(d.score_a, 1), _show(d.score_b, 1)) if d.applicable else ("N/A", "N/A")
             lines.append(f"| {d.name} | {scores[0]} | {scores[1]} | {_cell(d.justification)} |")

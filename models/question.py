@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from PIL import Image
 
@@ -26,7 +26,9 @@ class Question:
     def __post_init__(self) -> None:
         if set(self.images) != set(self.rubric.images):
             wanted, given = ", ".join(self.rubric.images), ", ".join(self.images)
-            raise QuestionError(f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose another rubric.')
+            raise QuestionError(
+                f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose another rubric.'
+            )
         if len(self.prompt) > LONGEST_PROMPT:
             raise QuestionError(f"The prompt has {len(self.prompt):,} characters: shorten it to {LONGEST_PROMPT:,} or fewer.")
 

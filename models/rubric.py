@@ -8,10 +8,12 @@ what it does not say from another one with `extends: <name>`. `rubrics/README.md
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any
 
 from .errors import RubricError
 
@@ -293,7 +295,7 @@ def _parse_answer(data: Any, dimensions: tuple[DimensionSpec, ...], pair: bool, 
     for dimension in dimensions:
         keys = [item.key for item in items if item.kind == "score"]
         missing += [f"`answer` asks for no `{w}` of {dimension.name}" for w in wanted if f"{dimension.key}.{w}" not in keys]
-    for item, following in zip(items, items[1:]):
+    for item, following in itertools.pairwise(items):
         # A heading starts with "#", so that a free text of several lines has an end that cannot stand inside it.
         if item.kind == "text" and not following.heading.startswith("#"):
             missing.append(f'the heading "{following.heading}" follows a free text and must start with #')

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+
+CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")  # all but tab and newline
 
 
 class Vocabulary:
@@ -42,7 +46,7 @@ class Vocabulary:
     def _classify(self, size: int) -> torch.Tensor:
         allowed = torch.zeros(4, size, dtype=torch.bool)
         for token, text in enumerate(self.bytes):
-            if not text or b"\r" in text or b"\n" in text.rstrip(b"\n"):
+            if not text or CONTROL.search(text) or b"\n" in text.rstrip(b"\n"):
                 continue  # a line end inside a token would hide the start of the next line
             words = text.strip(b" \t\n")
             one_line = bool(words) and not text.endswith(b"\n")

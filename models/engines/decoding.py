@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 import torch
 
@@ -38,7 +38,9 @@ class Row:
         return tokens
 
 
-def write(rows: Sequence[Row], vocabulary: Vocabulary, temperature: float, watch: Watch, answered: int = 0, total: int = 0) -> None:
+def write(
+    rows: Sequence[Row], vocabulary: Vocabulary, temperature: float, watch: Watch, answered: int = 0, total: int = 0
+) -> None:
     """Write every row to the end of its state. Each row brings its session, and has it again afterwards.
 
     `answered` of `total` questions are already done; they only count for the progress that `watch` is told.

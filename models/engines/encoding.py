@@ -59,7 +59,9 @@ class Encoder:
         tokenizer = self.processor.tokenizer
         template = getattr(self.processor, "chat_template", None) or tokenizer.chat_template
         if not template:
-            raise CheckpointError("The checkpoint has no chat template: add the file chat_template.json of the model it was made from.")
+            raise CheckpointError(
+                "The checkpoint has no chat template: add the file chat_template.json of the model it was made from."
+            )
         return tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
 
     def _ids(self, rendered: str, texts: list[str], image_tokens: list[int]) -> list[int]:

@@ -6,8 +6,8 @@ evidence first, so these scores rank quickly but are not calibrated; never mix t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 
@@ -36,8 +36,15 @@ def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], di
         raise QuestionError("The fast mode scores single images: use Compare without it for pairs.")
     digits = [vocabulary.encode(str(digit)) for digit in range(10)]
     space, dot, missing = vocabulary.encode(" "), vocabulary.encode("."), vocabulary.encode(" N/A")
-    if any(len(ids) != 1 for ids in (*digits, space, dot)) or vocabulary.encode(" 3.5") != [*space, *digits[3], *dot, *digits[5]]:
-        raise QuestionError("This checkpoint writes numbers in larger pieces, which the fast mode cannot read: use the reasoned mode.")
+    if any(len(ids) != 1 for ids in (*digits, space, dot)) or vocabulary.encode(" 3.5") != [
+        *space,
+        *digits[3],
+        *dot,
+        *digits[5],
+    ]:
+        raise QuestionError(
+            "This checkpoint writes numbers in larger pieces, which the fast mode cannot read: use the reasoned mode."
+        )
     digit_ids = tuple(ids[0] for ids in digits)
     branches: list[Branch] = []
     readers: dict[str, Reader] = {}

@@ -8,8 +8,9 @@ the left; there are no holes behind the padding.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
@@ -20,11 +21,16 @@ ROOM = 256  # tokens by which a full cache grows at once
 class GrowingLayer(DynamicLayer):
     """A cache layer that writes into spare room and grows in steps, where DynamicLayer copies all it holds at every token."""
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    keys: torch.Tensor
+    values: torch.Tensor
+    room: tuple[torch.Tensor, torch.Tensor]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append `[B, heads, K, width]` and return all keys and values."""
         length, new = self.get_seq_length(), key_states.shape[-2]
         if not length:
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
             self.hold(key_states, value_states)
             return self.keys, self.values
         if length + new > self.room[0].shape[-2]:
@@ -36,6 +42,7 @@ class GrowingLayer(DynamicLayer):
 
     def hold(self, keys: torch.Tensor, values: torch.Tensor, size: int = 0) -> None:
         """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens."""
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         length = keys.shape[-2]
         rooms = []
         for states in (keys, values):
@@ -70,7 +77,9 @@ class Session:
     `logits` [B, V], float32, belong to each row's next token.
     """
 
-    def __init__(self, model: Any, layers: list[GrowingLayer], mask: torch.Tensor, positions: torch.Tensor, logits: torch.Tensor):
+    def __init__(
+        self, model: Any, layers: list[GrowingLayer], mask: torch.Tensor, positions: torch.Tensor, logits: torch.Tensor
+    ):
         self.model = model
         self.layers = layers
         self.mask = mask
@@ -85,7 +94,9 @@ class Session:
         mask = torch.ones_like(ids)
         positions = rope_positions(model, inputs)
         cache, layers = _new_cache(model)
-        output = model(**inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = model(
+            **inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
         return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, output.logits[:, -1].float())
 
     @classmethod
@@ -110,7 +121,7 @@ class Session:
                 values[row : row + count, :, width - length :] = part.values
                 row += count
                 session.layers[index] = GrowingLayer()
-            _adopt(joined, keys, values)
+            joined.hold(keys, values)
             layers.append(joined)
         mask = torch.cat([torch.nn.functional.pad(session.mask, (width - session.mask.shape[1], 0)) for session in sessions])
         positions = torch.cat([session.positions for session in sessions])
@@ -186,7 +197,7 @@ class Session:
         layers = []
         for layer in self.layers:
             copy = GrowingLayer()
-            _adopt(copy, layer.keys[index, :, start:], layer.values[index, :, start:])
+            copy.hold(layer.keys[index, :, start:], layer.values[index, :, start:])
             layers.append(copy)
         return Session(self.model, layers, mask[:, start:].clone(), self.positions[index].clone(), self.logits[index].clone())
 
@@ -197,7 +208,7 @@ class Session:
         layers = []
         for layer in self.layers:
             moved = GrowingLayer()
-            _adopt(moved, layer.keys.to(device), layer.values.to(device))
+            moved.hold(layer.keys.to(device), layer.values.to(device))
             layers.append(moved)
         return Session(self.model, layers, self.mask.to(device), self.positions.to(device), self.logits.to(device))
 
@@ -260,7 +271,7 @@ class Session:
         order = order[:, -width:]
         for layer in self.layers:
             index = order[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
-            _adopt(layer, layer.keys.gather(2, index), layer.values.gather(2, index[..., : layer.values.shape[3]]))
+            layer.hold(layer.keys.gather(2, index), layer.values.gather(2, index[..., : layer.values.shape[3]]))
         self.mask = self.mask.gather(1, order)
 
 
@@ -278,9 +289,4 @@ def _new_cache(model: Any) -> tuple[Cache, list[GrowingLayer]]:
 
 
 def _cache_of(layers: list[GrowingLayer]) -> Cache:
-    return Cache(layers=layers)
-
-
-def _adopt(layer: GrowingLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
-    layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
-    layer.hold(keys, values)
+    return Cache(layers=list(layers))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -29,7 +30,9 @@ KEPT_BYTES = 2 * 1024**3  # host memory for sessions that may be continued
 class TransformersEngine:
     """`model` and `processor` as transformers loads them, the model on the device where it runs."""
 
-    def __init__(self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES):
+    def __init__(
+        self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES
+    ):
         self.model = model
         self.max_pixels = max_pixels
         self.rows = rows

@@ -1,0 +1,270 @@
+"""`python -m rational_rewards`: judge pictures from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .models import places
+from .models.errors import RationalRewardsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, or 1 with one sentence on stderr)."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except RationalRewardsError as error:
+        print(f"rational_rewards: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("rational_rewards: cancelled", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rational_rewards", description="A critic that explains, scores, compares and rewrites prompts."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    one = commands.add_parser("critique", help="judge pictures in words and scores")
+    one.add_argument("images", nargs="+", help="picture files")
+    _judging(one)
+    one.add_argument("--refine", action="store_true", help="also rewrite the prompt")
+    one.add_argument(
+        "--refine-below",
+        type=float,
+        default=4.0,
+        metavar="SCORE",
+        help="rewrite only when a dimension scores below this (1 to 4)",
+    )
+    one.add_argument(
+        "--keep", action="append", default=[], metavar="PHRASE", help="words that must stay in the rewritten prompt"
+    )
+    one.add_argument("--card", metavar="FILE", help="also draw a card to share (PNG)")
+    one.set_defaults(run=critique)
+
+    score = commands.add_parser("score", help="scores alone, one line a picture")
+    score.add_argument("images", nargs="+", help="picture files")
+    _judging(score)
+    score.add_argument("--fast", action="store_true", help="read scores without reasoning: quick, but not calibrated")
+    score.set_defaults(run=score_images)
+
+    pair = commands.add_parser("compare", help="which of two pictures is better")
+    pair.add_argument("image_a", help="picture file A")
+    pair.add_argument("image_b", help="picture file B")
+    _judging(pair)
+    pair.add_argument("--one-order", action="store_true", help="judge only A before B")
+    pair.set_defaults(run=compare)
+
+    rubrics = commands.add_parser("rubric", help="list, show or add rubrics").add_subparsers(required=True, metavar="action")
+    rubrics.add_parser("list", help="names of all rubrics").set_defaults(run=rubric_list)
+    show = rubrics.add_parser("show", help="what a rubric asks")
+    show.add_argument("name")
+    show.set_defaults(run=rubric_show)
+    add = rubrics.add_parser("add", help="validate a rubric file (YAML, or a text with somebody's exact wording) and add it")
+    add.add_argument("file", type=Path)
+    add.add_argument("--name", help="name in the list; default: the file's")
+    add.add_argument("--task", choices=["t2i", "edit"], help="default: worked out from the text")
+    add.set_defaults(run=rubric_add)
+
+    listing = commands.add_parser("checkpoints", help="list the critics on this computer and those that can be downloaded")
+    listing.set_defaults(run=checkpoint_list)
+    return parser
+
+
+def _judging(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that judges."""
+    parser.add_argument("--prompt", required=True, help="the prompt the pictures were made from")
+    parser.add_argument("--source", metavar="FILE", help="for image edits: the picture before the edit")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="folder of the critic, or its name in `checkpoints`; default: the first one there",
+    )
+    parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
+    parser.add_argument("--rubric", default="auto", help="name of a rubric")
+    parser.add_argument("--answer", choices=["locked", "free"], default="locked")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-new-tokens", type=int, default=2048)
+    parser.add_argument("--max-pixels", type=int, default=None, help="pixel budget; default: 802816")
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for standard output, without the report)")
+
+
+def load_critic(parsed: argparse.Namespace) -> Any:
+    """The critic that the options ask for."""
+    from .models.checkpoints import Checkpoint, find_checkpoints, resolve
+    from .models.critic import Critic
+    from .models.errors import CheckpointError
+    from .models.images import MAX_PIXELS
+
+    roots = places.model_roots()
+    if parsed.checkpoint is None:
+        found = find_checkpoints(roots)
+        if not found:
+            raise CheckpointError(f"There is no checkpoint in {roots[0]}: put one there, or name its folder with --checkpoint.")
+        folder = found[0].folder
+    elif Path(parsed.checkpoint).is_dir():
+        folder = Path(parsed.checkpoint)
+    else:
+        chosen = resolve(parsed.checkpoint, roots)
+        folder = chosen.folder if isinstance(chosen, Checkpoint) else _download(chosen, roots[0])
+    return Critic.load(
+        folder,
+        parsed.quantization,
+        parsed.device,
+        max_pixels=parsed.max_pixels or MAX_PIXELS,
+        rubric_folders=places.rubric_folders(),
+    )
+
+
+def _download(official: Any, root: Path) -> Path:
+    from .models.downloads import download
+
+    return download(official, root, _show_bytes, lambda: None)
+
+
+def _show_bytes(done: float, total: float) -> None:
+    print(f"\r{done / 1e9:.2f} of {total / 1e9:.2f} GB", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+
+
+def _watch() -> Any:
+    """Progress on stderr, where it is a terminal."""
+    from .models.engines.base import Watch
+
+    if not sys.stderr.isatty():
+        return Watch()
+    shown = [0.0]
+
+    def progress(done: float, total: int, section: str, tail: str) -> None:
+        if time.monotonic() - shown[0] > 0.2:
+            shown[0] = time.monotonic()
+            print(f"\r\x1b[K{done:.1f} of {total} {section}", end="\r", file=sys.stderr, flush=True)
+
+    return Watch(progress=progress)
+
+
+def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
+    return dict(answer=parsed.answer, temperature=parsed.temperature, seed=parsed.seed, max_new_tokens=parsed.max_new_tokens)
+
+
+def _out(parsed: argparse.Namespace, report: str, data: Any) -> None:
+    """Print the report and write the JSON where it was asked for."""
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    if parsed.json == "-":
+        print(text)
+        return
+    print(report)
+    if parsed.json:
+        Path(parsed.json).write_text(text + "\n", encoding="utf-8")
+
+
+def critique(parsed: argparse.Namespace) -> None:
+    """`critique`: reports, JSON, and on request refined prompts and cards."""
+    from .models.refine import refine_prompts
+
+    critic, watch = load_critic(parsed), _watch()
+    found = critic.critique(parsed.images, parsed.prompt, parsed.source, rubric=parsed.rubric, watch=watch, **_settings(parsed))
+    data = [
+        {"image": image, "prompt": parsed.prompt, **j.to_dict()}
+        for image, j in zip(parsed.images, found.judgements, strict=True)
+    ]
+    report = found.to_markdown()
+    if parsed.refine:
+        for entry, refined in zip(data, refine_prompts(found, parsed.refine_below, parsed.keep, watch), strict=True):
+            entry["refined_prompt"], entry["changed"] = refined.prompt, refined.changed
+            report += f"\n\n**Refined prompt.** {refined.prompt}\n\n{refined.comments}"
+    if parsed.card:
+        from .models.card import draw_cards
+        from .models.images import open_image
+
+        cards = draw_cards(
+            [open_image(i) for i in parsed.images], found.refined(watch=watch), [parsed.prompt] * len(parsed.images)
+        )
+        for number, card in enumerate(cards, 1):
+            target = Path(parsed.card)
+            card.save(target if len(cards) == 1 else target.with_stem(f"{target.stem}-{number}"))
+    _out(parsed, report, {"critic": critic.name, "images": data})
+
+
+def score_images(parsed: argparse.Namespace) -> None:
+    """`score`: one line a picture."""
+    critic = load_critic(parsed)
+    if parsed.fast:
+        judgements = critic.fast_score(parsed.images, parsed.prompt, parsed.source, rubric=parsed.rubric, watch=_watch())
+    else:
+        options = dict(rubric=parsed.rubric, until="scores", watch=_watch(), **_settings(parsed))
+        judgements = critic.critique(parsed.images, parsed.prompt, parsed.source, **options).judgements
+    lines = [
+        f"{'not read' if j.score is None else f'{j.score:.3f}'}  {image}"
+        for image, j in zip(parsed.images, judgements, strict=True)
+    ]
+    data = [
+        {"image": image, "prompt": parsed.prompt, **j.to_dict()} for image, j in zip(parsed.images, judgements, strict=True)
+    ]
+    _out(parsed, "\n".join(lines), {"critic": critic.name, "images": data})
+
+
+def compare(parsed: argparse.Namespace) -> None:
+    """`compare`: the winner and why."""
+    critic = load_critic(parsed)
+    options = dict(both_orders=not parsed.one_order, rubric=parsed.rubric, watch=_watch(), **_settings(parsed))
+    found = critic.compare(parsed.image_a, parsed.image_b, parsed.prompt, parsed.source, **options)[0]
+    data = {
+        "critic": critic.name,
+        "image_a": parsed.image_a,
+        "image_b": parsed.image_b,
+        "prompt": parsed.prompt,
+        **found.to_dict(),
+    }
+    _out(parsed, found.to_markdown(), data)
+
+
+def rubric_list(parsed: argparse.Namespace) -> None:
+    """`rubric list`."""
+    from .models.rubric import list_rubrics, load_rubric
+
+    folders = places.rubric_folders()
+    for name in (*list_rubrics(folders), *list_rubrics(folders, pair=True)):
+        print(f"{name:24} {load_rubric(name, folders).title}")
+
+
+def rubric_show(parsed: argparse.Namespace) -> None:
+    """`rubric show NAME`: the messages as the critic gets them."""
+    from .models.rubric import load_rubric
+
+    for message in load_rubric(parsed.name, places.rubric_folders()).messages("{prompt}"):
+        print(f"[{message['role']}]")
+        for part in message["content"]:
+            print(part["text"] if part["type"] == "text" else f"<{part['image']}>")
+
+
+def rubric_add(parsed: argparse.Namespace) -> None:
+    """`rubric add FILE`."""
+    from .models.rubric_import import import_rubric
+
+    target = import_rubric(parsed.file, places.rubric_folders()[0], parsed.name, parsed.task)
+    print(f"Added as {target}")
+
+
+def checkpoint_list(parsed: argparse.Namespace) -> None:
+    """`checkpoints`."""
+    from .models.checkpoints import choices
+
+    roots = places.model_roots()
+    print(f"Looking in {' and '.join(str(root) for root in roots)}")
+    for name in choices(roots):
+        print(name)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,36 @@
+"""Where files lie when ComfyUI is not running: the same folders that it uses, if the pack stands in its `custom_nodes`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACK = Path(__file__).resolve().parent.parent
+
+
+def comfyui_folder() -> Path | None:
+    """The ComfyUI that this pack is installed in, or None."""
+    for folder in PACK.parents:
+        if (folder / "folder_paths.py").is_file():
+            return folder
+    return None
+
+
+def user_folder() -> Path:
+    """The user's own files: RATIONAL_REWARDS_HOME, else ComfyUI's user folder, else a folder in the home directory."""
+    if home := os.environ.get("RATIONAL_REWARDS_HOME"):
+        return Path(home)
+    comfyui = comfyui_folder()
+    return comfyui / "user" / "rational_rewards" if comfyui else Path.home() / ".rational_rewards"
+
+
+def model_roots() -> list[Path]:
+    """Where checkpoints may lie, the download target first."""
+    comfyui = comfyui_folder()
+    models = comfyui / "models" if comfyui else user_folder() / "models"
+    return [models / "rationalrewards", models / "LLM"]
+
+
+def rubric_folders() -> list[Path]:
+    """Where the user's own rubrics lie."""
+    return [user_folder() / "rubrics"]

@@ -1,0 +1,121 @@
+"""Load Critic."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..models import checkpoints
+from ..models.images import LIMIT_PIXELS, MAX_PIXELS
+from . import host
+from .schema import CATEGORY, CriticType, advanced, schema
+
+# Critics that are on a wire now, by their settings: two loaders with the same settings share one. Weak, so that this keeps nothing alive.
+in_use: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+
+
+class LoadCritic(io.ComfyNode):
+    """Load a Qwen3-VL or Qwen2.5-VL critic, quantized, from the models folder; official checkpoints are downloaded when chosen."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RationalRewardsLoadCritic",
+            display_name="Load Critic",
+            category=f"{CATEGORY}/critic",
+            description="Loads the vision-language model that judges pictures. Folders under models/rationalrewards and models/LLM are "
+            "listed first; choosing an official RationalRewards checkpoint that is not there downloads it (about 17.5 GB).",
+            search_aliases=["reward model", "critic loader", "VLM", "Qwen3-VL", "judge", "RationalRewards"],
+            inputs=[
+                io.Combo.Input(
+                    "checkpoint",
+                    options=checkpoints.choices(host.model_roots()),
+                    tooltip="The model. Official ones that are not on disk yet are downloaded into models/rationalrewards.",
+                ),
+                io.Combo.Input(
+                    "quantization",
+                    options=["nf4", "int8", "none"],
+                    default="nf4",
+                    tooltip="nf4 needs about 7 GB for the weights of an 8B model, int8 about 11 GB, none about 18 GB. "
+                    "A checkpoint that is already quantized is loaded as it is.",
+                ),
+                advanced(
+                    io.Combo,
+                    "adapter",
+                    options=["none"],
+                    default="none",
+                    tooltip="A taste trained on your own preferences, on top of the model.",
+                ),
+                advanced(
+                    io.Combo,
+                    "attention",
+                    options=["auto", "sdpa", "flash_attention_2"],
+                    default="auto",
+                    tooltip="How attention is computed. auto is right for almost everyone.",
+                ),
+                advanced(
+                    io.Int,
+                    "max_pixels",
+                    default=MAX_PIXELS,
+                    min=32 * 32,
+                    max=LIMIT_PIXELS,
+                    step=32 * 32,
+                    tooltip="Larger pictures are shrunk to this many pixels before they are judged. 802816 (896 x 896) is what the checkpoints "
+                    "were trained at; more costs memory and time.",
+                ),
+                advanced(
+                    io.Boolean,
+                    "save_quantized",
+                    default=False,
+                    tooltip="Save the quantized model beside the original once, so that the next start reads a third of the bytes.",
+                ),
+            ],
+            outputs=[CriticType.Output("critic", tooltip="The critic, for Critique, Score, Compare and the loop.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, checkpoint: str = "") -> bool:
+        # A name that is not in this machine's list (a shared workflow) is explained on the node when it runs.
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, checkpoint: str, **others: Any) -> Any:
+        return (checkpoint, checkpoints.modified(checkpoint, host.model_roots()), *sorted(others.items()))
+
+    @classmethod
+    def execute(
+        cls,
+        checkpoint: str,
+        quantization: str = "nf4",
+        adapter: str = "none",
+        attention: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        save_quantized: bool = False,
+    ) -> io.NodeOutput:
+        from ..models.critic import Critic
+        from ..models.downloads import download
+
+        roots, bar = host.model_roots(), host.Bar()
+        found = checkpoints.resolve(checkpoint, roots)
+        if isinstance(found, checkpoints.Official):
+            folder = download(found, roots[0], bar.show, host.check_cancel)
+        else:
+            folder = found.folder
+        key = (str(folder), quantization, attention, max_pixels)
+        critic = in_use.get(key)
+        if critic is None:
+            host.make_room(checkpoints.loaded_bytes(folder, quantization))
+            critic = Critic.load(
+                folder,
+                quantization,
+                str(host.device()),
+                attention,
+                max_pixels,
+                host.rubric_folders(),
+                save=save_quantized,
+                on_progress=bar.show,
+            )
+            in_use[key] = critic
+        return io.NodeOutput(critic)

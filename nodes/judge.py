@@ -1,0 +1,287 @@
+"""Critique, Score and Compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..models.errors import QuestionError
+from ..models.images import tensor_to_pil
+from ..models.judgement import Comparison, Judgement
+from ..models.rubric import list_rubrics
+from . import host
+from .schema import (
+    CATEGORY,
+    ComparisonType,
+    CritiqueType,
+    answer_inputs,
+    critic_input,
+    prompt_input,
+    rubric_input,
+    schema,
+    source_input,
+)
+
+UNREAD = "The critic's answer to image {number} could not be read, so there is no score to pass on: set answer to locked, or raise max_new_tokens."
+
+
+def _pictures(image: torch.Tensor, source_image: torch.Tensor | None) -> tuple[list[Any], list[Any] | None]:
+    return tensor_to_pil(image), None if source_image is None else tensor_to_pil(source_image, "source_image")
+
+
+def _scores(judgements: list[Judgement]) -> list[float]:
+    """Overall scores as numbers; an answer that could not be read is an error, never a zero."""
+    numbers = []
+    for number, judgement in enumerate(judgements, 1):
+        if judgement.score is None or not judgement.complete:
+            raise QuestionError(UNREAD.format(number=number))
+        numbers.append(judgement.score)
+    return numbers
+
+
+def _dimension(judgement: Judgement, key: str) -> float:
+    """A dimension's score 1..4; where it does not apply, the mean of those that do, so that averages stay unmoved."""
+    dimension = judgement.dimensions.get(key)
+    score = dimension.score if dimension else None
+    return score if score is not None else judgement.mean  # type: ignore[return-value]
+
+
+class Critique(io.ComfyNode):
+    """Judge every image of a batch, in words and scores."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RationalRewardsCritique",
+            display_name="Critique",
+            category=f"{CATEGORY}/critic",
+            description="Says in words what is wrong with each image in every dimension, then scores it from 1 to 4.",
+            search_aliases=["judge", "review", "rate image", "evaluate", "quality", "VLM critic", "feedback"],
+            inputs=[
+                critic_input(),
+                io.Image.Input("image", tooltip="The image, or a batch; every image of it is judged."),
+                prompt_input(),
+                source_input(),
+                rubric_input(list_rubrics(host.rubric_folders())),
+                *answer_inputs(),
+            ],
+            outputs=[
+                CritiqueType.Output(
+                    "critique", tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores."
+                ),
+                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one an image."),
+                io.String.Output("report", tooltip="The whole critique to read, as markdown."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        critic: Any,
+        image: torch.Tensor,
+        prompt: str,
+        source_image: torch.Tensor | None = None,
+        rubric: str = "auto",
+        seed: int = 0,
+        temperature: float = 0.0,
+        max_new_tokens: int = 2048,
+        answer: str = "locked",
+    ) -> io.NodeOutput:
+        images, sources = _pictures(image, source_image)
+        critique = critic.critique(
+            images,
+            prompt,
+            sources,
+            rubric=rubric,
+            watch=host.watch(),
+            seed=seed,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            answer=answer,
+        )
+        report = critique.to_markdown()
+        return io.NodeOutput(critique, _scores(critique.judgements), report, ui={"text": [report]})
+
+
+class Score(io.ComfyNode):
+    """The numbers alone: overall and for each dimension."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        numbers = [
+            ("text_faithfulness", "Does the image show what the prompt asks for? 1 to 4."),
+            (
+                "image_faithfulness",
+                "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not apply.",
+            ),
+            ("physical_quality", "Is the picture convincing and clean? 1 to 4."),
+            ("text_rendering", "Is the writing right? 1 to 4; the mean of the others where no writing was asked for."),
+        ]
+        return schema(
+            node_id="RationalRewardsScore",
+            display_name="Score",
+            category=f"{CATEGORY}/critic",
+            description="Scores every image: overall from 0 to 1, and each dimension from 1 to 4.",
+            search_aliases=["rate", "reward", "rank", "aesthetic score", "quality score", "evaluate"],
+            inputs=[
+                critic_input(),
+                io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
+                prompt_input(),
+                source_input(),
+                rubric_input(list_rubrics(host.rubric_folders())),
+                *answer_inputs(),
+                io.Combo.Input(
+                    "mode",
+                    options=["reasoned", "fast"],
+                    default="reasoned",
+                    optional=True,
+                    tooltip="reasoned explains before it scores. fast reads a score without reasoning: many times quicker and good for a first "
+                    "sieve, but not calibrated; never mix the two.",
+                ),
+            ],
+            outputs=[
+                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one an image."),
+                *(io.Float.Output(id, is_output_list=True, tooltip=tooltip) for id, tooltip in numbers),
+                io.Float.Output(
+                    "confidence",
+                    is_output_list=True,
+                    tooltip="How sure the critic was of its scores, 0 to 1: the probability it gave to what it answered. Not known (NaN) for free answers.",
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        critic: Any,
+        image: torch.Tensor,
+        prompt: str,
+        source_image: torch.Tensor | None = None,
+        rubric: str = "auto",
+        seed: int = 0,
+        temperature: float = 0.0,
+        max_new_tokens: int = 2048,
+        answer: str = "locked",
+        mode: str = "reasoned",
+    ) -> io.NodeOutput:
+        images, sources = _pictures(image, source_image)
+        if mode == "fast":
+            judgements = critic.fast_score(images, prompt, sources, rubric=rubric, watch=host.watch())
+        else:
+            judgements = critic.critique(
+                images,
+                prompt,
+                sources,
+                rubric=rubric,
+                until="scores",
+                watch=host.watch(),
+                seed=seed,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                answer=answer,
+            ).judgements
+        scores = _scores(judgements)
+        keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
+        columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
+        confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
+        lines = [f"Image {number}: {score:.3f}" for number, score in enumerate(scores, 1)]
+        return io.NodeOutput(scores, *columns, confidence, ui={"text": ["\n".join(lines)]})
+
+
+class Compare(io.ComfyNode):
+    """Which of two images is better, and why."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RationalRewardsCompare",
+            display_name="Compare",
+            category=f"{CATEGORY}/critic",
+            description="Compares two images of the same prompt and passes the better one on. Judges both orders, so that neither place is favoured.",
+            search_aliases=["A/B", "pairwise", "better image", "winner", "preference", "versus"],
+            inputs=[
+                critic_input(),
+                io.Image.Input("image_a", tooltip="Image A, or a batch."),
+                io.Image.Input(
+                    "image_b",
+                    tooltip="Image B, or a batch of the same length; a single image meets every image of the other side.",
+                ),
+                prompt_input(),
+                source_input(),
+                io.Boolean.Input(
+                    "both_orders",
+                    default=True,
+                    optional=True,
+                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says when the two disagree.",
+                ),
+                rubric_input(list_rubrics(host.rubric_folders(), pair=True)),
+                *answer_inputs(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "winner_image", is_output_list=True, tooltip="The better image of each pair; A where they tie."
+                ),
+                io.Int.Output("winner", is_output_list=True, tooltip="1 for A, 2 for B, 0 for a tie."),
+                io.Float.Output("margin", is_output_list=True, tooltip="How much better A is, from -1 to 1."),
+                io.String.Output("report", tooltip="The whole comparison to read, as markdown."),
+                ComparisonType.Output("comparison", tooltip="All comparisons of the batch."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        critic: Any,
+        image_a: torch.Tensor,
+        image_b: torch.Tensor,
+        prompt: str,
+        source_image: torch.Tensor | None = None,
+        both_orders: bool = True,
+        rubric: str = "auto",
+        seed: int = 0,
+        temperature: float = 0.0,
+        max_new_tokens: int = 2048,
+        answer: str = "locked",
+    ) -> io.NodeOutput:
+        sources = None if source_image is None else tensor_to_pil(source_image, "source_image")
+        found: list[Comparison] = critic.compare(
+            tensor_to_pil(image_a, "image_a"),
+            tensor_to_pil(image_b, "image_b"),
+            prompt,
+            sources,
+            both_orders=both_orders,
+            rubric=rubric,
+            watch=host.watch(),
+            seed=seed,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            answer=answer,
+        )
+        for number, comparison in enumerate(found, 1):
+            if comparison.winner is None or not comparison.complete:
+                raise QuestionError(UNREAD.format(number=number))
+        images = [
+            (image_b if comparison.winner == "B" else image_a)[_index(image_b if comparison.winner == "B" else image_a, i)]
+            for i, comparison in enumerate(found)
+        ]
+        winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
+        report = _report(found, critic.name)
+        return io.NodeOutput(images, winners, [c.margin for c in found], report, found, ui={"text": [report]})
+
+
+def _index(batch: torch.Tensor, i: int) -> slice:
+    """Image `i` of a batch (or the only one), as a batch of one."""
+    at = i if len(batch) > 1 else 0
+    return slice(at, at + 1)
+
+
+def _report(comparisons: list[Comparison], judge: str) -> str:
+    parts = [comparison.to_markdown() for comparison in comparisons]
+    if len(parts) > 1:
+        parts = [f"## Pair {number}\n\n{part}" for number, part in enumerate(parts, 1)]
+    return "\n\n".join([*parts, f"*Judged by {judge}.*"])

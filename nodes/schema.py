@@ -1,0 +1,94 @@
+"""ComfyUI's schema in words that every supported version knows.
+
+0.8.0 refuses keywords that later versions brought (`search_aliases`, `advanced`), and one refusal would lose the whole pack.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from comfy_api.latest import io
+
+CATEGORY = "RationalRewards"
+CriticType = io.Custom("RR_CRITIC")
+CritiqueType = io.Custom("RR_CRITIQUE")
+ComparisonType = io.Custom("RR_COMPARISON")
+
+
+def schema(**words: Any) -> io.Schema:
+    """An `io.Schema` without the words that this version does not know."""
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{word: value for word, value in words.items() if word in known})
+
+
+def advanced(kind: Any, id: str, **words: Any) -> Any:
+    """An input that is rarely needed; newer frontends fold it away."""
+    return kind.Input(id, optional=True, extra_dict={"advanced": True}, **words)
+
+
+def critic_input() -> Any:
+    return CriticType.Input("critic", tooltip="The critic from Load Critic.")
+
+
+def prompt_input() -> Any:
+    return io.String.Input(
+        "prompt", multiline=True, default="", tooltip="The prompt the image was made from, as the artist wrote it."
+    )
+
+
+def source_input() -> Any:
+    return io.Image.Input(
+        "source_image",
+        optional=True,
+        tooltip="For image edits: the picture before the edit, one for all images or one for each. Leave it open for text to image.",
+    )
+
+
+def rubric_input(names: list[str]) -> Any:
+    return io.Combo.Input(
+        "rubric",
+        options=["auto", *names],
+        default="auto",
+        optional=True,
+        tooltip="What is asked. auto takes the published rubric for text to image, or for image edit when source_image is connected.",
+    )
+
+
+def answer_inputs() -> list[Any]:
+    """How the critic writes: seed, temperature, length and format."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            optional=True,
+            control_after_generate=False,
+            tooltip="Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.",
+        ),
+        io.Float.Input(
+            "temperature",
+            default=0.0,
+            min=0.0,
+            max=2.0,
+            step=0.05,
+            optional=True,
+            tooltip="0 gives the likeliest answer; 0.1 is what the paper used.",
+        ),
+        io.Int.Input(
+            "max_new_tokens",
+            default=2048,
+            min=64,
+            max=16384,
+            optional=True,
+            tooltip="Longest answer in tokens. Smaller is faster and makes the explanations shorter.",
+        ),
+        io.Combo.Input(
+            "answer",
+            options=["locked", "free"],
+            default="locked",
+            optional=True,
+            tooltip="locked keeps the critic to the headings and scores of its format, so that every answer can be read; free lets it write as it likes.",
+        ),
+    ]
