@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Iterator
 
 from PIL import ImageDraw
 
@@ -25,6 +25,7 @@ CLOSING = ".,:;!?%)]}»›”’、。，．：；！？」』）］｝〉》】
 MOST_PER_LINE = 400  # characters; what is beyond cannot stand on the lines that are asked for
 KEPT_FORMAT = "\u200c\u200d"  # joiners, which shape words
 VARIATION = re.compile("[\ufe00-\ufe0f\u20e3\U000e0100-\U000e01ef]")
+LAM_ALEF = ("\u0644\u0622", "\u0644\u0623", "\u0644\u0625", "\u0644\u0627")  # pairs that Arabic writes as one letter
 EMOJI_JOINER = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\u200d\U0001f3fb-\U0001f3ff]+")
 
 
@@ -117,14 +118,16 @@ def drawable(text: str, style: Style) -> str:
     if text.isascii():
         return text
     shown: list[str] = []
+    unknown = ""  # the script of the characters before, if no font has them
     for cluster in clusters(text):
         face = None if cluster == "\n" else fonts.pick(cluster, style.bold, style.language)
-        if cluster == "\n" or face:
+        if face or cluster == "\n":
             shown.append("".join(c for c in cluster if face is None or c in KEPT_FORMAT or fonts.has(face, c)))
-        elif name := unicodedata.name(cluster[0], ""):  # no name: private use, or nothing yet
-            place = f"[{name.split()[0].split('-')[0].capitalize()}]"
-            shown.append("" if shown and shown[-1] == place else place)
-    return "".join(part for i, part in enumerate(shown) if part or i == 0)
+            unknown = ""
+        elif (name := unicodedata.name(cluster[0], "").split(" ")[0].split("-")[0]) and name != unknown:
+            shown.append(f"[{name.capitalize()}]")  # what has no name is private use, or not yet a character
+            unknown = name
+    return "".join(shown)
 
 
 def language_of(text: str) -> str:
@@ -206,8 +209,6 @@ def runs(text: str, style: Style, rtl: bool) -> tuple[Run, ...]:
         pieces: list[Run] = []
         for cluster in clusters(part):
             face = fonts.pick(cluster, style.bold, style.language)
-            if pieces and (face is None or cluster == " "):
-                face = pieces[-1].face  # a space has no look of its own, so it does not break a run
             if face is None:
                 continue
             if pieces and pieces[-1].face == face:
@@ -235,7 +236,8 @@ def _by_direction(text: str, rtl: bool) -> list[tuple[str, bool]]:
     for least in (2, 1):  # rule L2: turn round every stretch at this level or above
         turned: list[tuple[str, int]] = []
         for high, stretch in groupby(parts, key=lambda part, least=least: part[1] >= least):
-            turned += reversed(list(stretch)) if high else stretch
+            pieces = list(stretch)
+            turned += reversed(pieces) if high else pieces
         parts = turned
     return [(part, level % 2 == 1) for part, level in parts]
 
@@ -280,7 +282,7 @@ def _arabic_forms() -> dict[str, dict[str, str]]:
     for code in [*range(0xFB50, 0xFDFD), *range(0xFE70, 0xFEFD)]:
         kind, *letters = unicodedata.decomposition(chr(code)).split() or [""]
         name = "".join(chr(int(letter, 16)) for letter in letters)
-        if kind and (len(name) == 1 or name[0] == "\u0644" and name[1:] in "\u0622\u0623\u0625\u0627"):
+        if kind and (len(name) == 1 or name in LAM_ALEF):
             forms.setdefault(name, {})[kind.strip("<>")] = chr(code)
     return forms
 
@@ -290,7 +292,7 @@ def _without_shaping(run: Run) -> str:
     if not run.rtl:
         return "".join(char for char in run.text if char not in KEPT_FORMAT)
     forms = _arabic_forms()
-    letters = re.findall("\u0644[\u0622\u0623\u0625\u0627]|.", "".join(c for c in run.text if not unicodedata.combining(c)))
+    letters = re.findall("|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c)))
     shown: list[str] = []
     joined = False  # whether the letter before reaches out to this one
     for i, letter in enumerate(letters):

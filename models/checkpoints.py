@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 from .errors import CheckpointError
 
@@ -90,7 +91,9 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
     candidates = [root.joinpath(*parts) for root in roots]
     if official:
         candidates += [root / path for root in roots for path in (official.name, official.repo)]
-        candidates += [found.folder for found in find_checkpoints(roots) if found.folder.name.casefold() == official.name.casefold()]
+        candidates += [
+            found.folder for found in find_checkpoints(roots) if found.folder.name.casefold() == official.name.casefold()
+        ]
     for folder in candidates:
         if official and (folder / MARKER).is_file():
             return official
@@ -100,7 +103,9 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
     if official:
         return official
     places = ", ".join(str(root) for root in roots) or "there are none"
-    raise CheckpointError(f'The checkpoint "{name}" is not in the model folders ({places}): choose one from the list or put it there.')
+    raise CheckpointError(
+        f'The checkpoint "{name}" is not in the model folders ({places}): choose one from the list or put it there.'
+    )
 
 
 def inspect_checkpoint(folder: Path) -> Checkpoint:
@@ -113,7 +118,9 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise CheckpointError(f"There is no folder {folder}: choose another checkpoint.")
     if (folder / MARKER).is_file():
-        raise CheckpointError(f"The download into {folder} is not finished: choose the repository in the list again to go on with it.")
+        raise CheckpointError(
+            f"The download into {folder} is not finished: choose the repository in the list again to go on with it."
+        )
     config = _config(folder)
     model_type = config.get("model_type")
     if model_type not in MODEL_TYPES:
@@ -243,7 +250,9 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         if (folder / "adapter_config.json").is_file():
-            raise CheckpointError(f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as adapter.")
+            raise CheckpointError(
+                f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as adapter."
+            )
         raise CheckpointError(f"{folder} is no checkpoint, it has no config.json: choose another folder or download it again.")
     try:
         return read_json(path)
@@ -277,7 +286,9 @@ def _check_weights(folder: Path) -> None:
         return
     for tensor, file in _weight_map(folder).items():
         if tensor not in tensors[file]:
-            raise CheckpointError(f"The weight file {folder / file} lacks {tensor}, which the index promises: download it again.")
+            raise CheckpointError(
+                f"The weight file {folder / file} lacks {tensor}, which the index promises: download it again."
+            )
 
 
 def _check_processor(folder: Path) -> None:
@@ -299,7 +310,9 @@ def _check_processor(folder: Path) -> None:
         if not template:
             missing.append("chat_template.jinja")
     if missing:
-        raise CheckpointError(f"{folder} lacks {' and '.join(missing)}: copy it from the repository that the weights came from.")
+        raise CheckpointError(
+            f"{folder} lacks {' and '.join(missing)}: copy it from the repository that the weights came from."
+        )
 
 
 def _check_record(folder: Path) -> None:

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import gc
-import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
-import re
 import shutil
-import sys
-import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
 from .checkpoints import COPY_PREFIX, Checkpoint, check_safetensors, inspect_checkpoint, read_json, weight_files
 from .errors import CheckpointError
+from .layers import (
+    assert_kept_precise,
+    assert_quantized,
+    language_linears,
+    memory,
+    quantized_tensors,
+    replace_patch_convolution,
+)
+from .libraries import PACKAGES, attention_implementation, pip_command, require, require_bitsandbytes, short, version
 
 log = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("nf4", "int8", "none")
-ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
 # Kept 16-bit: fine flaws are lost in a 4-bit vision tower, and lm_head decides the scores. Full names, because transformers 5
 # matches from the start of a name, where 4.57 matches anywhere; without lm_head in the list it would be quantized.
 KEPT = ("model.visual", "lm_head")
 COPY_RECORD = "source.json"
 STAGES = 3  # of `on_progress`: processor read, weights read (and quantized), checked
-PRECISE = (torch.float32, torch.float16, torch.bfloat16)
-# What reads weights that are stored quantized. bitsandbytes is checked before, by its version.
-PACKAGES = {
-    "awq": '"gptqmodel" (transformers 4: "autoawq")',
-    "gptq": '"gptqmodel" "optimum"',
-    "compressed-tensors": '"compressed-tensors>=0.15"',
-    "torchao": '"torchao"',
-    "hqq": '"hqq"',
-    "quanto": '"optimum-quanto"',
-    "auto-round": '"auto-round"',
-}
 
 
 @dataclass
@@ -66,20 +57,6 @@ class Loaded:
     untouched: list[bool] = field(default_factory=lambda: [True], repr=False)  # emptied by the first forward
 
 
-class PatchProjection(nn.Conv3d):
-    """A Conv3d whose kernel equals its stride, as the matrix product that it is on single patches. Same parameters and names.
-
-    PyTorch 2.9 with cuDNN 9.10-9.14 runs this convolution 10-20 times slower than the product (pytorch/pytorch#174051).
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """`input` [N, C, T, H, W], one patch each, to [N, channels, 1, 1, 1]."""
-        if input.shape[2:] != self.weight.shape[2:]:
-            return super().forward(input)
-        product = nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
-        return product[:, :, None, None, None]
-
-
 def load(
     folder: Path,
     quantization: str = "nf4",
@@ -96,7 +73,9 @@ def load(
     """
     try:
         with torch.inference_mode(False):
-            return _load(Path(folder), quantization, torch.device(device), attention, dtype, on_progress or (lambda done, total: None))
+            return _load(
+                Path(folder), quantization, torch.device(device), attention, dtype, on_progress or (lambda done, total: None)
+            )
     except CheckpointError as error:
         log.debug("Loading %s failed.", folder, exc_info=True)
         failure = CheckpointError(*error.args)
@@ -117,14 +96,18 @@ def _load(
         raise CheckpointError(f'"{quantization}" is no quantization: choose {", ".join(QUANTIZATIONS)}.')
     checkpoint = inspect_checkpoint(folder)
     ours = "" if checkpoint.quantized or quantization == "none" else quantization
-    _check_libraries(checkpoint)
+    require("transformers", "4.57")
+    require("accelerate", "1.0")
+    _check_config(checkpoint)
     if ours or checkpoint.quantized in ("nf4", "fp4", "int8"):
-        _check_bitsandbytes(ours or checkpoint.quantized, device)
-    attention = _attention(attention, device)
+        require_bitsandbytes(ours or checkpoint.quantized, device)
+    attention = attention_implementation(attention, device)
 
     notes: list[str] = []
     if checkpoint.quantized and quantization != checkpoint.quantized:
-        notes.append(f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was not applied.')
+        notes.append(
+            f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was not applied.'
+        )
     precision = dtype or _precision(checkpoint, ours, device)
     if precision == torch.float16 != dtype:
         notes.append("This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow.")
@@ -169,11 +152,15 @@ def save_quantized(loaded: Loaded) -> Path:
     """
     folder, name = loaded.checkpoint.folder, loaded.checkpoint.name
     if not loaded.copy_key:
-        raise CheckpointError(f"{name} was loaded as {loaded.quantization}, and only nf4 and int8 can be saved: load it as one of them.")
+        raise CheckpointError(
+            f"{name} was loaded as {loaded.quantization}, and only nf4 and int8 can be saved: load it as one of them."
+        )
     if loaded.copied_from:
         return loaded.copied_from
     if not loaded.untouched:
-        raise CheckpointError(f"{name} has been used already, and its weights may have been repacked: load it again, then save it.")
+        raise CheckpointError(
+            f"{name} has been used already, and its weights may have been repacked: load it again, then save it."
+        )
     copy = folder / f"{COPY_PREFIX}{loaded.quantization}"
     needed, free = loaded.bytes + 2**26, shutil.disk_usage(folder).free
     if needed > free:
@@ -191,106 +178,181 @@ def save_quantized(loaded: Loaded) -> Path:
             copy.rename(scratch.with_name(scratch.name + ".old"))
         scratch.rename(copy)
     except Exception as error:
-        raise CheckpointError(f"The quantized copy of {name} could not be saved in {folder} ({_short(error)}).") from error
+        raise CheckpointError(f"The quantized copy of {name} could not be saved in {folder} ({short(error)}).") from error
     finally:
         for leftover in (scratch, scratch.with_name(scratch.name + ".old")):
             shutil.rmtree(leftover, ignore_errors=True)
     return copy
 
 
-def assert_kept_precise(model: nn.Module) -> None:
-    """Raise CheckpointError unless the vision tower and lm_head have 16- or 32-bit weights."""
-    quantized = _quantized_where(model, kept=True)
-    if quantized is None:
-        raise CheckpointError("The model has no vision tower or no lm_head where they are expected: update this pack.")
-    if quantized:
-        raise CheckpointError(f"{quantized[0]} was quantized although it must stay precise: update transformers or choose quantization none.")
+def _bitsandbytes_config(quantization: str, precision: torch.dtype | None) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT))
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precision,
+        llm_int8_skip_modules=list(KEPT),
+    )
 
 
-def assert_quantized(model: nn.Module) -> None:
-    """Raise CheckpointError unless every linear layer of the language model is quantized."""
-    linears = _language_linears(model)
-    plain = [name for name, module in linears if module.weight.dtype in PRECISE]
-    if plain or not linears:
-        raise CheckpointError(
-            f"{plain[0] if plain else 'The language model'} was not quantized: update bitsandbytes and transformers, "
-            "or choose quantization none."
-        )
+def _precision(checkpoint: Checkpoint, ours: str, device: torch.device) -> torch.dtype | None:
+    """dtype of what stays unquantized; None for as stored.
+
+    bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs: float16 has no room
+    for the large activations of Qwen models (huggingface/transformers#33294), float32 doubles the memory.
+    """
+    config = read_json(checkpoint.folder / "config.json")
+    stored = str(config.get("dtype") or config.get("torch_dtype") or "")
+    lacks_bfloat16 = device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device)[0] < 8
+    if ours or (stored == "bfloat16" and not checkpoint.quantized and lacks_bfloat16):
+        return torch.float16 if lacks_bfloat16 else torch.bfloat16
+    return None
 
 
-def replace_patch_convolution(model: nn.Module) -> int:
-    """Put a PatchProjection in the place of every Conv3d that has no overlap; returns how many. Outputs stay equal."""
-    found = 0
-    for name, module in list(model.named_modules()):
-        if type(module) is not nn.Conv3d or module.kernel_size != module.stride or module.groups != 1:
-            continue
-        if any(module.padding) or set(module.dilation) != {1}:
-            continue
-        product = PatchProjection(
-            module.in_channels, module.out_channels, module.kernel_size, module.stride, bias=module.bias is not None, device="meta"
-        )
-        product.weight, product.bias = module.weight, module.bias
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, product.train(module.training))
-        found += 1
-    return found
-
-
-def memory(model: nn.Module) -> int:
-    """Bytes of parameters, buffers and quantization states; what shares its memory counts once."""
-    tensors = [*model.parameters(), *model.buffers()]
-    for module in model.modules():
-        weight = getattr(module, "weight", None)
-        for owner in (weight, getattr(module, "state", None)):  # bitsandbytes int8, before and after the first forward
-            tensors += [getattr(owner, name, None) for name in ("CB", "SCB")]
-        state = getattr(weight, "quant_state", None)  # bitsandbytes 4-bit; double quantization nests a second state
-        while state is not None:
-            tensors += [getattr(state, name, None) for name in ("absmax", "code", "offset")]
-            state = getattr(state, "state2", None)
-    return sum({(t.device, t.data_ptr()): t.nbytes for t in tensors if isinstance(t, torch.Tensor)}.values())
-
-
-def pip_command(requirements: str) -> str:
-    """The command that installs into the Python that runs this, portable builds and virtual environments included."""
-    python = sys.executable or "python"
-    return f'{f"{chr(34)}{python}{chr(34)}" if " " in python else python} -m pip install -U {requirements}'
-
-
-def _check_libraries(checkpoint: Checkpoint) -> None:
-    version = _version("transformers")
-    if version < (4, 57):
-        raise CheckpointError(_install("transformers", "4.57", version))
-    if not _version("accelerate"):
-        raise CheckpointError(_install("accelerate", "1.0", ()))
-    text = _text_config(checkpoint.folder)
-    if version < (5,) and "rope_parameters" in text and "rope_scaling" not in text:
-        # 4.57 would fall back to its default positions without a word, and judge wrongly.
+def _check_config(checkpoint: Checkpoint) -> None:
+    config = read_json(checkpoint.folder / "config.json")
+    config |= config.get("text_config") or {}
+    if version("transformers") < (5,) and "rope_parameters" in config and "rope_scaling" not in config:
+        # 4.57 would fall back to default positions without a word, and the critic would misjudge.
         raise CheckpointError(
             f"{checkpoint.name} was saved by transformers 5, and the installed version 4 would misread it: "
-            f'run {pip_command(chr(34) + "transformers>=5" + chr(34))} and start again.'
+            f"run {pip_command('transformers>=5')} and start again."
         )
 
 
-def _check_bitsandbytes(quantization: str, device: torch.device) -> None:
-    version = _version("bitsandbytes")
-    if version < (0, 50):
-        raise CheckpointError(_install("bitsandbytes", "0.50", version, ", or choose quantization = none"))
+def _read_processor(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoProcessor
+
     failure = ""
     try:
-        with _without_kernel_downloads():
-            import bitsandbytes.functional
-
-        if quantization == "int8":
-            bitsandbytes.functional.int8_vectorwise_quant(torch.zeros(16, 64, dtype=torch.float16, device=device))
-        else:
-            bitsandbytes.functional.quantize_4bit(torch.zeros(64, 64, dtype=torch.float16, device=device), quant_type="nf4")
+        return AutoProcessor.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        log.warning("bitsandbytes does not work.", exc_info=True)
-        failure = _short(error)
-    if failure:
-        raise CheckpointError(
-            f"bitsandbytes does not work on {device} here ({failure}): choose quantization = none, "
-            f'or run {pip_command(chr(34) + "bitsandbytes>=0.50" + chr(34))} and start again.'
+        log.warning("The processor of %s could not be loaded.", checkpoint.folder, exc_info=True)
+        failure = short(error)
+    raise CheckpointError(
+        f"The tokenizer and image processor in {checkpoint.folder} could not be loaded ({failure}): copy its *.json files again "
+        f"or run {pip_command('transformers>=4.57')}."
+    )
+
+
+def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
-    # int8 casts the inputs of its products from bfloat16 to float16 and says so at every layer of every token.
-    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_no_cast_warning)
+        failure = _incomplete(model, info, folder)
+        if not failure:
+            return model
+    except Exception as error:
+        log.warning("%s could not be loaded.", folder, exc_info=True)
+        failure = _explain(error, checkpoint, options)
+    model = None
+    _free_memory()
+    raise CheckpointError(failure)
+
+
+def _incomplete(model: nn.Module, info: dict[str, Any], folder: Path) -> str:
+    # transformers fills what a checkpoint lacks with random numbers and only logs it: such a model would judge at random.
+    lacking = sorted({*info["missing_keys"], *(name for name, weight in model.named_parameters() if weight.is_meta)})
+    if lacking:
+        return (
+            f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or copy the checkpoint again."
+        )
+    if info["mismatched_keys"] or info.get("error_msgs"):
+        return f"The weights in {folder} do not fit its config.json: download or copy the checkpoint again."
+    return ""
+
+
+def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) -> str:
+    reason, device = short(error), options["device_map"][""]
+    if (
+        isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+        or "out of memory" in reason
+        or "allocate memory" in reason
+    ):
+        return f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB) does not fit into the memory of {device}: free some or quantize more."
+    if isinstance(error, ImportError) and checkpoint.quantized in PACKAGES:
+        return (
+            f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or too old: "
+            f"run {pip_command(*PACKAGES[checkpoint.quantized])} and start again."
+        )
+    return f"{checkpoint.name} could not be loaded ({reason}): see the log, or download or copy the checkpoint again."
+
+
+def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
+    """What is in effect where nothing was quantized here, and notes on it."""
+    linears = language_linears(model)
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}.get(
+        linears[0][1].weight.dtype if linears else None
+    )
+    if not checkpoint.quantized:
+        return f"none ({name})", []
+    if name and not quantized_tensors(model, kept=False):
+        return f"none ({name})", [
+            f"The {checkpoint.quantized} weights were unpacked to {name}, since {checkpoint.quantized} does not run here."
+        ]
+    notes = []
+    if quantized_tensors(model, kept=True):
+        notes.append(f"The vision tower or lm_head of {checkpoint.name} is stored quantized: fine flaws may be missed.")
+    return f"as stored ({checkpoint.quantized})", notes
+
+
+def _watch_first_forward(model: nn.Module, untouched: list[bool]) -> None:
+    def forward(*_: Any) -> None:
+        untouched.clear()
+        handle.remove()
+
+    linears = language_linears(model)
+    handle = (linears[0][1] if linears else model).register_forward_pre_hook(forward)
+
+
+def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict[str, Any]:
+    """What the quantized copy depends on; equal keys, equal weights."""
+    stats = {name: (checkpoint.folder / name).stat() for name in ["config.json", *weight_files(checkpoint.folder)]}
+    return {
+        "files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
+        "quantization": quantization,
+        "double_quantization": quantization == "nf4",
+        "dtype": precision,
+        "kept": list(KEPT),
+        "bitsandbytes": list(version("bitsandbytes")),
+        "transformers": version("transformers")[0],  # 4 misreads a config.json that 5 has written
+    }
+
+
+def _read_copy(copy: Path, key: dict[str, Any], checkpoint: Checkpoint, options: dict[str, Any]) -> tuple[Any, str]:
+    """The model from the quantized copy, or None if the copy is stale or damaged; and a note on it."""
+    try:
+        if read_json(copy / COPY_RECORD) != key:
+            return None, f"The quantized copy {copy} was made of other files or versions, so the original was read."
+        for name in weight_files(copy):
+            check_safetensors(copy / name)
+        return _read_model(copy, checkpoint, options), f"Read from the quantized copy {copy}."
+    except (OSError, ValueError, CheckpointError) as error:
+        return None, f"The quantized copy {copy} cannot be used ({short(error)}), so the original was read."
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what a save that was killed has left, but nothing that another process may be writing just now."""
+    for leftover in folder.glob(f".{COPY_PREFIX}*"):
+        if time.time() - leftover.stat().st_mtime > 86400:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -1,0 +1,1 @@
+"""Measurements. `python -m benchmarks --help` from the repository's root."""

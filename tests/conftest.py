@@ -1,0 +1,74 @@
+"""What every test may use: tiny real checkpoints, real pictures, critics over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from comfyui import describe_checkouts
+from PIL import Image
+from rational_rewards.demo.checkpoint import Shape, build_checkpoint
+
+torch.set_num_threads(2)
+SMALL = 128 * 128  # pixel budget of most tests: 16 visual tokens
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`checkpoint_folder(family="qwen3_vl", **shape)`: a tiny checkpoint of that shape, built once."""
+    built: dict[Any, Path] = {}
+
+    def build(family: str = "qwen3_vl", seed: int = 0, **shape: Any) -> Path:
+        key = (family, seed, *sorted(shape.items()))
+        if key not in built:
+            built[key] = build_checkpoint(tmp_path_factory.mktemp(family) / "tiny", Shape(family, **shape), seed)
+        return built[key]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def loaded(checkpoint_folder: Callable[..., Path]) -> Callable[..., Any]:
+    """`loaded(family)`: (model, processor) of a tiny checkpoint in fp32 on the CPU, loaded once by the real loader."""
+    from rational_rewards.models.loading import load
+
+    done: dict[Any, Any] = {}
+
+    def get(family: str = "qwen3_vl", seed: int = 0) -> Any:
+        if (family, seed) not in done:
+            done[family, seed] = load(checkpoint_folder(family, seed), "none", "cpu", dtype=torch.float32)
+        return done[family, seed]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def make_critic(loaded: Callable[..., Any]) -> Callable[..., Any]:
+    """`make_critic(family, **engine)`: a new critic (with nothing remembered) over the shared tiny model."""
+    from rational_rewards.models.critic import Critic
+    from rational_rewards.models.engines.transformers_engine import TransformersEngine
+
+    def make(family: str = "qwen3_vl", seed: int = 0, max_pixels: int = SMALL, **engine: Any) -> Critic:
+        found = loaded(family, seed)
+        return Critic(TransformersEngine(found.model, found.processor, max_pixels, **engine), "tiny")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Image.Image]:
+    """Eight photographs of different sizes from scikit-image."""
+    from skimage import data
+
+    pictures = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    images = [Image.fromarray(np.asarray(picture)[..., :3]) for picture in pictures]
+    return images + [image.crop((40, 20, image.width - 60, image.height - 10)) for image in images]
+
+
+def pytest_report_header() -> list[str]:
+    """Which ComfyUI the real-server tests will run on."""
+    return describe_checkouts()
