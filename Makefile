@@ -15,7 +15,7 @@ $(VENV)/done: requirements.txt tests/requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt -r tests/requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	sh tests/prepare_comfyui.sh $(BIN)
+	$(BIN)/python tests/prepare_comfyui.py
 	touch $@
 
 lint: setup

@@ -90,6 +90,7 @@ def measure(loaded: Any, device: str, tokens: int, repeat: int, images: int) -> 
         for picture in pictures:
             critic.critique(picture, PROMPT, **settings)
 
+    generate(loaded.model, inputs, 4)  # the first call of anything is slow
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     one = medians({"ours": ours, "reference": reference}, repeat, device)

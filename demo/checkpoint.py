@@ -41,15 +41,18 @@ class Shape:
     mlp: int = 128
     vision_hidden: int = 32
     vision_layers: int = 2
+    vision_heads: int = 2
+    vision_mlp: int = 128
+    deepstack: tuple[int, ...] = (0,)
     vocabulary: int = 2048
     tied: bool = False
 
 
 TINY = Shape()
 # About half a billion parameters with a full-size vocabulary, for measurements.
-HALF_BILLION = Shape("qwen3_vl", 1024, 14, 16, 8, 64, 3072, 512, 8, 151936)
+HALF_BILLION = Shape("qwen3_vl", 1024, 14, 16, 8, 64, 3072, 512, 8, 8, 2048, (1, 3, 5), 151936)
 # The shape of Qwen3-VL-8B-Instruct.
-EIGHT_BILLION = Shape("qwen3_vl", 4096, 36, 32, 8, 128, 12288, 1152, 27, 151936)
+EIGHT_BILLION = Shape("qwen3_vl", 4096, 36, 32, 8, 128, 12288, 1152, 27, 16, 4304, (8, 16, 24), 151936)
 
 
 def build_checkpoint(
@@ -125,19 +128,19 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         vision = dict(
             depth=shape.vision_layers,
             hidden_size=shape.vision_hidden,
-            intermediate_size=shape.vision_hidden * 4,
-            num_heads=max(1, shape.vision_hidden // 64 if shape.vision_hidden >= 256 else 2),
+            intermediate_size=shape.vision_mlp,
+            num_heads=shape.vision_heads,
             out_hidden_size=shape.hidden,
             num_position_embeddings=2304,
-            deepstack_visual_indexes=[max(0, shape.vision_layers // 2 - 1)],
+            deepstack_visual_indexes=list(shape.deepstack),
         )
         return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
     text |= dict(rope_scaling=dict(rope_type="default", type="default", mrope_section=sections))
     vision = dict(
         depth=shape.vision_layers,
         hidden_size=shape.vision_hidden,
-        intermediate_size=shape.vision_hidden * 4,
-        num_heads=2,
+        intermediate_size=shape.vision_mlp,
+        num_heads=shape.vision_heads,
         out_hidden_size=shape.hidden,
         fullatt_block_indexes=[shape.vision_layers - 1],
         tokens_per_second=2,

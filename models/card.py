@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from .card_text import Line, Style, draw_line, measure, wrap
 from .errors import QuestionError
@@ -153,14 +153,18 @@ def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """The whole image in RGB, as large as fits; what is transparent becomes paper."""
     scale = min(width / image.width, height / image.height)
     target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if image.mode.startswith(("I", "F")):  # 16-bit and float images would be cut at 255
-        image = ImageOps.autocontrast(image.point(lambda v: v * (1 / 256)).convert("L")) if image.mode != "F" else image
+    if image.mode.startswith(("I", "F")):  # 16-bit and float images: Pillow would cut them at 255
+        deep = image.convert("I").convert("F") if image.mode.startswith("I") else image
+        highest = deep.getextrema()[1]
+        white = 1 if highest <= 1 else 255 if highest <= 255 else 65535
+        image = deep.point(lambda value: value * (255 / white) + 0).convert("L")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*PAPER, 255)), layer)
     # Enlarged many times, soft pixels look like a fault of the image; reducing_gap makes shrinking fast.
     kind = Image.Resampling.NEAREST if scale >= 4 else Image.Resampling.LANCZOS
-    return image.convert("RGB").resize(target, kind, reducing_gap=3.0 if scale < 1 else None)
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return image.resize(target, kind, reducing_gap=1.5 if scale < 1 else None)
 
 
 def _overall(sheet: _Sheet, judgement: Judgement, x: int) -> None:

@@ -26,6 +26,10 @@ MOST_PER_LINE = 400  # characters; what is beyond cannot stand on the lines that
 KEPT_FORMAT = "\u200c\u200d"  # joiners, which shape words
 VARIATION = re.compile("[\ufe00-\ufe0f\u20e3\U000e0100-\U000e01ef]")
 LAM_ALEF = ("\u0644\u0622", "\u0644\u0623", "\u0644\u0625", "\u0644\u0627")  # pairs that Arabic writes as one letter
+# Vowel signs of Indian and Southeast Asian scripts that are typed after their consonant and written before it.
+WRITTEN_FIRST = (
+    "\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48\u0dd9\u0ddb\u1031\u17c1\u17c2\u17c3"
+)
 EMOJI_JOINER = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\u200d\U0001f3fb-\U0001f3ff]+")
 
 
@@ -121,6 +125,9 @@ def drawable(text: str, style: Style) -> str:
     unknown = ""  # the script of the characters before, if no font has them
     for cluster in clusters(text):
         face = None if cluster == "\n" else fonts.pick(cluster, style.bold, style.language)
+        plain = unicodedata.normalize("NFKC", cluster)  # a styled letter may stand for a common one
+        if not face and plain[0] not in cluster + " \n":
+            cluster, face = plain, fonts.pick(plain, style.bold, style.language)
         if face or cluster == "\n":
             shown.append("".join(c for c in cluster if face is None or c in KEPT_FORMAT or fonts.has(face, c)))
             unknown = ""
@@ -290,17 +297,18 @@ def _arabic_forms() -> dict[str, dict[str, str]]:
 def _without_shaping(run: Run) -> str:
     """What Pillow's basic layout, which only goes from left to right, must be given to show this run."""
     if not run.rtl:
-        return "".join(char for char in run.text if char not in KEPT_FORMAT)
+        stacked = ("".join(c for c in cluster if c not in KEPT_FORMAT) for cluster in clusters(run.text))
+        return "".join("".join(sorted(cluster, key=lambda c: c not in WRITTEN_FIRST)) for cluster in stacked)
     forms = _arabic_forms()
-    letters = re.findall("|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c)))
+    letters: list[str] = re.findall("|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c)))
     shown: list[str] = []
     joined = False  # whether the letter before reaches out to this one
     for i, letter in enumerate(letters):
-        own = forms.get(letter, {})
+        own: dict[str, str] = forms.get(letter, {})
         following = letters[i + 1] if i + 1 < len(letters) else ""
         reaches = "initial" in own and "final" in forms.get(following, {})
         joins = joined and "final" in own
-        form = {(True, True): "medial", (True, False): "final", (False, True): "initial"}.get((joins, reaches), "isolated")
+        form = ("medial" if joins else "initial") if reaches else ("final" if joins else "isolated")
         drawn = own.get(form, letter)
         shown.append(drawn if fonts.has(run.face, drawn) else letter)
         joined = reaches

@@ -12,8 +12,8 @@ from typing import Any
 
 from .errors import CheckpointError
 
-# Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 would be NF4 in
-# name only), and no critic was trained on the latter.
+# Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 in name only),
+# and no critic was trained on the latter.
 MODEL_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DEPTH = 3  # folders below a root that are searched: organisation/model, at most one group above them
 COPY_PREFIX = "rational_rewards-"  # a folder in a checkpoint: its weights saved quantized
@@ -155,13 +155,17 @@ def check_safetensors(path: Path) -> set[str]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            start = file.read(9)
+            length = int.from_bytes(start[:8], "little")
             if not size:
                 raise CheckpointError(f"The weight file {path} is empty: {again}.")
-            if size < 8 or length > HEADER_LIMIT:
+            if start == b"version h":
+                raise CheckpointError(f"The weight file {path} is only a git-lfs pointer: run git lfs pull, or download the file.")
+            if start[8:] != b"{" or length > HEADER_LIMIT:
                 raise CheckpointError(f"The weight file {path} is damaged (no safetensors header): {again}.")
             if size < 8 + length:
                 raise CheckpointError(f"The weight file {path} is cut off ({size:,} bytes): {again}.")
+            file.seek(8)
             header = json.loads(file.read(length))
         ends = {name: entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"}
         expected = 8 + length + max(ends.values(), default=0)
@@ -319,7 +323,7 @@ def _check_record(folder: Path) -> None:
     path = folder / RECORD
     if not path.is_file():
         return
-    mend = f"download it again, or delete {path} to use the folder as it is"
+    mend = f"download it again into an empty folder, or delete {RECORD} there to use the folder as it is"
     try:
         files = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in read_json(path)["files"].items()}
         if not all(is_file_name(name) for name in files):

@@ -41,16 +41,20 @@ class Critic:
         attention: str = "auto",
         max_pixels: int = MAX_PIXELS,
         rubric_folders: Sequence[Path] = (),
+        save_quantized: bool = False,
         **options: Any,
     ) -> Critic:
         """The critic of a checkpoint folder. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
 
+        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads a third of the bytes.
         `options` go on to `loading.load`. Raises CheckpointError.
         """
+        from . import loading
         from .engines.transformers_engine import TransformersEngine
-        from .loading import load
 
-        loaded = load(Path(checkpoint), quantization, pick_device(device), attention, **options)
+        loaded = loading.load(Path(checkpoint), quantization, pick_device(device), attention, **options)
+        if save_quantized:
+            loading.save_quantized(loaded)
         engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)
         return cls(engine, f"{loaded.checkpoint.name} ({loaded.quantization})", rubric_folders)
 

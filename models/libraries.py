@@ -72,7 +72,7 @@ def require_bitsandbytes(quantization: str, device: torch.device) -> None:
             f"or run {pip_command('bitsandbytes>=0.50')} and start again."
         )
     # int8 casts bfloat16 inputs of its products to float16, and would log that for every layer at every token.
-    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_no_cast_warning)
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_is_news)
 
 
 def attention_implementation(attention: str, device: torch.device) -> str:
@@ -94,13 +94,14 @@ def short(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _no_cast_warning(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(("MatMul8bitLt: inputs will be cast", "Failed to load CPU gemm_4bit_forward"))
 
 
 @contextlib.contextmanager
 def _without_kernel_downloads() -> Iterator[None]:
     """Hide `kernels` from bitsandbytes, which would fetch compiled code from the hub while it is imported on some CPUs."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_news)
     hidden = sys.modules.get("kernels")
     sys.modules["kernels"] = None  # type: ignore[assignment]
     try:

@@ -165,7 +165,8 @@ def save_quantized(loaded: Loaded) -> Path:
     needed, free = loaded.bytes + 2**26, shutil.disk_usage(folder).free
     if needed > free:
         raise CheckpointError(
-            f"The quantized copy of {name} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: make room there."
+            f"The quantized copy of {name} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: "
+            "make room there."
         )
     _remove_leftovers(folder)
     scratch = folder / f".{copy.name}-{os.getpid()}-{time.time_ns()}"
@@ -202,8 +203,8 @@ def _bitsandbytes_config(quantization: str, precision: torch.dtype | None) -> An
 def _precision(checkpoint: Checkpoint, ours: str, device: torch.device) -> torch.dtype | None:
     """dtype of what stays unquantized; None for as stored.
 
-    bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs: float16 has no room
-    for the large activations of Qwen models (huggingface/transformers#33294), float32 doubles the memory.
+    bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs: float16 has no
+    room for the large activations of Qwen models (huggingface/transformers#33294), float32 doubles the memory.
     """
     config = read_json(checkpoint.folder / "config.json")
     stored = str(config.get("dtype") or config.get("torch_dtype") or "")
@@ -234,8 +235,8 @@ def _read_processor(checkpoint: Checkpoint) -> Any:
         log.warning("The processor of %s could not be loaded.", checkpoint.folder, exc_info=True)
         failure = short(error)
     raise CheckpointError(
-        f"The tokenizer and image processor in {checkpoint.folder} could not be loaded ({failure}): copy its *.json files again "
-        f"or run {pip_command('transformers>=4.57')}."
+        f"The tokenizer and image processor in {checkpoint.folder} could not be loaded ({failure}): "
+        f"copy its *.json files again or run {pip_command('transformers>=4.57')}."
     )
 
 
@@ -281,7 +282,10 @@ def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) 
         or "out of memory" in reason
         or "allocate memory" in reason
     ):
-        return f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB) does not fit into the memory of {device}: free some or quantize more."
+        return (
+            f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of {device}: "
+            "free some, or choose a smaller quantization."
+        )
     if isinstance(error, ImportError) and checkpoint.quantized in PACKAGES:
         return (
             f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or too old: "

@@ -82,7 +82,9 @@ class LoadCritic(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint: str, **others: Any) -> Any:
-        return (checkpoint, checkpoints.modified(checkpoint, host.model_roots()), *sorted(others.items()))
+        # A changed file on disk is a changed model.
+        configs = [root / checkpoint / "config.json" for root in host.model_roots()]
+        return [checkpoint, [config.stat().st_mtime for config in configs if config.is_file()], sorted(others.items())]
 
     @classmethod
     def execute(
@@ -106,7 +108,7 @@ class LoadCritic(io.ComfyNode):
         key = (str(folder), quantization, attention, max_pixels)
         critic = in_use.get(key)
         if critic is None:
-            host.make_room(checkpoints.loaded_bytes(folder, quantization))
+            host.make_room(checkpoints.inspect_checkpoint(folder).bytes_loaded(quantization))
             critic = Critic.load(
                 folder,
                 quantization,
@@ -114,7 +116,7 @@ class LoadCritic(io.ComfyNode):
                 attention,
                 max_pixels,
                 host.rubric_folders(),
-                save=save_quantized,
+                save_quantized=save_quantized,
                 on_progress=bar.show,
             )
             in_use[key] = critic

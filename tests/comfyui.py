@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 HINT = "real-server tests are skipped: no ComfyUI found (set COMFYUI_PATH to one or more checkouts, or install one at ~/comfy/ComfyUI)"
@@ -27,6 +28,12 @@ def version(checkout: Path) -> str:
     text = (checkout / "comfyui_version.py").read_text(encoding="utf-8")
     found = re.search(r'"([0-9.]+)"', text)
     return found[1] if found else "unknown"
+
+
+def chromium() -> str | None:
+    """A Chromium or Chrome on this computer for the browser tests, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROMIUM") or next((path for name in names if (path := shutil.which(name))), None)
 
 
 def describe_checkouts() -> list[str]:
