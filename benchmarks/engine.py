@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+
 from rational_rewards.demo.checkpoint import EIGHT_BILLION, HALF_BILLION, TINY, build_checkpoint
 from rational_rewards.models.critic import Critic, pick_device
 from rational_rewards.models.engines.session import Session
@@ -70,7 +71,7 @@ def measure(loaded: Any, device: str, tokens: int, repeat: int, images: int) -> 
     counts["judgement"] = critic.answers.values[key].tokens
     scores.refined()
     counts["refinement"] = critic.answers.values[key].tokens
-    inputs = critic.engine.encoder.encode(scores.items[0].question)
+    inputs = critic.engine.encoder.encode(scores.items[0].question, critic.engine.device)
 
     def ours() -> None:
         critic = fresh()

@@ -139,10 +139,7 @@ class Critic:
             locked = dataclasses.replace(wanted, answer="locked")
             for i, one in zip(empty, self.judge([questions[i] for i in empty], locked, watch), strict=True):
                 found[i] = one
-        return [
-            dataclasses.replace(one.judgement, comments=new.comments, refined_request=new.refined_request, raw=new.raw)
-            for one, new in zip(judged, found, strict=True)
-        ]
+        return [_refined(one.judgement, new) for one, new in zip(judged, found, strict=True)]
 
     def questions(
         self, images: dict[str, Any], prompt: str | Sequence[str], source: Any = None, rubric: str = "auto"
@@ -179,7 +176,7 @@ class Critic:
         """The answers read as Judgement or Comparison. What left the format is asked once more, never guessed."""
         answers = self._answer(questions, settings, watch)
         if settings.answer == "free":
-            cut = [i for i, answer in enumerate(answers) if answer.cut_off]
+            cut = [i for i, answer in enumerate(answers) if answer.cut_off and answer.tokens <= settings.max_new_tokens]
             self._again(answers, cut, questions, settings, watch)
         found = [self._parse(q, a, kind) for q, a in zip(questions, answers, strict=True)]
         if settings.answer == "free" and (bad := [i for i, one in enumerate(found) if not one.complete]):
@@ -262,6 +259,12 @@ def _with_refinement(question: Question) -> Question:
     if question.rubric.has_refinement:
         return question
     return dataclasses.replace(question, rubric=rubric_for(question.rubric.task, pair=False))
+
+
+def _refined(judgement: Judgement, answer: Judgement) -> Judgement:
+    """The judgement with the refinement of an answer; `raw` holds all that was written."""
+    raw = answer.raw if answer.raw.startswith(judgement.raw) else f"{judgement.raw}\n\n{answer.raw}"
+    return dataclasses.replace(judgement, comments=answer.comments, refined_request=answer.refined_request, raw=raw)
 
 
 def _reach(what: Answer | Settings) -> int:

@@ -53,6 +53,7 @@ _NOT_APPLICABLE = re.compile(
     rf"(?![^\W_])(?!{_CLOSE}[{SPACE},;:.(/-]*(?:[0-9]|or\b|to\b))",
     re.IGNORECASE,
 )
+_CUT_HEADING = re.compile(r"(?<=[^\s])\n+[0-9]{1,2}\Z")  # the number of the next dimension, and nothing more
 _CUT_NUMBER = re.compile(rf"\s*{_OPEN}[0-9][{SPACE}]*\Z")
 
 
@@ -192,8 +193,10 @@ class _Reader:
             return
         text = self.text[self.body : end]
         last = item is self.headings.answer[-1]
-        if item.kind == "score" and end == len(self.text) and not last and _CUT_NUMBER.fullmatch(text):
-            return
+        if item.kind == "score" and end == len(self.text) and not last:
+            text = _CUT_HEADING.sub("", text)
+            if _CUT_NUMBER.fullmatch(text):
+                return
         text = _clean(text, item, last)
         if self.block is None:
             self.texts.setdefault(item.key, []).append(text)
@@ -252,7 +255,7 @@ def _clean(text: str, item: AnswerItem, last: bool) -> str:
     rows = text.strip().split("\n")
     if last and item.kind == "text":
         rows = rows[: next((i for i, row in enumerate(rows) if i and _is_rule(row)), len(rows))]
-    while rows and (not rows[-1].strip() or _is_rule(rows[-1])):
+    while rows and (not rows[-1].strip("# \t\r") or _is_rule(rows[-1])):
         rows.pop()
     text = "\n".join(rows).strip()
     if item.hint and text[: len(item.hint)].casefold() == item.hint.casefold():  # the placeholder of the answer's format

@@ -20,12 +20,12 @@ class Vocabulary:
 
     INLINE, BLOCK, TEXT, LINE = range(4)
 
-    def __init__(self, tokenizer: Any, size: int, stop_ids: Sequence[int], device: torch.device | str = "cpu"):
+    def __init__(self, tokenizer: Any, size: int, stop_ids: Sequence[int]):
         self.tokenizer = tokenizer
         self.stop_ids = frozenset(stop_ids)
         self.bytes = _token_bytes(tokenizer, size)
         self.newline = self.encode("\n")
-        self.masks = self._classify(size).to(device)
+        self.masks = self._classify(size)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; special tokens typed in it stay text."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 from comfyui import describe_checkouts
 from PIL import Image
+
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
 
 torch.set_num_threads(2)

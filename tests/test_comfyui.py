@@ -82,7 +82,9 @@ def test_the_pack_imports_in_under_a_tenth_of_a_second(server):
 
 
 def test_local_checkpoints_come_before_those_to_download(server):
-    options = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"]["required"]["checkpoint"]
+    options = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"]["required"][
+        "checkpoint"
+    ]
     names = options[1]["options"] if isinstance(options[1].get("options"), list) else options[0]
     assert names[0] == "tiny critic"
     assert "TIGER-Lab/RationalRewards-8B-T2I" in names
@@ -98,11 +100,17 @@ def test_load_critique_score_compare_refine_card_save(server):
         other=("LoadImage", {"image": "b.png"}),
         critique=critique(),
         score=("RationalRewardsScore", {"critic": ["critic", 0], "image": ["image", 0], **SHORT}),
-        compare=("RationalRewardsCompare", {"critic": ["critic", 0], "image_a": ["image", 0], "image_b": ["other", 0], **SHORT}),
+        compare=(
+            "RationalRewardsCompare",
+            {"critic": ["critic", 0], "image_a": ["image", 0], "image_b": ["other", 0], **SHORT},
+        ),
         refine=("RationalRewardsRefinePrompt", {"critique": ["critique", 0], "keep": "astronaut"}),
         card=("RationalRewardsCritiqueCard", {"critique": ["critique", 0], "image": ["image", 0]}),
         save=("SaveImage", {"images": ["card", 0], "filename_prefix": "card"}),
-        scored=("RationalRewardsSaveWithScores", {"image": ["image", 0], "critique": ["critique", 0], "filename_prefix": "scored"}),
+        scored=(
+            "RationalRewardsSaveWithScores",
+            {"image": ["image", 0], "critique": ["critique", 0], "filename_prefix": "scored"},
+        ),
         winner=("SaveImage", {"images": ["compare", 0], "filename_prefix": "winner"}),
         text=("PreviewAny", {"source": ["refine", 0]}),
     )
@@ -151,7 +159,9 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
 
 
 def test_edits_and_transparent_pictures_are_judged(server):
-    nodes = graph(critic=CRITIC, image=("LoadImage", {"image": "alpha.png"}), source=IMAGE, critique=critique(source_image=["source", 0]))
+    nodes = graph(
+        critic=CRITIC, image=("LoadImage", {"image": "alpha.png"}), source=IMAGE, critique=critique(source_image=["source", 0])
+    )
     assert "Image Faithfulness" in server.run(nodes)["critique"]["text"][0]
 
 
@@ -178,13 +188,27 @@ def failure(server, node, **nodes):
 
 def test_errors_stand_on_the_right_node_and_the_next_run_is_fine(server):
     base = dict(critic=CRITIC, image=IMAGE)
-    missing = failure(server, "critic", critic=(CRITIC[0], {"checkpoint": "not here", "quantization": "nf4"}), image=IMAGE, critique=critique())
+    missing = failure(
+        server,
+        "critic",
+        critic=(CRITIC[0], {"checkpoint": "not here", "quantization": "nf4"}),
+        image=IMAGE,
+        critique=critique(),
+    )
     assert "not here" in missing
-    official = failure(server, "critic", critic=(CRITIC[0], {"checkpoint": "TIGER-Lab/RationalRewards-8B-T2I", "quantization": "nf4"}), image=IMAGE, critique=critique())
+    official = failure(
+        server,
+        "critic",
+        critic=(CRITIC[0], {"checkpoint": "TIGER-Lab/RationalRewards-8B-T2I", "quantization": "nf4"}),
+        image=IMAGE,
+        critique=critique(),
+    )
     assert "rationalrewards" in official, "says where the files go by hand"
     batch = ("ImageBatch", {"image1": ["image", 0], "image2": ["image", 0]})
     three = ("ImageBatch", {"image1": ["batch", 0], "image2": ["image", 0]})
-    sources = failure(server, "critique", **base, batch=batch, three=three, critique=critique("three", source_image=["batch", 0]))
+    sources = failure(
+        server, "critique", **base, batch=batch, three=three, critique=critique("three", source_image=["batch", 0])
+    )
     assert "source_image" in sources
     card = ("RationalRewardsCritiqueCard", {"critique": ["critique", 0], "image": ["batch", 0]})
     cards = failure(server, "card", **base, batch=batch, critique=critique(), card=card)
@@ -197,7 +221,9 @@ def test_a_broken_checkpoint_is_explained_and_leaves_nothing(server, checkpoint_
     shutil.copytree(checkpoint_folder(), broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    message = failure(server, "critic", critic=(CRITIC[0], {"checkpoint": "broken", "quantization": "nf4"}), image=IMAGE, critique=critique())
+    message = failure(
+        server, "critic", critic=(CRITIC[0], {"checkpoint": "broken", "quantization": "nf4"}), image=IMAGE, critique=critique()
+    )
     assert "model.safetensors" in message
 
 
@@ -219,14 +245,19 @@ def test_cancel_in_the_middle_then_the_next_run_works(server):
     assert caught.value.kind == "execution_interrupted"
     assert time.monotonic() - start < 15
     socket.close()
-    assert "Text Faithfulness" in server.run(graph(critic=CRITIC, image=IMAGE, critique=critique(prompt="after the cancel")))["critique"]["text"][0]
+    assert (
+        "Text Faithfulness"
+        in server.run(graph(critic=CRITIC, image=IMAGE, critique=critique(prompt="after the cancel")))["critique"]["text"][0]
+    )
 
 
 def test_two_clients_at_once_get_their_own_answers(server):
     results = {}
 
     def ask(name):
-        results[name] = server.run(graph(critic=CRITIC, image=("LoadImage", {"image": f"{name}.png"}), critique=critique(prompt=name)))
+        results[name] = server.run(
+            graph(critic=CRITIC, image=("LoadImage", {"image": f"{name}.png"}), critique=critique(prompt=name))
+        )
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]
     for thread in threads:

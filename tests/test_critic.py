@@ -7,10 +7,11 @@ import gc
 import pytest
 import torch
 from PIL import Image
+from reference import reference_tokens
+
 from rational_rewards.models.engines.base import Settings, Watch
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.errors import OutOfMemoryError, QuestionError, RubricError
-from reference import reference_tokens
 
 SHORT = dict(max_new_tokens=120)
 FAMILIES = ["qwen3_vl", "qwen2_5_vl"]

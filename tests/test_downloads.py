@@ -347,7 +347,7 @@ def test_a_disk_that_fills_up_keeps_what_came(hub: Hub, tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(DownloadError, match="the disk is full.*; what came is kept"):
+    with pytest.raises(DownloadError, match=r"the disk is full.*; what came is kept"):
         download(T2I, tmp_path, None, None, hub.endpoint)
 
 

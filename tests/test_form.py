@@ -6,6 +6,7 @@ import os
 import random
 
 import pytest
+
 from rational_rewards.models.form import SCORES, Form, FormState
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubric import load_rubric

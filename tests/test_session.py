@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from reference import reference_tokens
+
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.question import Question
 from rational_rewards.models.rubric import rubric_for
-from reference import reference_tokens
 
 FAMILIES = ["qwen3_vl", "qwen2_5_vl"]
 

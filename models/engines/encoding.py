@@ -19,16 +19,15 @@ FIND_STAND_IN = re.compile("\ue000([0-9]+)\ue001")
 class Encoder:
     """Turns questions into tensors for one processor; pictures have sides in multiples of `multiple`."""
 
-    def __init__(self, processor: Any, vocabulary: Vocabulary, config: Any, device: torch.device | str):
+    def __init__(self, processor: Any, vocabulary: Vocabulary, config: Any):
         self.processor = processor
         self.vocabulary = vocabulary
         self.image_token = config.image_token_id
-        self.device = device
         images = processor.image_processor
         self.merge = images.merge_size
         self.multiple = images.patch_size * images.merge_size
 
-    def encode(self, question: Question) -> dict[str, torch.Tensor]:
+    def encode(self, question: Question, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """`input_ids` [1, N], `pixel_values` [patches, width], `image_grid_thw` [images, 3] and `mm_token_type_ids` [1, N], on the device.
 
         Texts are tokenized as text: `<|im_start|>` or `<|image_pad|>` typed by a user are letters, never special tokens.
@@ -53,7 +52,7 @@ class Encoder:
             "image_grid_thw": pixels["image_grid_thw"],
             "mm_token_type_ids": (input_ids == self.image_token).long(),
         }
-        return {key: tensor.to(self.device) for key, tensor in tensors.items()}
+        return {key: tensor.to(device) for key, tensor in tensors.items()}
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
         tokenizer = self.processor.tokenizer

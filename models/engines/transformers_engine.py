@@ -39,8 +39,8 @@ class TransformersEngine:
         self.kept_bytes = kept_bytes
         self.kept: OrderedDict[int, Row] = OrderedDict()  # rows with a session, the least recently used first
         width = model.get_output_embeddings().weight.shape[0]
-        self.vocabulary = Vocabulary(processor.tokenizer, width, _stop_ids(model, processor.tokenizer), self.device)
-        self.encoder = Encoder(processor, self.vocabulary, model.config, self.device)
+        self.vocabulary = Vocabulary(processor.tokenizer, width, _stop_ids(model, processor.tokenizer))
+        self.encoder = Encoder(processor, self.vocabulary, model.config)
         self.forms: Memo[Form] = Memo(16)
 
     @property
@@ -57,27 +57,21 @@ class TransformersEngine:
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
         rows = [self._row(q, settings, a) for q, a in zip(questions, earlier or [None] * len(questions), strict=True)]
+        self.vocabulary.masks = self.vocabulary.masks.to(self.device)
         size, done, retried = self._portion(rows, settings), 0, False
-        try:
-            while done < len(rows):
-                portion = rows[done : done + size]
-                try:
-                    self._write(portion, settings, watch, done, len(rows))
-                    done += len(portion)
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    if retried:
-                        raise OutOfMemoryError(
-                            "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
-                            "quantization, or close what else uses the card."
-                        ) from None
-                    size, retried = max(1, len(portion) // 2), True
-                if retried:
-                    self.release()
-            return [self._answer(row, settings) for row in rows]
-        finally:
-            self._park(rows)
+        while done < len(rows):
+            portion = rows[done : done + size]
+            if self._write(portion, settings, watch, done, len(rows)):
+                done += len(portion)
+                continue
+            if retried:
+                raise OutOfMemoryError(
+                    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
+                    "quantization, or close what else uses the card."
+                )
+            size, retried = 1, True
+            self.release()
+        return [self._answer(row, settings) for row in rows]
 
     def expected_scores(self, question: Question, watch: Watch) -> dict[str, Expected]:
         """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
@@ -121,12 +115,21 @@ class TransformersEngine:
             self.forms.put((rubric, limit), form)
         return form
 
-    def _write(self, rows: Sequence[Row], settings: Settings, watch: Watch, done: int, total: int) -> None:
-        for row in rows:
-            if not row.state.done:
-                watch.check()
-                self._open(row)
-        write(rows, self.vocabulary, settings.temperature, watch, done, total)
+    def _write(self, rows: Sequence[Row], settings: Settings, watch: Watch, done: int, total: int) -> bool:
+        """Write some rows side by side; False where memory ran out, and then they can go on from where they are."""
+        try:
+            for row in rows:
+                if not row.state.done:
+                    watch.check()
+                    self._open(row)
+            write(rows, self.vocabulary, settings.temperature, watch, done, total)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            self._park(rows)
+        return True
 
     def _open(self, row: Row) -> Session:
         """Give a row its session on the model's device: its own, one that has read the same prompt, or a new one."""
@@ -144,7 +147,7 @@ class TransformersEngine:
                 session = row.session.select([0]).to(self.device)
                 session.rewind(row.prompt)
                 return session, row.prompt
-        session = Session.prefill(self.model, self.encoder.encode(question))
+        session = Session.prefill(self.model, self.encoder.encode(question, self.device))
         return session, session.mark()
 
     def _park(self, rows: Sequence[Row]) -> None:
