@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
 # What reads weights that are stored quantized. bitsandbytes is checked apart, by its version.
 PACKAGES = {
-    "awq": ("gptqmodel",),
     "gptq": ("gptqmodel", "optimum"),
     "compressed-tensors": ("compressed-tensors>=0.15",),
     "torchao": ("torchao",),
@@ -33,6 +32,13 @@ def pip_command(*packages: str) -> str:
     """The command that installs into the Python that runs this, be it a portable build or a virtual environment."""
     words = [f'"{word}"' if set(word) & set(" <>=") else word for word in (sys.executable or "python", *packages)]
     return f"{words[0]} -m pip install -U {' '.join(words[1:])}"
+
+
+def packages_for(method: str) -> tuple[str, ...]:
+    """What to install to read weights that are stored quantized by this method; () if nothing would help."""
+    if method == "awq":
+        return ("gptqmodel",) if version("transformers") >= (5,) else ("autoawq",)
+    return PACKAGES.get(method, ())
 
 
 def version(package: str) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from .layers import (
     quantized_tensors,
     replace_patch_convolution,
 )
-from .libraries import PACKAGES, attention_implementation, pip_command, require, require_bitsandbytes, short, version
+from .libraries import attention_implementation, packages_for, pip_command, require, require_bitsandbytes, short, version
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,6 @@ def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -
         if not failure:
             return model
     except Exception as error:
-        log.warning("%s could not be loaded.", folder, exc_info=True)
         failure = _explain(error, checkpoint, options)
     model = None
     _free_memory()
@@ -286,10 +285,17 @@ def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) 
             f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of {device}: "
             "free some, or choose a smaller quantization."
         )
-    if isinstance(error, ImportError) and checkpoint.quantized in PACKAGES:
+    packages = packages_for(checkpoint.quantized)
+    if packages and isinstance(error, ImportError):
         return (
             f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or too old: "
-            f"run {pip_command(*PACKAGES[checkpoint.quantized])} and start again."
+            f"run {pip_command(*packages)} and start again."
+        )
+    log.warning("%s could not be loaded.", checkpoint.folder, exc_info=error)
+    if checkpoint.quantized:
+        return (
+            f"{checkpoint.name} is stored as {checkpoint.quantized}, which could not be read on {device} ({reason}): "
+            "choose a checkpoint that is stored as it was trained."
         )
     return f"{checkpoint.name} could not be loaded ({reason}): see the log, or download or copy the checkpoint again."
 
@@ -304,7 +310,7 @@ def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
         return f"none ({name})", []
     if name and not quantized_tensors(model, kept=False):
         return f"none ({name})", [
-            f"The {checkpoint.quantized} weights were unpacked to {name}, since {checkpoint.quantized} does not run here."
+            f"The {checkpoint.quantized} weights were unpacked to {name} here, and take as much memory as {name} does."
         ]
     notes = []
     if quantized_tensors(model, kept=True):

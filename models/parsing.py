@@ -182,7 +182,8 @@ class _Reader:
             if line.item.kind != "heading":
                 self.seen.add(line.name)
             item = next((one for one in line.items if one.dimension and one.dimension.key == self.dimension), line.item)
-            self.item, self.body, self.level, self.listed = item, line.body, line.level, 0
+            self.item, self.body, self.listed = item, line.body, 0
+            self.level = 6 if item.kind == "heading" else line.level
         else:
             self.listed = line.number or self.listed
 

@@ -20,38 +20,19 @@ What is decided here:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-FIRST_MARK, LAST_MARK = 0xF0000, 0x10FFFD  # private use: one character stands for a piece of syntax while its text is worked on
-MARK = f"[{chr(FIRST_MARK)}-{chr(LAST_MARK)}]"
+from .prompt_cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
+
 DEEPEST = 50  # parentheses nested deeper than this are prose
 
 START = re.compile(r"\\.|[({<]|__|(?<!\w)embedding:", re.DOTALL)
 TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
 WILDCARD = re.compile(r"__(?=[^\W_]|\*)[\w./*-]{1,100}?(?<!_)__(?!_)")
-EMBEDDING = re.compile(rf"embedding:(?:\\[()]|(?!{MARK})[^\s,()<>\[\]{{}}|;\"'\\])+")
+EMBEDDING = re.compile(r"embedding:(?:\\[()]|[^\s,()<>\[\]{}|;\"'\\\U000f0000-\U0010fffd]){1,300}")
 NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
-
-FENCE = re.compile(r"```[^\n`]*\n(.+?)(?:```|\Z)", re.DOTALL)
-_NAMED = r"(?:prompt|request|instructions?|description|version)"
-LABEL = re.compile(
-    r"[\s*_#>\"“]*(?:(?:sure|certainly|of course|okay)\b[!,. ]*)?(?:"
-    rf"here(?:'s|’s| is)\b[^.:\n]{{0,60}}\b{_NAMED}\b[^.:\n]{{0,40}}:"
-    r"|(?:(?:the|your)\s+)?(?:refined|revised|improved|rewritten|updated|final|new|optimi[sz]ed|enhanced)"
-    rf"\s+(?:(?:user|image|edit|editing|text)\s+){{0,3}}{_NAMED}\b(?:\s+(?:is|reads))?[*_\s]*(?::|$)"
-    r"|(?:prompt|request)[*_]*:)[*_\s]*",
-    re.IGNORECASE,
-)
-REMARK = re.compile(
-    r"[*_\s(]*(?:(?:notes?|explanation|rationale|reasoning|comments?|changes(?: made)?|key changes|negative prompt|why)[*_ ]*:"
-    r"|this (?:refined|revised|rewritten|improved) |this (?:prompt|request|version|revision) (?:now |also )?(?:adds|keeps|makes|ensures|"
-    r"clarifies|addresses|specifies|should)\b|these (?:changes|additions|adjustments) |i(?:'ve|’ve| have) |let me know|feel free)",
-    re.IGNORECASE,
-)
-QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "「": "」", "『": "』"}
 
 
 @dataclass
@@ -126,15 +107,15 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
             break
         prompt = again
     if prompt == original.strip():
-        return MergedPrompt(original, notes)
+        return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:
         return MergedPrompt(original, ["The refined request is empty, so the original prompt is kept."])
-    return MergedPrompt(prompt, notes)
+    return MergedPrompt(prompt, list(dict.fromkeys(notes)))
 
 
 def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[str]) -> str:
     """One pass; "" where the refined text holds nothing."""
-    original, refined = _squash(_sane(original)), _sane(refined)
+    original, refined = squash(sane(original)), sane(refined)
     items = _Items()
     _mark(original, lambda token, kind, after: items.add(_Item(_balanced(token), kind, _words(token), after)))
     phrases = _locked(keep, items)
@@ -144,7 +125,7 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
         if mark:
             for form in dict.fromkeys((raw, _marked_phrase(items, mark))):
                 text = _replaced(text, form, mark, every=True)
-    text = _prose(_cleaned(text, notes), notes)
+    text = _prose(cleaned(text, notes), notes)
     if not text:
         return ""
     text = _put_back(text, items, phrases, notes)
@@ -166,7 +147,7 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
     """Locked phrases; those that cleaning or escaping would change get a mark, plain ones ""."""
     phrases: dict[str, str] = {}
     for given in keep:
-        phrase = _squash(_sane(given)).strip(", ").rstrip("\\").rstrip()
+        phrase = squash(sane(given)).strip(", ").rstrip("\\").rstrip()
         if not phrase or phrase in phrases:
             continue
         inner = _mark(
@@ -175,7 +156,7 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
         if re.fullmatch(MARK, inner):
             items.required.setdefault(ord(inner) - FIRST_MARK)
             continue
-        if inner == phrase == _prose(_cleaned(phrase, []), []):
+        if inner == phrase == _prose(cleaned(phrase, []), []):
             phrases[phrase] = ""
         else:
             safe = items.expand(re.sub(r"\\*([()])", r"\\\1", inner))
@@ -251,68 +232,14 @@ def _balanced(token: str) -> str:
 def _words(token: str) -> str:
     """The words of weighted text, without parentheses and numbers."""
     bare = re.sub(NUMBER + r"\)", ")", token)
-    return _squash(re.sub(r"\\([()])|[()]", lambda m: m[1] or "", bare))
+    return squash(re.sub(r"\\([()])|[()]", lambda m: m[1] or "", bare))
 
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([(){}])", r"\1", text)
 
 
-# Cleaning what the critic wrote
-
-
-def _sane(text: str) -> str:
-    """Without control characters (ComfyUI uses some as its own marks), half characters and our own marks."""
-    text = re.sub("\r\n?|[\u2028\u2029]", "\n", text)
-    text = re.sub(rf"{MARK}|[\ud800-\udfff\ufeff]", "", text)
-    return "".join(" " if c != "\n" and unicodedata.category(c) == "Cc" else c for c in text)
-
-
-def _squash(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _cleaned(text: str, notes: list[str]) -> str:
-    """One paragraph without labels, quotes, list marks, emphasis and remarks."""
-    for _ in range(10):
-        before = text
-        text = _unquoted(_one_paragraph(text, notes))
-        text = re.sub(r"\\n(?=\\n|[\s•*-]|[A-Z]|$)", " ", text)
-        text = re.sub(r"\\(?![(){}])", "", text.replace("`", ""))
-        text = re.sub(r"</?(?:b|i|u|em|strong|br|p)\s?/?>|<\|[a-z_]{1,30}\|>", " ", text, flags=re.IGNORECASE)
-        text = re.sub(r"(?<=[^\W_])_{2,}(?=[^\W_])", "_", text)
-        text = re.sub(r"\*{2,}|_{2,}", "", text)
-        text = re.sub(r"(?<![\w*])\*(?=[^\s*])([^*]{0,200}[^\s*])\*(?![\w*])", r"\1", text)
-        text = _squash(text)
-        if text == before:
-            break
-    return text
-
-
-def _one_paragraph(text: str, notes: list[str]) -> str:
-    if fence := FENCE.search(text):
-        text = fence[1]
-    lines = [line.strip() for line in text.split("\n")]
-    numbered = sum(bool(re.match(r"\d{1,2}[.)]\s", line)) for line in lines) > 1
-    out = ""
-    for line in lines:
-        rule = re.fullmatch(r"[-*_=]{3,}", line)
-        if out and (rule or re.match(r"#{1,6}\s", line) or REMARK.match(line)):
-            notes.append("A remark after the refined request was left out.")
-            break
-        entry = re.sub(r"^(?:(?:#{1,6}|[>•*-])\s+)+" + (r"|^\d{1,2}[.)]\s+" if numbered else ""), "", "" if rule else line)
-        joint = ", " if entry != line and not out.endswith(tuple(".,;:!?…。，、；：！？")) else " "
-        if not out:
-            out = LABEL.sub("", entry, count=1) if LABEL.match(entry) else entry
-        elif entry:
-            out += joint + entry
-    return _squash(out)
-
-
-def _unquoted(text: str) -> str:
-    while len(text) > 1 and QUOTES.get(text[0]) == text[-1] and not set(text[1:-1]) & {text[0], text[-1]}:
-        text = text[1:-1].strip()
-    return text
+# Making the critic's words free of syntax
 
 
 def _prose(text: str, notes: list[str]) -> str:
@@ -333,7 +260,7 @@ def _prose(text: str, notes: list[str]) -> str:
         notes.append("Parentheses of the refined text were escaped, because bare ones are a weight in ComfyUI.")
     text = re.sub(r"\\*([()])", r"\\\1", text)
     text = _escaped_braces(text, notes)
-    return _squash(re.sub(r"(?<!\w)embedding:\s*", "embedding ", text))
+    return squash(re.sub(r"(?<!\w)embedding:\s*", "embedding ", text))
 
 
 def _escaped_braces(text: str, notes: list[str]) -> str:
@@ -388,7 +315,7 @@ def _with_room(text: str, items: _Items) -> str:
     if not marks:
         return text
     text = re.sub(rf"(?<=[^\s])(?=[{marks}])", " ", text)
-    return _squash(re.sub(rf"([{marks}])(?:{NUMBER}(?!\w))?(?=[^\s,]|$)", r"\1 ", text))
+    return squash(re.sub(rf"([{marks}])(?:{NUMBER}(?!\w))?(?=[^\s,]|$)", r"\1 ", text))
 
 
 def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rational_rewards.models.checkpoints import (
     MARKER,
     OFFICIAL,

@@ -67,7 +67,7 @@ def test_all_nodes_are_registered_with_the_promised_outputs(server):
         assert known[name]["output"] == outputs
         assert known[name]["category"].startswith("RationalRewards/")
         assert known[name]["description"]
-        for group in known[name]["input"].values():
+        for group in (known[name]["input"].get(kind, {}) for kind in ("required", "optional")):
             for id, spec in group.items():
                 assert len(spec) > 1, f"{name}.{id} has no tooltip"
                 assert spec[1].get("tooltip"), f"{name}.{id} has no tooltip"

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
+
 from rational_rewards.models import downloads
 from rational_rewards.models.checkpoints import MARKER, OFFICIAL, RECORD, Official, choices, find_checkpoints, resolve
 from rational_rewards.models.downloads import download, plan_download
@@ -48,7 +49,7 @@ class Hub:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         path = urlsplit(request.path).path

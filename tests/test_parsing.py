@@ -281,7 +281,7 @@ def test_an_answer_cut_off_anywhere_gives_no_wrong_score(name: str, score_first:
         read = read_answer(text[:end], rubric)
         for item in rubric.answer:
             if item.kind == "score" and read_score(read.get(item.key, "")) != (None, True):
-                assert read[item.key] == parts[item.key], text[:end][-40:]
+                assert read_score(read[item.key]) == read_score(parts[item.key]), text[:end][-40:]
             elif item.kind == "text" and item.key in read:
                 assert parts[item.key].startswith(read[item.key]) or read[item.key].startswith(parts[item.key])
 
@@ -432,19 +432,20 @@ def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set
     names = {d.name.lower(): d.key for d in rubric.dimensions} | {name.lower(): "" for name in UNKNOWN}
     sections = ["summary", "user request analysis", "detailed judgement", "user request refinement", "refined request"]
     dimension, line_of = "", ""
-    for line in text.replace("\r\n", "\n").split("\n"):
-        words = re.sub(r"^[\s#*_\[\]\u200b]*(?:\d+[.)])?[\s#*_\[\]\u200b]*", "", line).lower()
-        named = next((name for name in names if re.match(rf"{name}\W*?(?:[:：]|\W*$)", words)), None)
-        if named:
+    marks = r"[ \u200b\ufeff\u200e#*`\[-]*"
+    for line in re.sub(r"[ \t\r\u00a0\u3000]+", " ", text.replace("\r\n", "\n").replace("__", "")).split("\n"):
+        words = re.sub(rf"^{marks}(?:\d+[.)](?!\d))?{marks}", "", line).lower()
+        anyhow = re.sub(r"^[\W_]*", "", line).lower()
+        if named := next((name for name in names if re.match(rf"{name}\W*?(?:[:：]|\W*$)", words)), None):
             dimension, line_of = names[named], ""
         elif any(re.match(rf"{name}\W*(?::|$)", words) for name in sections):
             dimension = line_of = ""
-        elif found := re.match(r"(score(?: [ab])?)\b", words):
-            line_of, words = found[1].replace(" ", "_"), words[found.end() :]
+        elif found := re.match(r"(score(?:\s+[ab])?)\b", anyhow):
+            line_of, line = "_".join(found[1].split()), anyhow[found.end() :]
         elif re.match(r"(justification|winner)\b", words):
             line_of = ""
         if dimension and line_of:
-            tokens = re.findall(r"(?<![\d.,])\d(?:[.,]\d+)?(?![\d.,]*\d)", words.replace("\u200b", ""))
+            tokens = re.findall(r"(?<![\d.,])\d(?:[.,]\d+)?(?![\d.,]*\d)", re.sub(r"[\u200b\ufeff\u200e]", "", line))
             allowed[dimension, line_of] |= {float(token.replace(",", ".")) for token in tokens}
     return allowed
 
