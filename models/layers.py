@@ -71,6 +71,24 @@ def assert_quantized(model: nn.Module) -> None:
         )
 
 
+def misshapen(model: nn.Module) -> list[str]:
+    """Names of the linear layers and embeddings whose weights are of another shape than they were built for."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            built = (module.out_features, module.in_features)
+        elif isinstance(module, nn.Embedding):
+            built = (module.num_embeddings, module.embedding_dim)
+        else:
+            continue
+        weight = getattr(module, "weight", None)
+        state = getattr(weight, "quant_state", None)  # 4-bit weights are packed; their state knows the shape
+        shape = getattr(state if state is not None else weight, "shape", built)
+        if tuple(shape) != built:
+            found.append(name)
+    return found
+
+
 def quantized_tensors(model: nn.Module, kept: bool) -> list[str] | None:
     """Names of the quantized tensors of the vision tower and lm_head (`kept`) or of the rest; None if either is not there."""
     parts = set()

@@ -226,7 +226,7 @@ class _Reader:
             if line.marked or not line.colon:
                 return line.marked
             if self.block is not None:  # "Summary: ..." inside a justification is text
-                return self._scored
+                return self._scored or not line.inline
             return self.item is None or self.headings.place(line.item) > self.headings.place(self.item)
         if line.start < self.judgement_start or not (line.marked or line.number or alone):
             return False

@@ -32,6 +32,7 @@ TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
 WILDCARD = re.compile(r"__(?=[^\W_]|\*)[\w./*-]{1,100}?(?<!_)__(?!_)")
 EMBEDDING = re.compile(r"embedding:(?:\\[()]|[^\s,()<>\[\]{}|;\"'\\\U000f0000-\U0010fffd]){1,300}")
 NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
+SPECIAL = re.compile(r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)")  # beside other text it may look like formatting
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
 
 
@@ -156,7 +157,7 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
         if re.fullmatch(MARK, inner):
             items.required.setdefault(ord(inner) - FIRST_MARK)
             continue
-        if inner == phrase == _prose(cleaned(phrase, []), []):
+        if inner == phrase == _prose(cleaned(phrase, []), []) and not SPECIAL.search(phrase):
             phrases[phrase] = ""
         else:
             safe = items.expand(re.sub(r"\\*([()])", r"\\\1", inner))

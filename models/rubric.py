@@ -178,7 +178,9 @@ def _read(file: Path, folders: tuple[Path, ...], depth: int = 0) -> dict[str, An
     import yaml
 
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # The compiled loader, where PyYAML has it: rubrics are read while ComfyUI starts.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        data = yaml.load(file.read_text(encoding="utf-8"), loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RubricError(f"The rubric file {file.name} cannot be read: {_first_line(error)}.") from error
     return expand(data, file.stem, folders, depth)

@@ -432,15 +432,15 @@ def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set
     names = {d.name.lower(): d.key for d in rubric.dimensions} | {name.lower(): "" for name in UNKNOWN}
     sections = ["summary", "user request analysis", "detailed judgement", "user request refinement", "refined request"]
     dimension, line_of = "", ""
-    marks = r"[ \u200b\ufeff\u200e#*`\[-]*"
-    for line in re.sub(r"[ \t\r\u00a0\u3000]+", " ", text.replace("\r\n", "\n").replace("__", "")).split("\n"):
+    marks = r"[ \u200b\ufeff\u200e#*_`\[-]*"
+    for line in re.sub(r"[ \t\r\u00a0\u3000]+", " ", text.replace("\r\n", "\n")).split("\n"):
         words = re.sub(rf"^{marks}(?:\d+[.)](?!\d))?{marks}", "", line).lower()
         anyhow = re.sub(r"^[\W_]*", "", line).lower()
-        if named := next((name for name in names if re.match(rf"{name}\W*?(?:[:：]|\W*$)", words)), None):
+        if named := next((name for name in names if re.match(rf"{name}[\W_]*?(?:[:：]|[\W_]*$)", words)), None):
             dimension, line_of = names[named], ""
-        elif any(re.match(rf"{name}\W*(?::|$)", words) for name in sections):
+        elif any(re.match(rf"{name}[\W_]*(?::|$)", words) for name in sections):
             dimension = line_of = ""
-        elif found := re.match(r"(score(?:\s+[ab])?)\b", anyhow):
+        elif found := re.match(r"(score(?:\s+[ab])?)(?![a-z])", anyhow):
             line_of, line = "_".join(found[1].split()), anyhow[found.end() :]
         elif re.match(r"(justification|winner)\b", words):
             line_of = ""

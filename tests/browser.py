@@ -1,0 +1,106 @@
+"""ComfyUI's page in a real Chromium, driven as an artist would drive it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from comfyui import chromium
+from server import NAME, Server
+
+HINT = (
+    "browser tests are skipped: no Chromium found (set CHROMIUM to one)"
+    if chromium() is None
+    else "browser tests are skipped: the Python package playwright is not installed"
+)
+AVAILABLE = chromium() is not None and importlib.util.find_spec("playwright") is not None
+OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+READY = """name => Boolean(window.app && (app.rootGraph ?? app.graph) && app.extensionManager
+    && window.LiteGraph && LiteGraph.registered_node_types[name])"""
+LOAD = """async workflow => {
+    window.missing = []
+    if (!window.listening) app.registerExtension({ name: "tests.missing", afterConfigureGraph(types) { missing.push(...types) } })
+    window.listening = true
+    await app.loadGraphData(workflow)
+    await new Promise(done => setTimeout(done, 500))
+    return missing.map(type => type.type ?? type)
+}"""
+NODES = """() => app.graph.nodes.map(node => ({
+    id: String(node.id), type: node.type, title: node.title, pos: [...node.pos], size: [...node.size],
+    faulty: Boolean(node.has_errors) || !LiteGraph.registered_node_types[node.type],
+    widgets: (node.widgets ?? []).map(widget => ({ name: widget.name, value: widget.value, saved: widget.serialize !== false })),
+}))"""
+# Nodes 2.0 draws nodes as elements of the page, and may make them taller than the graph says.
+BOXES = """() => app.graph.nodes.map(node => {
+    const element = document.querySelector(`[data-node-id="${node.id}"]`)
+    if (!element) return [node.title, node.pos[0], node.pos[1] - 30, node.size[0], node.size[1] + 30]
+    const box = element.getBoundingClientRect(), zoom = app.canvas.ds.scale
+    return [node.title, box.x / zoom, box.y / zoom, box.width / zoom, box.height / zoom]
+})"""
+
+
+class Canvas:
+    """The page with its graph. `errors` collects what went wrong in it: exceptions, and console errors of this pack's files."""
+
+    def __init__(self, page: Any, server: Server):
+        self.page = page
+        self.server = server
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._console)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and f"/extensions/{NAME}/" in message.location.get("url", ""):
+            self.errors.append(message.text)
+
+    def open(self, nodes_2: bool = False) -> None:
+        """Open the page and wait until it can be used; `nodes_2` chooses between the two ways of drawing nodes."""
+        self.server.post("/api/settings/Comfy.VueNodes.Enabled", nodes_2).raise_for_status()
+        self.page.goto(self.server.url)
+        self.page.wait_for_function(READY, arg="RationalRewardsCritique", timeout=120_000)
+        self.page.wait_for_timeout(1500)
+
+    def load(self, workflow: dict[str, Any]) -> list[str]:
+        """Load a workflow; returns the types of nodes that this ComfyUI does not have."""
+        missing = self.page.evaluate(LOAD, workflow)
+        self.page.keyboard.press("Escape")  # older frontends open a dialog about missing models
+        return missing
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """What the page shows: id, type, title, pos, size, faulty, widgets (name, value, saved) of every node."""
+        return self.page.evaluate(NODES)
+
+    def boxes(self) -> list[tuple[str, float, float, float, float]]:
+        """Title, left, top, width and height of every node as it is drawn, title bar included."""
+        return [tuple(box) for box in self.page.evaluate(BOXES)]
+
+    def serialize(self) -> dict[str, Any]:
+        """The workflow as the page would save it."""
+        return self.page.evaluate("() => JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()))")
+
+    def prompt(self) -> dict[str, Any]:
+        """The workflow as the page would queue it."""
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+
+    def queue(self) -> str:
+        """Press Run; returns the prompt's id. Raises AssertionError with the server's answer where it is refused."""
+        with self.page.expect_response(lambda r: r.url.endswith("/prompt") and r.request.method == "POST") as waiting:
+            self.page.evaluate("async () => { await app.queuePrompt(0, 1) }")
+        assert waiting.value.status == 200, waiting.value.text()
+        return waiting.value.json()["prompt_id"]
+
+
+@contextmanager
+def canvas(server: Server, width: int = 1600, height: int = 1000) -> Iterator[Canvas]:
+    """A Chromium with one page of that size; `open()` it before use."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(OPTIONS))
+        try:
+            yield Canvas(browser.new_page(viewport={"width": width, "height": height}), server)
+        finally:
+            browser.close()

@@ -1,0 +1,85 @@
+"""Pictures on their way to the critic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from rational_rewards.models.errors import QuestionError
+from rational_rewards.models.images import as_rgb, fit, fitted_size, open_image, tensor_to_pil
+
+
+def test_a_batch_becomes_pictures_with_exact_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    found = tensor_to_pil(torch.from_numpy(pixels.astype(np.float32) / 255))
+    assert [np.asarray(image).tolist() for image in found] == pixels.tolist()
+
+
+def test_grey_alpha_and_single_pictures_become_rgb():
+    assert tensor_to_pil(torch.full((1, 2, 2, 1), 0.5))[0].getpixel((0, 0)) == (128, 128, 128)
+    clear = torch.tensor([0.0, 0.0, 0.0, 0.0]).expand(1, 2, 2, 4)
+    assert tensor_to_pil(clear)[0].getpixel((0, 0)) == (255, 255, 255), "transparent is laid on white"
+    assert len(tensor_to_pil(torch.zeros(4, 4, 3))) == 1
+    assert tensor_to_pil(torch.full((1, 1, 1, 3), 7.0))[0].getpixel((0, 0)) == (255, 255, 255), "out of range is clipped"
+
+
+@pytest.mark.parametrize(
+    ("batch", "says"),
+    [
+        (torch.zeros(0, 8, 8, 3), "empty batch"),
+        (torch.zeros(1, 8, 0, 3), "empty batch"),
+        (torch.full((1, 2, 2, 3), float("nan")), "NaN"),
+        (torch.zeros(1, 4, 8, 8, 3), "not a picture"),
+        (torch.zeros(1, 8, 8, 5), "not a picture"),
+    ],
+)
+def test_what_is_no_picture_is_named(batch, says):
+    with pytest.raises(QuestionError, match=says):
+        tensor_to_pil(batch, "image_a")
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(1024, 4_000_000), st.sampled_from([28, 32]))
+def test_sizes_fit_the_budget_in_whole_patches_and_never_grow(width, height, budget, multiple):
+    found = fitted_size(width, height, budget, multiple)
+    assert all(side % multiple == 0 and side >= multiple for side in found)
+    assert all(side <= max(multiple, given) for side, given in zip(found, (width, height), strict=True))
+    assert found[0] * found[1] <= max(budget, multiple * multiple)
+    assert fitted_size(*found, budget, multiple) == found
+
+
+def test_the_default_budget_is_what_the_checkpoints_were_trained_at():
+    assert fitted_size(2048, 2048) == (896, 896)
+    assert fitted_size(512, 512) == (512, 512)
+
+
+def test_shrinking_is_antialiased():
+    stripes = Image.fromarray(np.tile(np.array([0, 255], dtype=np.uint8), (2048, 1024)))
+    small = np.asarray(fit(as_rgb(stripes), 256 * 256))
+    assert abs(int(small.min()) - int(small.max())) < 8, "one-pixel stripes become even grey"
+
+
+def test_files_of_every_kind_are_read_upright(tmp_path):
+    rotated = Image.new("RGB", (4, 2), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated.save(tmp_path / "rotated.jpg", exif=exif)
+    assert open_image(tmp_path / "rotated.jpg").size == (2, 4)
+    deep = Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))
+    deep.save(tmp_path / "deep.png")
+    assert [open_image(tmp_path / "deep.png").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
+    Image.new("P", (2, 2)).save(tmp_path / "palette.gif")
+    assert open_image(str(tmp_path / "palette.gif")).mode == "RGB"
+
+
+def test_files_that_are_no_pictures_are_named(tmp_path):
+    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    with pytest.raises(QuestionError, match=r"text\.png cannot be read"):
+        open_image(tmp_path / "text.png")
+    with pytest.raises(QuestionError, match="There is no picture"):
+        open_image(tmp_path / "missing.png")
+    with pytest.raises(QuestionError, match="not int"):
+        open_image(3)

@@ -1,0 +1,69 @@
+"""From a critique to the next sampler's prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rational_rewards.models.refine import refine_prompts
+
+SHORT = dict(max_new_tokens=120)
+
+
+def graded(critique, *scores):
+    """The critique with the scores of its images' first dimension set by hand, the others perfect."""
+    items = []
+    for item, score in zip(critique.items, scores, strict=True):
+        dimensions = {k: dataclasses.replace(d, score=4.0, applicable=True) for k, d in item.judgement.dimensions.items()}
+        dimensions["text_faithfulness"].score = score
+        items.append(dataclasses.replace(item, judgement=dataclasses.replace(item.judgement, dimensions=dimensions)))
+    return dataclasses.replace(critique, items=items)
+
+
+@pytest.fixture
+def critique(make_critic, photos):
+    return make_critic().critique(photos[:2], "a (red fox:1.3) on a bench, embedding:style, <lora:fur:0.8>", **SHORT)
+
+
+def test_only_weak_pictures_are_refined(critique):
+    weak, strong = refine_prompts(graded(critique, 2.0, 3.5), refine_below=3.0)
+    assert weak.changed
+    assert weak.prompt != critique.items[0].question.prompt
+    assert not strong.changed
+    assert strong.prompt == critique.items[1].question.prompt
+    assert "3 or more" in strong.comments
+
+
+def test_perfect_pictures_keep_their_prompt_by_default(critique):
+    assert not refine_prompts(graded(critique, 4.0, 4.0))[0].changed
+
+
+def test_what_does_not_apply_does_not_ask_for_a_refinement(critique):
+    found = graded(critique, 4.0, 4.0)
+    found.items[0].judgement.dimensions["text_rendering"].score = None
+    found.items[0].judgement.dimensions["text_rendering"].applicable = False
+    assert not refine_prompts(found)[0].changed
+
+
+def test_locked_words_and_prompt_syntax_survive(critique):
+    refined = refine_prompts(graded(critique, 1.0, 1.0), keep=["golden hour"])[0]
+    for piece in ("(red fox:1.3)", "embedding:style", "<lora:fur:0.8>", "golden hour"):
+        assert piece in refined.prompt
+    assert refined.comments
+
+
+def test_a_rubric_without_refinement_is_asked_for_one(make_critic, photos, tmp_path):
+    from rational_rewards.models.critic import Critic
+
+    (tmp_path / "short.yaml").write_text(
+        "extends: t2i\nanswer:\n  - each_dimension:\n      - heading: '# {{name}}:'\n        score: score\n", encoding="utf-8"
+    )
+    critic = Critic(make_critic().engine, "tiny", [tmp_path])
+    critique = critic.critique(photos[0], "a photo", rubric="short", **SHORT)
+    assert not critique.judgements[0].refined_request
+    judgement = critique.refined()[0]
+    assert judgement.refined_request
+    assert judgement.score == critique.scores[0], "the judgement itself stays"
+    assert judgement.raw.startswith(critique.judgements[0].raw)
+    assert critique.refined_prompt == judgement.refined_request
