@@ -109,7 +109,7 @@ def _load(
         notes.append(
             f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was not applied.'
         )
-    precision = dtype or _precision(checkpoint, ours, device)
+    precision = dtype or choose_precision(checkpoint, ours, device)
     if precision == torch.float16 != dtype:
         notes.append("This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow.")
     options = {"device_map": {"": device}, "attn_implementation": attention, "dtype": precision or "auto"}
@@ -201,8 +201,8 @@ def _bitsandbytes_config(quantization: str, precision: torch.dtype | None) -> An
     )
 
 
-def _precision(checkpoint: Checkpoint, ours: str, device: torch.device) -> torch.dtype | None:
-    """dtype of what stays unquantized; None for as stored.
+def choose_precision(checkpoint: Checkpoint, ours: str, device: torch.device) -> torch.dtype | None:
+    """dtype of what stays unquantized; None for as stored. `ours` is what is quantized here ("nf4", "int8" or "").
 
     bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs: float16 has no
     room for the large activations of Qwen models (huggingface/transformers#33294), float32 doubles the memory.

@@ -101,12 +101,14 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
     if refined.strip() == original.strip():
         return MergedPrompt(original, [])
     notes: list[str] = []
-    prompt = _merge_once(original, refined, keep, notes)
+    prompt = first = _merge_once(original, refined, keep, notes)
     for _ in range(3):  # what cleaning uncovers may need cleaning itself
         again = _merge_once(original, prompt, keep, [])
         if again == prompt:
             break
         prompt = again
+    else:
+        prompt = first  # noise that never settles: better one pass than four
     if prompt == original.strip():
         return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:

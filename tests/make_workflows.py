@@ -26,7 +26,7 @@ FOLDER = PACK / "workflows"
 TITLE = 30  # height of a node's title bar
 GAP = 40  # between nodes, columns and groups; Nodes 2.0 draws some nodes up to 35 higher than the classic canvas
 PADDING, HEADING = 20, 44  # inside a group
-GREY, BLUE = "#5d6670", "#3f789e"  # groups: ComfyUI's part, the critic's part
+GREY, BLUE = "#88929c", "#3f789e"  # groups: ComfyUI's part, the critic's part
 PICTURE = 1600  # width of the pictures in pixels
 LARGEST = 200_000  # bytes of a picture
 
@@ -89,8 +89,8 @@ def note(text: str, height: int) -> Node:
     return Node("MarkdownNote", "Start here", {"text": text}, height=height)
 
 
-def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 150) -> Node:
-    return Node("PrimitiveStringMultiline", title, {"value": text}, height=height)
+def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 140, fill: bool = False) -> Node:
+    return Node("PrimitiveStringMultiline", title, {"value": text}, height=height, fill=fill)
 
 
 def critic(checkpoint: str) -> Node:
@@ -107,11 +107,11 @@ def decode(samples: str, vae: str) -> Node:
 
 
 def preview(images: str, title: str) -> Node:
-    return Node("PreviewImage", title, links={"images": images}, fill=True)
+    return Node("PreviewImage", title, links={"images": images}, height=260, fill=True)
 
 
 def save(images: str, title: str, prefix: str) -> Node:
-    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, fill=True)
+    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=260, fill=True)
 
 
 def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
@@ -138,7 +138,8 @@ def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **l
     """From a first picture to a critique, a card and a refined prompt."""
     return {
         "critic": critic(checkpoint),
-        "critique": Node("RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}, fill=True),
+        "critique": Node("RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}),
+        "report": text("critique.report", "What the critic says", 200, fill=True),
         "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
         "refined": text("refine.refined_prompt", "Refined prompt"),
         "card": Node("RationalRewardsCritiqueCard", links={"critique": "critique", "image": image}),
@@ -146,7 +147,7 @@ def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **l
     }
 
 
-CRITIC = Group("Critic", BLUE, [(320, ["critic", "critique"]), (320, ["refine", "refined", "card", "save card"])])
+CRITIC = Group("Critic", BLUE, [(360, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])])
 
 
 # ---------------------------------------------------------------- the workflows
@@ -189,8 +190,8 @@ def critique_and_refine_z_image() -> Workflow:
     )
     files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
-        "note": note(words, 210),
-        "prompt": prompt(),
+        "note": note(words, 200),
+        "prompt": prompt(fill=True),
         "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
         "unet": loader("UNETLoader", "unet_name", "diffusion_models", f"{files}diffusion_models/z_image_turbo_bf16.safetensors"),
         "shift": Node("ModelSamplingAuraFlow", values={"shift": 3}, links={"model": "unet"}),
@@ -212,7 +213,7 @@ def critique_and_refine_z_image() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(340, ["note", "prompt", "latent"]), (340, ["unet", "shift", "clip", "vae"])]),
+            Group("Prompt and model", GREY, [(320, ["note", "prompt"]), (340, ["unet", "shift", "clip", "vae", "latent"])]),
             Group("First picture", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]),
             CRITIC,
             Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
@@ -233,28 +234,28 @@ def critique_and_refine_edit() -> Workflow:
     clip = "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"
     lora = "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
 
-    def encode_edit(prompt: str) -> Node:
+    def encode_edit(prompt: str, title: str) -> Node:
         links = {"clip": "clip", "vae": "vae", "image1": "scaled", "prompt": prompt}
-        return Node("TextEncodeQwenImageEditPlus", links=links)
+        return Node("TextEncodeQwenImageEditPlus", title, links=links)
 
     nodes = {
         "note": note(words, 260),
         "prompt": prompt(instruction, "Instruction", 120),
         "source": Node("LoadImage", "Picture to edit", {"image": "example.png"}, fill=True),
-        "scaled": Node("FluxKontextImageScale", links={"image": "source"}),
+        "scaled": Node("FluxKontextImageScale", "Scale the picture", links={"image": "source"}),
         "unet": loader("UNETLoader", "unet_name", "diffusion_models", unet),
         "lora": loader("LoraLoaderModelOnly", "lora_name", "loras", lora, links={"model": "unet"}),
         "shift": Node("ModelSamplingAuraFlow", values={"shift": 3.1}, links={"model": "lora"}),
         "clip": loader("CLIPLoader", "clip_name", "text_encoders", clip, {"type": "qwen_image"}),
         "vae": loader("VAELoader", "vae_name", "vae", vae),
         "latent": Node("VAEEncode", links={"pixels": "scaled", "vae": "vae"}),
-        "positive": encode_edit("prompt"),
+        "positive": encode_edit("prompt", "Encode the instruction"),
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
         "first": sampler(4, 1, "euler", "simple", model="shift", positive="positive"),
         "first image": decode("first", "vae"),
         "first preview": preview("first image", "First edit"),
         **critique_and_refine(EDIT, "first image", source_image="scaled"),
-        "positive 2": encode_edit("refine.refined_prompt"),
+        "positive 2": encode_edit("refine.refined_prompt", "Encode the refined instruction"),
         "second": sampler(4, 1, "euler", "simple", model="shift", positive="positive 2"),
         "second image": decode("second", "vae"),
         "result": save("second image", "Second edit", "critique-and-refine"),
@@ -266,7 +267,7 @@ def critique_and_refine_edit() -> Workflow:
             Group(
                 "Picture and model",
                 GREY,
-                [(340, ["note", "prompt", "source"]), (340, ["scaled", "unet", "lora", "shift", "clip", "vae", "latent"])],
+                [(320, ["note", "prompt", "source"]), (380, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"])],
             ),
             Group("First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]),
             CRITIC,
@@ -286,6 +287,7 @@ def compare_two_samplers() -> Workflow:
     nodes = {
         "note": note(words, 230),
         **sdxl(),
+        "prompt": prompt(fill=True),
         "sampler a": sampler(25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"),
         "image a": decode("sampler a", "checkpoint.VAE"),
         "preview a": preview("image a", "Picture A"),
@@ -293,18 +295,16 @@ def compare_two_samplers() -> Workflow:
         "image b": decode("sampler b", "checkpoint.VAE"),
         "preview b": preview("image b", "Picture B"),
         "critic": critic(T2I),
-        "compare": Node("RationalRewardsCompare", links=ask, fill=True),
+        "compare": Node("RationalRewardsCompare", links=ask),
         "winner": save("compare.winner_image", "The better picture", "winner"),
-        "report": text("compare.report", "Why it is better", 300),
+        "report": text("compare.report", "Why it is better", 300, fill=True),
     }
-    nodes["positive"].height = 88
     return Workflow(
         nodes,
         [
             Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]),
             Group("Two samplers, one seed", GREY, [(290, ["sampler a", "image a", "preview a"]), (290, ["sampler b", "image b", "preview b"])]),
-            Group("Critic", BLUE, [(320, ["critic", "compare"])]),
-            Group("Winner", BLUE, [(320, ["report", "winner"])]),
+            Group("Critic", BLUE, [(360, ["critic", "compare"]), (340, ["winner", "report"])]),
         ],
     )
 
@@ -320,16 +320,17 @@ def score_a_batch() -> Workflow:
     nodes = {
         "note": note(words, 250),
         **sdxl(),
+        "prompt": prompt(fill=True),
         "sampler": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
         "images": decode("sampler", "checkpoint.VAE"),
         "preview": preview("images", "Four pictures"),
         "critic": critic(T2I),
-        "critique": Node("RationalRewardsCritique", links=ask, fill=True),
-        "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask, 340),
+        "critique": Node("RationalRewardsCritique", links=ask),
+        "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask),
         "scores": text("score", "Overall scores, 0 to 1", 120, fill=True),
-        "report": text("critique.report", "Critique", 260),
+        "report": text("critique.report", "What the critic says", 240, fill=True),
         "saved": Node(
-            "RationalRewardsSaveWithScores", values={"filename_prefix": "scored"}, links={"image": "images", "critique": "critique"}, fill=True
+            "RationalRewardsSaveWithScores", values={"filename_prefix": "scored"}, links={"image": "images", "critique": "critique"}, height=300, fill=True
         ),
     }
     nodes["latent"].values["batch_size"] = 4
@@ -338,8 +339,8 @@ def score_a_batch() -> Workflow:
         [
             Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]),
             Group("Four pictures", GREY, [(300, ["sampler", "images", "preview"])]),
-            Group("Critic", BLUE, [(320, ["critic", "critique"]), (320, ["score", "scores"])]),
-            Group("Results", BLUE, [(320, ["report", "saved"])]),
+            Group("Critic", BLUE, [(360, ["critic", "critique"]), (320, ["score", "scores"])]),
+            Group("Results", BLUE, [(340, ["saved", "report"])]),
         ],
     )
 
@@ -354,23 +355,22 @@ def judge_a_picture() -> Workflow:
     drawing = "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky with two clouds"
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 210),
-        "prompt": prompt(drawing, height=120),
-        "picture": Node("LoadImage", "Your picture", {"image": "example.png"}, height=320),
+        "note": note(words, 190),
+        "prompt": prompt(drawing, height=190),
+        "picture": Node("LoadImage", "Your picture", {"image": "example.png"}, fill=True),
         "other": Node("LoadImage", "Another picture", {"image": "example.png"}, fill=True),
         **critique_and_refine(T2I, "picture"),
         "score": Node("RationalRewardsScore", links={"image": "picture", **ask}),
-        "compare": Node("RationalRewardsCompare", links={"image_a": "picture", "image_b": "other", **ask}, fill=True),
-        "report": text("critique.report", "Critique", 280),
-        "scores": text("score", "Overall score, 0 to 1", 100),
-        "comparison": text("compare.report", "Comparison", 280, fill=True),
+        "compare": Node("RationalRewardsCompare", links={"image_a": "picture", "image_b": "other", **ask}),
+        "scores": text("score", "Overall score, 0 to 1", 140, fill=True),
+        "comparison": text("compare.report", "Which is better, and why", 140, fill=True),
     }
     return Workflow(
         nodes,
         [
-            Group("Pictures and prompt", GREY, [(340, ["note", "prompt", "other"]), (300, ["picture"])]),
-            Group("Critic", BLUE, [(320, ["critic", "critique"]), (320, ["score", "compare"])]),
-            Group("Results", BLUE, [(340, ["report", "scores", "comparison"]), (320, ["refine", "refined", "card", "save card"])]),
+            Group("Pictures and prompt", GREY, [(320, ["note", "picture"]), (320, ["prompt", "other"])]),
+            Group("Critic", BLUE, [(360, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])]),
+            Group("Score and compare", BLUE, [(340, ["score", "scores"]), (340, ["compare", "comparison"])]),
         ],
     )
 
@@ -546,8 +546,8 @@ def main(wanted: list[str]) -> None:
         server = Server(checkout, Path(temporary))
         try:
             with canvas(server) as page:
-                page.open()
                 for name in wanted or makers:
+                    page.open()  # anew for each: the page remembers widget values by the numbers of nodes
                     make(page, name, makers[name])
                     print(name)
                 if page.errors:

@@ -62,12 +62,15 @@ class Hub:
             else:
                 self.send(request, 200, json.dumps(self.listing()).encode(), {"Content-Type": "application/json"})
             return
-        name = path.removeprefix(f"/{T2I.repo}/resolve/{self.revision}/")
+        name = path.removeprefix(f"/{T2I.repo}/resolve/{self.revision}/").removeprefix("/cdn/")
         data = self.files.get(name)
         if data is None:
             self.send(request, 404, b"", {})
             return
         heavy = name.endswith(".safetensors")
+        if heavy and not path.startswith("/cdn/"):  # large files lie elsewhere
+            self.send(request, 302, b"", {"Location": f"/cdn/{name}"})
+            return
         if heavy and self.status:
             self.send(request, self.status, b"", {})
             return
@@ -100,8 +103,8 @@ class Hub:
         return [path.rpartition("/")[2] for _, path, _ in self.requests if "/resolve/" in path]
 
     def ranges(self) -> list[str | None]:
-        """The Range header of each request for the weights."""
-        return [headers.get("range") for _, path, headers in self.requests if path.endswith(".safetensors")]
+        """The Range header of each answer that sent weights."""
+        return [headers.get("range") for _, path, headers in self.requests if path.startswith("/cdn/")]
 
 
 @pytest.fixture

@@ -1,65 +1,38 @@
-"""Loading: what is quantized and what is not, what is refused, and the quantized copy that makes the next start quick."""
+"""Loading: what is quantized and what is not, without the network and without running foreign code."""
 
 from __future__ import annotations
 
-import gc
-import importlib.metadata
-import json
-import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from loading_tools import FAMILIES, edit, logits
+from safetensors.torch import load_file
 from torch import nn
 
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
-from rational_rewards.models.checkpoints import choices, find_checkpoints
+from rational_rewards.models.checkpoints import choices, find_checkpoints, inspect_checkpoint
 from rational_rewards.models.errors import CheckpointError
-from rational_rewards.models.layers import PatchProjection, assert_kept_precise, assert_quantized, replace_patch_convolution
-from rational_rewards.models.loading import Loaded, load, save_quantized
-
-FAMILIES = ("qwen3_vl", "qwen2_5_vl")
-V5 = int(importlib.metadata.version("transformers").split(".")[0]) >= 5
+from rational_rewards.models.layers import (
+    PatchProjection,
+    assert_kept_precise,
+    assert_quantized,
+    memory,
+    replace_patch_convolution,
+)
+from rational_rewards.models.loading import Loaded, choose_precision, load, save_quantized
 
 
 @pytest.fixture
 def copy_of(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """`copy_of(family, **shape)`: a tiny checkpoint of one's own, with a red herring of a name."""
+    """`copy_of(family, **shape)`: a tiny checkpoint of one's own, to be changed."""
     return lambda *args, **shape: Path(shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic"))
-
-
-def logits(loaded: Loaded) -> torch.Tensor:
-    """What the model answers to a fixed picture and text, [1, tokens, vocabulary]."""
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a red cat on a sofa"}]}]
-    text = loaded.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    inputs = loaded.processor(text=[text], images=[Image.fromarray(pixels)], return_tensors="pt")
-    with torch.inference_mode():
-        return loaded.model(**inputs).logits.float()
-
-
-def edit(file: Path, **values: Any) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
-
-
-def refused(folder: Path, *args: Any, **options: Any) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        load(folder, *args, **options)
-    message = str(caught.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 # What comes out
@@ -117,9 +90,33 @@ def test_the_memory_told_is_that_of_the_weights(tmp_path: Path, quantization: st
     assert loaded.bytes == pytest.approx(on_disk, rel=0.02)
     before = loaded.bytes
     logits(loaded)
-    from rational_rewards.models.layers import memory
-
     assert memory(loaded.model) == pytest.approx(before, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("stored", "quantization", "capability", "expected"),
+    [
+        ("bfloat16", "nf4", (8, 6), torch.bfloat16),
+        ("bfloat16", "int8", (8, 6), torch.bfloat16),
+        ("float32", "nf4", (8, 6), torch.bfloat16),
+        ("bfloat16", "nf4", (7, 5), torch.float16),
+        ("bfloat16", "", (7, 5), torch.float16),
+        ("bfloat16", "", (8, 6), None),
+        ("float32", "", (7, 5), None),
+    ],
+)
+def test_float16_is_used_only_where_a_card_has_no_bfloat16(
+    copy_of: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    stored: str,
+    quantization: str,
+    capability: tuple[int, int],
+    expected: torch.dtype | None,
+) -> None:
+    folder = copy_of()
+    edit(folder / "config.json", dtype=stored)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # the card of this test
+    assert choose_precision(inspect_checkpoint(folder), quantization, torch.device("cuda")) == expected
 
 
 def test_the_processor_comes_along(checkpoint_folder: Callable[..., Path]) -> None:
@@ -265,368 +262,3 @@ def test_the_vision_tower_sees_the_same(checkpoint_folder: Callable[..., Path], 
     assert [type(module) for module in plain.modules() if isinstance(module, nn.Conv3d)] == [nn.Conv3d]
     other = Loaded(plain, ours.processor, ours.checkpoint, "", 0)
     assert torch.allclose(logits(ours), logits(other), atol=1e-5)
-
-
-# Checkpoints that are stored quantized
-
-
-def stored_as(folder: Path, **config: Any) -> Path:
-    edit(folder / "config.json", quantization_config=config)
-    return folder
-
-
-def test_a_checkpoint_stored_as_nf4_is_loaded_as_it_is(copy_of: Callable[..., Path], tmp_path: Path) -> None:
-    folder = copy_of()
-    first = load(folder, "nf4")
-    saved = Path(shutil.move(save_quantized(first), tmp_path / "nf4-critic"))
-    for file in folder.iterdir():  # someone's own upload: the quantized weights, with a processor
-        if not (saved / file.name).exists() and file.suffix != ".safetensors":
-            shutil.copy(file, saved)
-    loaded = load(saved, "int8")
-    assert loaded.quantization == "as stored (nf4)"
-    assert loaded.notes == ['nf4-critic is stored as nf4, so quantization "int8" was not applied.']
-    assert load(saved, "nf4").notes == []
-    assert torch.equal(logits(loaded), logits(first))
-    with pytest.raises(CheckpointError, match=r"only nf4 and int8 can be saved"):
-        save_quantized(loaded)
-
-
-def test_a_vision_tower_that_is_stored_quantized_is_told(copy_of: Callable[..., Path], tmp_path: Path) -> None:
-    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
-
-    folder = copy_of()
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-    model = AutoModelForImageTextToText.from_pretrained(str(folder), quantization_config=config, dtype=torch.bfloat16)
-    (folder / "model.safetensors").unlink()
-    model.save_pretrained(folder)
-    loaded = load(folder, "nf4")
-    assert loaded.quantization == "as stored (nf4)"
-    assert loaded.notes == ["The vision tower or lm_head of my critic is stored quantized: fine flaws may be missed."]
-
-
-def test_fp8_weights(tmp_path: Path) -> None:
-    folder = build_checkpoint(tmp_path / "fp8-critic", dtype="bfloat16")
-    weights = load_file(folder / "model.safetensors")
-    for name in [name for name in weights if "language_model" in name and name.endswith("_proj.weight")]:
-        rows, columns = weights[name].shape
-        blocks = weights[name].float().reshape(rows // 32, 32, columns // 32, 32)
-        scale = blocks.abs().amax((1, 3)) / 448
-        weights[name] = (blocks / scale[:, None, :, None]).reshape(rows, columns).to(torch.float8_e4m3fn)
-        weights[name + "_scale_inv"] = scale
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    stored_as(folder, quant_method="fp8", weight_block_size=[32, 32], modules_to_not_convert=["model.visual", "lm_head"])
-    if V5:  # unpacks what the device cannot multiply
-        loaded = load(folder, "nf4")
-        assert loaded.quantization == "none (bf16)"
-        assert loaded.notes[0] == 'fp8-critic is stored as fp8, so quantization "nf4" was not applied.'
-        assert loaded.notes[1].startswith("The fp8 weights were unpacked to bf16 here")
-        assert logits(loaded).isfinite().all()
-    else:
-        assert refused(folder).startswith("fp8-critic is stored as fp8, which could not be read on cpu (RuntimeError: No GPU")
-
-
-@pytest.mark.parametrize(
-    ("config", "package"),
-    [
-        ({"quant_method": "compressed-tensors", "config_groups": {}}, '"compressed-tensors>=0.15"'),
-        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "gptqmodel" if V5 else "autoawq"),
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptqmodel optimum"),
-    ],
-)
-def test_a_missing_package_is_named_with_the_command(
-    copy_of: Callable[..., Path], config: dict[str, Any], package: str
-) -> None:
-    message = refused(stored_as(copy_of(), **config))
-    assert f"is stored as {config['quant_method']} and needs a package" in message
-    assert f"-m pip install -U {package} and start again." in message
-
-
-# What is missing here
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, package: str, version: str | None) -> None:
-    real = importlib.metadata.version
-
-    def fake(name: str) -> str:
-        if name == package:
-            if version is None:
-                raise importlib.metadata.PackageNotFoundError(name)
-            return version
-        return real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", fake)
-
-
-@pytest.mark.parametrize(
-    ("package", "version", "sentence"),
-    [
-        ("transformers", "4.56.2", 'transformers 4.56 is too old: run {python} -m pip install -U "transformers>=4.57"'),
-        ("transformers", None, 'transformers is not installed: run {python} -m pip install -U "transformers>=4.57"'),
-        ("accelerate", None, 'accelerate is not installed: run {python} -m pip install -U "accelerate>=1.0"'),
-        ("bitsandbytes", "0.49.1", 'bitsandbytes 0.49 is too old: run {python} -m pip install -U "bitsandbytes>=0.50"'),
-        ("bitsandbytes", None, 'bitsandbytes is not installed: run {python} -m pip install -U "bitsandbytes>=0.50"'),
-    ],
-)
-def test_a_library_that_is_missing_or_old(
-    checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, package: str, version: str | None, sentence: str
-) -> None:
-    pretend(monkeypatch, package, version)
-    message = refused(checkpoint_folder(), "nf4")
-    assert message.startswith(sentence.format(python=sys.executable) + " and start again")
-    if package == "bitsandbytes":
-        assert message.endswith(", or choose quantization = none.")
-        assert load(checkpoint_folder(), "none").quantization == "none (fp32)"
-
-
-def test_the_command_is_for_the_python_that_runs(
-    checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pretend(monkeypatch, "bitsandbytes", None)
-    monkeypatch.setattr(sys, "executable", r"D:\My ComfyUI\python_embeded\python.exe")
-    message = refused(checkpoint_folder(), "nf4")
-    assert r'run "D:\My ComfyUI\python_embeded\python.exe" -m pip install -U "bitsandbytes>=0.50"' in message
-
-
-@pytest.mark.parametrize(("quantization", "function"), [("nf4", "quantize_4bit"), ("int8", "int8_vectorwise_quant")])
-def test_bitsandbytes_that_does_not_work_here(
-    checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, quantization: str, function: str
-) -> None:
-    import bitsandbytes.functional
-
-    def broken(*args: Any, **options: Any) -> None:
-        raise RuntimeError("Native library not available.")
-
-    monkeypatch.setattr(bitsandbytes.functional, function, broken)
-    assert refused(checkpoint_folder(), quantization).startswith(
-        "bitsandbytes does not work on cpu here (RuntimeError: Native library not available): choose quantization = none, or run "
-    )
-
-
-def test_attention_that_cannot_run(checkpoint_folder: Callable[..., Path]) -> None:
-    folder = checkpoint_folder()
-    assert "runs on CUDA devices only" in refused(folder, "none", attention="flash_attention_2")
-    assert '"eager" is no attention' in refused(folder, "none", attention="eager")
-    assert load(folder, "none").model.config._attn_implementation == "sdpa"
-    from rational_rewards.models.libraries import attention_implementation
-
-    with pytest.raises(CheckpointError, match="flash-attn is not installed: choose attention = auto"):
-        attention_implementation("flash_attention_2", torch.device("cuda"))
-
-
-def test_an_unknown_quantization(checkpoint_folder: Callable[..., Path]) -> None:
-    assert refused(checkpoint_folder(), "q4_k_m") == '"q4_k_m" is no quantization: choose nf4, int8, none.'
-
-
-def test_a_config_of_transformers_5_is_not_misread_by_4(copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = copy_of("qwen2_5_vl")
-    text = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]
-    text.pop("rope_scaling", None)
-    edit(folder / "config.json", text_config=text | {"rope_parameters": {"rope_theta": 5e6}})
-    pretend(monkeypatch, "transformers", "4.57.6")
-    assert "was saved by transformers 5, and the installed version 4 would misread it" in refused(folder, "none")
-
-
-# What is wrong with the weights
-
-
-def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
-@pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
-@pytest.mark.parametrize(
-    "missing", ["model.language_model.layers.1.mlp.up_proj.weight", "lm_head.weight", "model.visual.patch_embed.proj.weight"]
-)
-def test_missing_weights_are_never_made_up(copy_of: Callable[..., Path], quantization: str, missing: str) -> None:
-    folder = change_weights(copy_of(), lambda weights: weights.pop(missing))
-    message = refused(folder, quantization)
-    if V5 or quantization == "none" or "language_model" not in missing:
-        assert f"lack {missing} (1 missing in all)" in message
-    else:  # 4.57 itself stops at a quantized layer without weights
-        assert "could not be loaded (AttributeError" in message
-
-
-def test_another_models_weights_are_refused(copy_of: Callable[..., Path], checkpoint_folder: Callable[..., Path]) -> None:
-    folder = copy_of()
-    shutil.copy(checkpoint_folder("qwen2_5_vl") / "model.safetensors", folder)
-    assert refused(folder, "none")
-
-
-@pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
-def test_weights_of_another_size_are_refused(
-    copy_of: Callable[..., Path], checkpoint_folder: Callable[..., Path], quantization: str
-) -> None:
-    folder = copy_of()
-    shutil.copy(checkpoint_folder(hidden=32, mlp=64) / "model.safetensors", folder)
-    message = refused(folder, quantization)
-    assert "could not be loaded" in message or "do not have the shapes that its config.json tells" in message
-
-
-def test_a_tokenizer_that_cannot_be_read(copy_of: Callable[..., Path]) -> None:
-    folder = copy_of()
-    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
-    assert "The tokenizer and image processor in" in refused(folder, "none")
-
-
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), MemoryError()])
-def test_too_little_memory(checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from transformers import AutoModelForImageTextToText
-
-    def full(*args: Any, **options: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", full)
-    assert "does not fit into the memory of cpu" in refused(checkpoint_folder(), "none")
-
-
-def test_a_failed_load_leaves_no_model_behind(copy_of: Callable[..., Path]) -> None:
-    def models() -> int:
-        return sum(type(thing).__name__ == "Qwen3VLForConditionalGeneration" for thing in gc.get_objects())
-
-    folder = change_weights(copy_of(), lambda weights: weights.pop("lm_head.weight"))
-    gc.collect()
-    before = models()
-    gc.disable()  # only what `load` itself has let go counts
-    try:
-        with pytest.raises(CheckpointError) as caught:
-            load(folder, "nf4")
-        assert models() == before
-        assert caught.value.__context__ is None
-    finally:
-        gc.enable()
-
-
-# The quantized copy
-
-
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("quantization", ["nf4", "int8"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_copy_answers_identically(copy_of: Callable[..., Path], family: str, quantization: str, tied: bool) -> None:
-    folder = copy_of(family, tied=tied)
-    first = load(folder, quantization)
-    copy = save_quantized(first)
-    assert copy == folder / f"rational_rewards-{quantization}"
-    again = load(folder, quantization)
-    assert again.copied_from == copy
-    assert again.notes == [f"Read from the quantized copy {copy}."]
-    assert (again.quantization, again.bytes) == (first.quantization, first.bytes)
-    assert torch.equal(logits(again), logits(first))
-    assert save_quantized(again) == copy
-    assert [checkpoint.name for checkpoint in find_checkpoints([folder.parent])] == ["my critic"]
-
-
-def test_the_copy_is_about_a_third_of_the_original(tmp_path: Path) -> None:
-    # The 8B's embedding and head are 14 % of its weights; here 12 %, and the vision tower is as small.
-    shape = Shape(hidden=512, layers=4, heads=8, kv_heads=2, head_dim=64, mlp=2048, vocabulary=2048)
-    folder = build_checkpoint(tmp_path / "critic", shape, dtype="bfloat16")
-    copy = save_quantized(load(folder, "nf4"))
-    original = (folder / "model.safetensors").stat().st_size
-    assert 0.3 < sum(file.stat().st_size for file in copy.glob("*.safetensors")) / original < 0.4
-
-
-def test_the_copy_is_not_used_for_changed_weights(copy_of: Callable[..., Path]) -> None:
-    folder = copy_of()
-    save_quantized(load(folder, "nf4"))
-    change_weights(folder, lambda weights: weights["lm_head.weight"].mul_(2))
-    os.utime(folder / "model.safetensors", (time.time() + 5, time.time() + 5))
-    changed = load(folder, "nf4")
-    assert changed.copied_from is None
-    assert changed.notes == [
-        f"The quantized copy {folder / 'rational_rewards-nf4'} was made of other files or versions, so the original was read."
-    ]
-    save_quantized(changed)  # takes the place of the stale one
-    assert torch.equal(logits(load(folder, "nf4")), logits(changed))
-    assert sorted(file.name for file in folder.iterdir() if file.is_dir()) == ["rational_rewards-nf4"]
-
-
-@pytest.mark.parametrize(("package", "version"), [("bitsandbytes", "0.51.0"), ("transformers", "6.0.0")])
-def test_the_copy_is_not_used_by_other_libraries(
-    copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, package: str, version: str
-) -> None:
-    folder = copy_of()
-    save_quantized(load(folder, "nf4"))
-    pretend(monkeypatch, package, version)
-    assert load(folder, "nf4").copied_from is None
-
-
-def test_the_copy_is_not_used_for_another_precision(copy_of: Callable[..., Path]) -> None:
-    folder = copy_of()
-    save_quantized(load(folder, "nf4"))
-    other = load(folder, "nf4", dtype=torch.float32)
-    assert other.copied_from is None
-    assert other.model.lm_head.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("damage", ["cut", "gone", "record", "weight"])
-def test_a_damaged_copy_is_not_used(copy_of: Callable[..., Path], damage: str) -> None:
-    folder = copy_of()
-    first = load(folder, "nf4")
-    copy = save_quantized(first)
-    weights = copy / "model.safetensors"
-    if damage == "cut":
-        weights.write_bytes(weights.read_bytes()[:-1000])
-    elif damage == "gone":
-        weights.unlink()
-    elif damage == "record":
-        (copy / "source.json").write_text("{", encoding="utf-8")
-    else:
-        change_weights(copy, lambda tensors: tensors.pop("lm_head.weight"))
-    loaded = load(folder, "nf4")
-    assert loaded.copied_from is None
-    assert "cannot be used" in loaded.notes[0]
-    assert torch.equal(logits(loaded), logits(first))
-
-
-@pytest.mark.parametrize("quantization", ["nf4", "int8"])
-def test_a_model_that_has_been_used_is_not_saved(copy_of: Callable[..., Path], quantization: str) -> None:
-    folder = copy_of()
-    loaded = load(folder, quantization)
-    logits(loaded)
-    with pytest.raises(CheckpointError, match="has been used already"):
-        save_quantized(loaded)
-    assert not list(folder.glob("*rational_rewards*"))
-
-
-def test_an_unquantized_model_has_no_copy(checkpoint_folder: Callable[..., Path]) -> None:
-    with pytest.raises(CheckpointError, match=re.escape("was loaded as none (fp32), and only nf4 and int8 can be saved")):
-        save_quantized(load(checkpoint_folder(), "none"))
-
-
-def test_no_room_for_the_copy(copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = copy_of()
-    loaded = load(folder, "nf4")
-    usage = shutil.disk_usage(folder)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(CheckpointError, match=r"needs 0\.1 GB in .*, where 0\.0 GB are free"):
-        save_quantized(loaded)
-    assert not list(folder.glob("*rational_rewards*"))
-
-
-def test_a_save_that_fails_leaves_nothing_and_keeps_the_old_copy(
-    copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = copy_of()
-    loaded = load(folder, "nf4")
-
-    def fill(target: Path, **options: Any) -> None:
-        (Path(target) / "model.safetensors").write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(loaded.model, "save_pretrained", fill)
-    with pytest.raises(CheckpointError, match=r"could not be saved in .*No space left on device"):
-        save_quantized(loaded)
-    assert not list(folder.glob("*rational_rewards*"))
-
-
-def test_what_a_killed_save_has_left_is_cleared_away(copy_of: Callable[..., Path]) -> None:
-    folder = copy_of()
-    for name, age in (("old", 2 * 86400), ("running", 60)):
-        left = folder / f".rational_rewards-nf4-{name}"
-        left.mkdir()
-        os.utime(left, (time.time() - age, time.time() - age))
-    save_quantized(load(folder, "nf4"))
-    assert sorted(path.name for path in folder.glob(".rational*")) == [".rational_rewards-nf4-running"]

@@ -239,6 +239,8 @@ def test_scores_that_contradict_each_other_are_not_read() -> None:
     twice = T2I + T2I.replace("Score: 3.5", "Score: 1.0")
     assert scores(twice) == [None, 2.0, 1.5]
     assert Judgement.parse(once).dimensions["physical_quality"].justification == "The left paw has six toes."
+    around = T2I.replace("## Justification: The left", "## Score: 3.0\n## Justification: The left")
+    assert scores(around) == [3.5, None, 1.5]
 
 
 def test_a_section_that_lost_its_heading_gives_nothing_to_its_neighbour() -> None:
@@ -247,6 +249,24 @@ def test_a_section_that_lost_its_heading_gives_nothing_to_its_neighbour() -> Non
         assert scores(text) == left
     damaged = T2I.replace("2. Physical and", "2. Physical &")
     assert scores(damaged) == [3.5, None, 1.5]
+
+
+@pytest.mark.parametrize(
+    "heading", ["9. Mood:", "9. **Mood**:", "## 9. Mood", "## Mood", "**9. Mood:**", "(9) Mood:", "Mood:", "**Mood**"]
+)
+@pytest.mark.parametrize("lost", ["## Score: 2.0\n", "The left paw has six toes.\n## Score: 2.0\n"])
+def test_an_unknown_dimension_gives_nothing_to_one_that_lost_its_score(heading: str, lost: str) -> None:
+    text = T2I.replace(lost, "\n").replace("3. Text R", f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n3. Text R")
+    assert scores(text) == [3.5, None, 1.5]
+
+
+@pytest.mark.parametrize("heading", ["9. Mood:", "## 9. Mood", "## Mood"])
+def test_an_unknown_dimension_gives_nothing_to_one_that_lost_everything(heading: str) -> None:
+    lost = "## Justification: The left paw has six toes.\n## Score: 2.0\n"
+    whole = T2I.replace(lost, f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n")
+    assert scores(whole) == [3.5, None, 1.5]
+    if heading[0] == "9" or "9" in heading:
+        assert scores(whole.replace("## Justification: Gloomy.", "Gloomy.")) == [3.5, None, 1.5]
 
 
 def test_missing_sections_are_absent_and_the_rest_is_there() -> None:
@@ -280,6 +300,8 @@ def test_an_answer_cut_off_anywhere_gives_no_wrong_score(name: str, score_first:
     for end in range(len(text)):
         read = read_answer(text[:end], rubric)
         for item in rubric.answer:
+            if item.kind == "score" and (line := f"{item.heading} {parts[item.key]}\n") in text[:end]:
+                assert item.key in read, line
             if item.kind == "score" and read_score(read.get(item.key, "")) != (None, True):
                 assert read_score(read[item.key]) == read_score(parts[item.key]), text[:end][-40:]
             elif item.kind == "text" and item.key in read:
