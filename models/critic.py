@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from .rubric import PARTS, Rubric, load_rubric, rubric_for
 Picture = Image.Image | str | Path
 CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
 ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
+
+
+log = logging.getLogger(__name__)
 
 
 class Critic:
@@ -46,13 +50,15 @@ class Critic:
     ) -> Critic:
         """The critic of a checkpoint folder. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
 
-        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads a third of the bytes.
+        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads less than half of the bytes.
         `options` go on to `loading.load`. Raises CheckpointError.
         """
         from . import loading
         from .engines.transformers_engine import TransformersEngine
 
         loaded = loading.load(Path(checkpoint), quantization, pick_device(device), attention, **options)
+        for note in loaded.notes:
+            log.info("%s", note)
         if save_quantized:
             loading.save_quantized(loaded)
         engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)

@@ -94,7 +94,7 @@ class Headings:
             return "inner"
         alone = len(self.first) == 1  # then what is the same for every dimension cannot be told by comparing
         first = item.kind == "heading" and item is self.first[item.dimension.key]
-        return "dimension" if not alone or first or item.dimension.name.casefold() in words else "inner"
+        return "dimension" if not alone or first or _fold(item.dimension.name) in words else "inner"
 
 
 def heading_words(heading: str) -> str:

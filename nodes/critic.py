@@ -69,10 +69,11 @@ class LoadCritic(io.ComfyNode):
                     io.Boolean,
                     "save_quantized",
                     default=False,
-                    tooltip="Save the quantized model beside the original once, so that the next start reads a third of the bytes.",
+                    tooltip="Save the quantized model beside the original once, so that the next start reads less than half of the bytes.",
                 ),
             ],
             outputs=[CriticType.Output("critic", tooltip="The critic, for Critique, Score, Compare and the loop.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -81,9 +82,9 @@ class LoadCritic(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint: str, **others: Any) -> Any:
+    def fingerprint_inputs(cls, checkpoint: str | None = "", **others: Any) -> Any:
         # A changed file on disk is a changed model.
-        configs = [root / checkpoint / "config.json" for root in host.model_roots()]
+        configs = [root / (checkpoint or "") / "config.json" for root in host.model_roots()]
         return [checkpoint, [config.stat().st_mtime for config in configs if config.is_file()], sorted(others.items())]
 
     @classmethod
@@ -96,16 +97,17 @@ class LoadCritic(io.ComfyNode):
         max_pixels: int = MAX_PIXELS,
         save_quantized: bool = False,
     ) -> io.NodeOutput:
+        from ..models import downloads
         from ..models.critic import Critic
-        from ..models.downloads import download
 
         roots, bar = host.model_roots(), host.Bar()
         found = checkpoints.resolve(checkpoint, roots)
         if isinstance(found, checkpoints.Official):
-            folder = download(found, roots[0], bar.show, host.check_cancel)
+            host.say(cls.hidden.unique_id, f"Downloading {downloads.plan_download(found, roots[0])}")
+            folder = downloads.download(found, roots[0], bar.show, host.check_cancel)
         else:
             folder = found.folder
-        key = (str(folder), quantization, attention, max_pixels)
+        key = (str(folder), (folder / "config.json").stat().st_mtime, quantization, attention, max_pixels)
         critic = in_use.get(key)
         if critic is None:
             host.make_room(checkpoints.inspect_checkpoint(folder).bytes_loaded(quantization))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import folder_paths
 from ..models.engines.base import Watch
 
 STEPS = 1000  # of a progress bar
+log = logging.getLogger(__name__)
 
 
 def register_model_folders() -> None:
@@ -46,6 +48,21 @@ def make_room(size: int) -> None:
 def check_cancel() -> None:
     """Raise ComfyUI's own exception when the user has cancelled."""
     comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def say(node_id: str | None, text: str) -> None:
+    """Show a short line of our own on a node, and in the log. Never for text that a model or a user wrote: old frontends run its HTML."""
+    from server import PromptServer
+
+    log.info(text)
+    if node_id and getattr(PromptServer, "instance", None):
+        PromptServer.instance.send_progress_text(text, node_id, PromptServer.instance.client_id)
+
+
+def rubric_changed(name: str | None) -> float:
+    """When the user's own rubric of that name was last changed, so that a node runs again after an edit; 0 for built-in ones."""
+    files = [folder / f"{name}.yaml" for folder in rubric_folders()]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
 class Bar:

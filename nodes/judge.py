@@ -78,6 +78,10 @@ class Critique(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
+        return host.rubric_changed(rubric)
+
+    @classmethod
     def execute(
         cls,
         critic: Any,
@@ -153,6 +157,10 @@ class Score(io.ComfyNode):
             ],
             is_output_node=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
+        return host.rubric_changed(rubric)
 
     @classmethod
     def execute(
@@ -232,6 +240,10 @@ class Compare(io.ComfyNode):
             ],
             is_output_node=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
+        return host.rubric_changed(rubric)
 
     @classmethod
     def execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from comfyui import describe_checkouts
 from PIL import Image
 
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
+from rational_rewards.models.images import open_image
 
 torch.set_num_threads(2)
 SMALL = 128 * 128  # pixel budget of most tests: 16 visual tokens
@@ -70,6 +72,20 @@ def photos() -> list[Image.Image]:
     return images + [image.crop((40, 20, image.width - 60, image.height - 10)) for image in images]
 
 
+def template_pictures(count: int = 8) -> list[Path]:
+    """Generated pictures that ship inside ComfyUI's workflow-template package, where that is installed."""
+    found = importlib.util.find_spec("comfyui_workflow_templates_media_image")
+    if found is None or found.origin is None:
+        return []
+    return sorted((Path(found.origin).parent / "templates").glob("image_*-1.webp"))[:count]
+
+
+@pytest.fixture(scope="session")
+def pictures(photos: list[Image.Image]) -> list[Image.Image]:
+    """Generated pictures where ComfyUI's template package is installed, otherwise photographs."""
+    return [open_image(path) for path in template_pictures()] or photos
+
+
 def pytest_report_header() -> list[str]:
     """Which ComfyUI the real-server tests will run on."""
-    return describe_checkouts()
+    return [*describe_checkouts(), f"{len(template_pictures())} generated pictures from ComfyUI's template package"]

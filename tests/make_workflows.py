@@ -24,9 +24,11 @@ from server import NAME, PACK, Server
 
 FOLDER = PACK / "workflows"
 TITLE = 30  # height of a node's title bar
-GAP = 40  # between nodes, columns and groups; Nodes 2.0 draws some nodes up to 35 higher than the classic canvas
+GAP = 40  # between nodes, columns and groups
+# Heights that these nodes need in Nodes 2.0, where the classic canvas needs far less.
+NODES_2 = {"RationalRewardsCritique": 310, "RationalRewardsScore": 400, "RationalRewardsCompare": 380}
 PADDING, HEADING = 20, 44  # inside a group
-GREY, BLUE = "#88929c", "#3f789e"  # groups: ComfyUI's part, the critic's part
+GREY, BLUE = "#78828c", "#3f789e"  # groups: ComfyUI's part, the critic's part
 PICTURE = 1600  # width of the pictures in pixels
 LARGEST = 200_000  # bytes of a picture
 
@@ -65,7 +67,8 @@ class Workflow:
 
     def height(self, name: str, least: dict[str, float]) -> float:
         """Height of a node's body without filling."""
-        return max(self.nodes[name].height, least[name])
+        node = self.nodes[name]
+        return max(node.height, least[name], NODES_2.get(node.type, 0))
 
 
 # ---------------------------------------------------------------- parts that several workflows share
@@ -327,7 +330,7 @@ def score_a_batch() -> Workflow:
         "critic": critic(T2I),
         "critique": Node("RationalRewardsCritique", links=ask),
         "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask),
-        "scores": text("score", "Overall scores, 0 to 1", 120, fill=True),
+        "scores": text("score", "Fast scores, 0 to 1", 120, fill=True),
         "report": text("critique.report", "What the critic says", 240, fill=True),
         "saved": Node(
             "RationalRewardsSaveWithScores", values={"filename_prefix": "scored"}, links={"image": "images", "critique": "critique"}, height=300, fill=True
@@ -387,7 +390,6 @@ MAKERS = (
 # ---------------------------------------------------------------- drawing them in the page
 
 CREATE = """async ({ nodes, pack }) => {
-    app.graph.clear()
     const made = {}, least = {}
     for (const [name, wanted] of Object.entries(nodes)) {
         const node = LiteGraph.createNode(wanted.type)
@@ -464,9 +466,14 @@ def layout(workflow: Workflow, least: dict[str, float]) -> tuple[dict[str, list[
     return nodes, groups
 
 
+def identity(name: str) -> str:
+    """A workflow's id, the same each time it is made."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{name}"))
+
+
 def clean(name: str, graph: dict[str, Any]) -> dict[str, Any]:
     """The graph without what belongs to this computer or this minute: the same input gives the same file."""
-    graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{name}"))
+    graph["id"] = identity(name)
     graph["extra"] = {"workflowRendererVersion": "LG"}
     for node in graph["nodes"]:
         node["pos"] = [round(value) for value in node["pos"]]
@@ -506,6 +513,8 @@ def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:
 def make(page: Canvas, name: str, workflow: Workflow) -> None:
     """Create a workflow in the page, save it, load the saved file and take its picture."""
     page.page.set_viewport_size({"width": 1600, "height": 1000})
+    # An empty graph with an id of its own: the page remembers values and previews by the ids of graph and node.
+    page.load({"id": identity(name), "nodes": [], "links": [], "groups": [], "last_node_id": 0, "last_link_id": 0, "version": 0.4})
     nodes = {key: vars(node) for key, node in workflow.nodes.items()}
     least = page.page.evaluate(CREATE, {"nodes": nodes, "pack": NAME})
     boxes, groups = layout(workflow, least)
@@ -546,8 +555,8 @@ def main(wanted: list[str]) -> None:
         server = Server(checkout, Path(temporary))
         try:
             with canvas(server) as page:
+                page.open()
                 for name in wanted or makers:
-                    page.open()  # anew for each: the page remembers widget values by the numbers of nodes
                     make(page, name, makers[name])
                     print(name)
                 if page.errors:

@@ -12,10 +12,10 @@ from rational_rewards.__main__ import main
 
 
 @pytest.fixture
-def ask(checkpoint_folder, tmp_path, photos, monkeypatch):
+def ask(checkpoint_folder, tmp_path, pictures, monkeypatch):
     """`ask("critique", "a.png", ...)` runs a command on pictures in a folder of their own, with the tiny critic."""
-    for name, photo in zip("abc", photos, strict=False):
-        photo.resize((160, 128)).save(tmp_path / f"{name}.png")
+    for name, picture in zip("abc", pictures, strict=False):
+        picture.resize((160, 128)).save(tmp_path / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(tmp_path / "home"))
     common = ["--checkpoint", str(checkpoint_folder()), "--device", "cpu", "--max-new-tokens", "64", "--max-pixels", "16384"]

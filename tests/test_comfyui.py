@@ -31,13 +31,13 @@ NODES = {
 
 
 @pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
-def server(request, tmp_path_factory, checkpoint_folder, photos):
+def server(request, tmp_path_factory, checkpoint_folder, pictures):
     """A running ComfyUI with a tiny critic in models/LLM and two pictures in its input folder."""
     folder = tmp_path_factory.mktemp("comfyui")
     shutil.copytree(checkpoint_folder(), folder / "models" / "LLM" / "tiny critic")
     (folder / "input").mkdir(exist_ok=True)
-    for name, photo in zip(("a.png", "b.png"), photos, strict=False):
-        photo.resize((256, 192)).save(folder / "input" / name)
+    for name, picture in zip(("a.png", "b.png"), pictures, strict=False):
+        picture.resize((256, 192)).save(folder / "input" / name)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 4), dtype=np.uint8)).save(folder / "input" / "alpha.png")
     running = Server(request.param, folder)
     yield running

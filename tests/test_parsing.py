@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.parsing import read_answer, read_score
 from rational_rewards.models.rubric import Rubric, load_rubric, parse_rubric
@@ -265,7 +266,7 @@ def test_an_unknown_dimension_gives_nothing_to_one_that_lost_everything(heading:
     lost = "## Justification: The left paw has six toes.\n## Score: 2.0\n"
     whole = T2I.replace(lost, f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n")
     assert scores(whole) == [3.5, None, 1.5]
-    if heading[0] == "9" or "9" in heading:
+    if "9" in heading:
         assert scores(whole.replace("## Justification: Gloomy.", "Gloomy.")) == [3.5, None, 1.5]
 
 
