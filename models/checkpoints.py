@@ -99,9 +99,7 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
             found.folder for found in find_checkpoints(roots) if found.folder.name.casefold() == official.name.casefold()
         ]
     for folder in candidates:
-        if official and (folder / MARKER).is_file():
-            return official
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() and not (official and (folder / MARKER).is_file()):
             below = next(root for root in roots if folder.is_relative_to(root))
             return replace(inspect_checkpoint(folder), name=folder.relative_to(below).as_posix())
     if official:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .critique import Critique, Judged
 from .engines.base import Answer, Engine, Settings, Watch
-from .errors import QuestionError
+from .errors import CheckpointError, QuestionError
 from .images import MAX_PIXELS, open_image
 from .judgement import Comparison, Dimension, Judgement
 from .memo import Memo
@@ -60,7 +60,10 @@ class Critic:
         for note in loaded.notes:
             log.info("%s", note)
         if save_quantized:
-            loading.save_quantized(loaded)
+            try:
+                loading.save_quantized(loaded)
+            except CheckpointError as error:  # the critic itself is fine: it is only read more slowly next time
+                log.warning("%s", error)
         engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)
         return cls(engine, f"{loaded.checkpoint.name} ({loaded.quantization})", rubric_folders)
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from typing import Any
 from .checkpoints import MARKER, OFFICIAL, RECORD, Official, inspect_checkpoint, is_file_name, read_json, sha256
 from .errors import CheckpointError, DownloadError
 from .libraries import require, short
+
+log = logging.getLogger(__name__)
 
 FETCHED = (".safetensors", ".json", ".txt", ".jinja", ".model")  # never pickles, never code
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "RATIONAL_REWARDS_OFFLINE")
@@ -110,6 +113,7 @@ def download(
             f"{target} holds a checkpoint already: choose it from the list, or move it away to download another."
         )
     plan = plan_download(official, target_root, endpoint)
+    log.info("Download: %s", plan)
     try:
         _download(plan, report, check, endpoint)
     except OSError as error:

@@ -27,6 +27,7 @@ TITLE = 30  # height of a node's title bar
 GAP = 40  # between nodes, columns and groups
 # Heights that these nodes need in Nodes 2.0, where the classic canvas needs far less.
 NODES_2 = {"RationalRewardsCritique": 310, "RationalRewardsScore": 400, "RationalRewardsCompare": 380}
+OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")  # have outputs in newer versions only, which add them when they load
 PADDING, HEADING = 20, 44  # inside a group
 GREY, BLUE = "#78828c", "#3f789e"  # groups: ComfyUI's part, the critic's part
 PICTURE = 1600  # width of the pictures in pixels
@@ -216,8 +217,8 @@ def critique_and_refine_z_image() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(320, ["note", "prompt"]), (340, ["unet", "shift", "clip", "vae", "latent"])]),
-            Group("First picture", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]),
+            Group("Prompt and model", GREY, [(340, ["note", "unet", "shift", "clip", "vae"]), (320, ["prompt", "positive", "negative", "latent"])]),
+            Group("First picture", GREY, [(300, ["first", "first image", "first preview"])]),
             CRITIC,
             Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
         ],
@@ -298,7 +299,7 @@ def compare_two_samplers() -> Workflow:
         "image b": decode("sampler b", "checkpoint.VAE"),
         "preview b": preview("image b", "Picture B"),
         "critic": critic(T2I),
-        "compare": Node("RationalRewardsCompare", links=ask),
+        "compare": Node("RationalRewardsCompare", links=ask, fill=True),
         "winner": save("compare.winner_image", "The better picture", "winner"),
         "report": text("compare.report", "Why it is better", 300, fill=True),
     }
@@ -328,7 +329,7 @@ def score_a_batch() -> Workflow:
         "images": decode("sampler", "checkpoint.VAE"),
         "preview": preview("images", "Four pictures"),
         "critic": critic(T2I),
-        "critique": Node("RationalRewardsCritique", links=ask),
+        "critique": Node("RationalRewardsCritique", links=ask, fill=True),
         "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask),
         "scores": text("score", "Fast scores, 0 to 1", 120, fill=True),
         "report": text("critique.report", "What the critic says", 240, fill=True),
@@ -480,6 +481,8 @@ def clean(name: str, graph: dict[str, Any]) -> dict[str, Any]:
         node["size"] = [round(value) for value in node["size"]]
         node.pop("widgets_values_named", None)  # the same values again, which older frontends do not know
         node["properties"].pop("ver", None)
+        if node["type"] in OUTPUTS_SINCE:
+            node["outputs"] = []
     for group in graph["groups"]:
         group["bounding"] = [round(value) for value in group["bounding"]]
     return graph

@@ -208,6 +208,9 @@ def test_an_official_checkpoint_resolves_to_a_download_until_it_is_there(critic:
     (root / "RationalRewards-8B-T2I" / MARKER).write_text("{}", encoding="utf-8")
     assert resolve(T2I, [root]) is OFFICIAL[0]  # unfinished: to be gone on with
     assert choices([root]) == [T2I, EDIT]
+    second = root.parent / "second" / T2I
+    shutil.copytree(root / "RationalRewards-8B-T2I", second, ignore=shutil.ignore_patterns(MARKER))
+    assert resolve(T2I, [root, root.parent / "second"]).name == T2I  # a whole one elsewhere is better
 
 
 @pytest.mark.parametrize("place", [T2I, "judges/RationalRewards-8B-T2I"])

@@ -134,9 +134,10 @@ def test_the_plan_tells_what_will_happen(hub: Hub, tmp_path: Path) -> None:
     assert hub.fetched() == []
 
 
-def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path) -> None:
+def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from rational_rewards.models.loading import load
 
+    caplog.set_level("INFO", "rational_rewards")
     progress: list[tuple[int, int]] = []
     folder = download(T2I, tmp_path, lambda done, total: progress.append((done, total)), None, hub.endpoint)
     assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != RECORD} == wanted(hub)
@@ -144,6 +145,7 @@ def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path) -> 
     assert (record["repo"], record["revision"]) == (T2I.repo, hub.revision)
     assert {name: entry["size"] for name, entry in record["files"].items()} == {n: len(d) for n, d in wanted(hub).items()}
 
+    assert f"to download into {folder}, where" in caplog.text
     total = sum(map(len, wanted(hub).values()))
     assert progress[-1] == (total, total)
     assert progress == sorted(progress)

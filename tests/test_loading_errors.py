@@ -16,6 +16,7 @@ from loading_tools import V5, change_weights, edit, logits, pretend, refused
 from safetensors.torch import load_file, save_file
 
 from rational_rewards.demo.checkpoint import build_checkpoint
+from rational_rewards.models import loading
 from rational_rewards.models.errors import CheckpointError
 from rational_rewards.models.loading import load, save_quantized
 
@@ -221,11 +222,21 @@ def test_too_little_memory(checkpoint_folder: Callable[..., Path], monkeypatch: 
     assert "does not fit into the memory of cpu" in refused(checkpoint_folder(), "none")
 
 
-def test_a_failed_load_leaves_no_model_behind(copy_of: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("stage", ["weights", "guard"])
+def test_a_failed_load_leaves_no_model_behind(
+    copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
     def models() -> int:
         return sum(type(thing).__name__ == "Qwen3VLForConditionalGeneration" for thing in gc.get_objects())
 
-    folder = change_weights(copy_of(), lambda weights: weights.pop("lm_head.weight"))
+    def fail(model: Any) -> None:
+        raise CheckpointError("The guard fails.")
+
+    folder = copy_of()
+    if stage == "weights":
+        change_weights(folder, lambda weights: weights.pop("lm_head.weight"))
+    else:
+        monkeypatch.setattr(loading, "assert_kept_precise", fail)
     gc.collect()
     before = models()
     gc.disable()  # only what `load` itself has let go counts

@@ -166,6 +166,7 @@ SAME = {
     "an empty thinking block": lambda t: f"<think>\n\n</think>\n\n{t}",
     "a thinking block": lambda t: f"<think>\nMaybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n{t}",
     "a thinking block opened in the prompt": lambda t: f"Maybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n\n{t}",
+    "a draft before the end of a thinking block": lambda t: T2I.replace("Score: 3.5", "Score: 1.0") + "</think>\n" + t,
     "a thinking block that lost its end": lambda t: f"<think>\n\n{t}",
     "a code fence": lambda t: f"```\n{t}```\n",
     "a code fence and a preamble": lambda t: f"Here you are:\n```markdown\n{t}```\nAnything else?",
@@ -190,6 +191,9 @@ SAME = {
         "Name the", "\n1. Text Faithfulness: fine.\n3. Text Rendering: spell it.\nName the"
     ),
     "a score in the summary": lambda t: t.replace("Good idea", "\n## Score: 4.0\nGood idea"),
+    "a line like a heading in a justification": lambda t: t.replace(
+        "The left", "Cat.\nSummary: so so.\nScore was high.\nThe left"
+    ),
     "a list in a justification": lambda t: t.replace(
         "The left", "\n1. Toes:\n- six\n2. Light:\n- flat\n3. Text Rendering: -\nThe left"
     ),
@@ -261,13 +265,18 @@ def test_an_unknown_dimension_gives_nothing_to_one_that_lost_its_score(heading: 
     assert scores(text) == [3.5, None, 1.5]
 
 
-@pytest.mark.parametrize("heading", ["9. Mood:", "## 9. Mood", "## Mood"])
+@pytest.mark.parametrize("heading", ["9. Mood:", "## 9. Mood", "## Mood", "1. Mood:"])
 def test_an_unknown_dimension_gives_nothing_to_one_that_lost_everything(heading: str) -> None:
     lost = "## Justification: The left paw has six toes.\n## Score: 2.0\n"
     whole = T2I.replace(lost, f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n")
     assert scores(whole) == [3.5, None, 1.5]
     if "9" in heading:
         assert scores(whole.replace("## Justification: Gloomy.", "Gloomy.")) == [3.5, None, 1.5]
+
+
+@pytest.mark.parametrize("heading", ["9. Mood:", "## Mood", "**Mood**", "Mood:"])
+def test_an_unknown_dimension_spoils_no_other(heading: str) -> None:
+    assert scores(T2I.replace("3. Text R", f"{heading}\n## Score: 1.1\n3. Text R")) == [3.5, 2.0, 1.5]
 
 
 def test_missing_sections_are_absent_and_the_rest_is_there() -> None:
@@ -302,7 +311,7 @@ def test_an_answer_cut_off_anywhere_gives_no_wrong_score(name: str, score_first:
         read = read_answer(text[:end], rubric)
         for item in rubric.answer:
             if item.kind == "score" and (line := f"{item.heading} {parts[item.key]}\n") in text[:end]:
-                assert item.key in read, line
+                assert read_score(read[item.key]) == read_score(parts[item.key]), line
             if item.kind == "score" and read_score(read.get(item.key, "")) != (None, True):
                 assert read_score(read[item.key]) == read_score(parts[item.key]), text[:end][-40:]
             elif item.kind == "text" and item.key in read:
@@ -325,6 +334,7 @@ def test_the_free_text_may_be_in_any_script() -> None:
 
 def test_a_thinking_block_that_never_ends_holds_no_answer() -> None:
     assert read_answer("<think>First I would say\n1. Text Faithfulness:\n## Score: 4.0\n", load_rubric("t2i")) == {}
+    assert scores(T2I + "</think>\n") == [3.5, 2.0, 1.5], "but the end of one that never began changes nothing"
 
 
 def test_a_comparison_with_contradicting_winners_and_scores() -> None:
