@@ -14,7 +14,7 @@ What is decided here:
   a made-up number can burn a picture, a made-up file does not exist. Braces are escaped where they could make a choice (the
   canvas and wildcard nodes both know `\\{`); others stay, because some models are prompted in JSON.
 - The critic's formatting goes, and lines become one paragraph: for text encoders a line end is a space.
-- `BREAK` is not put back: a text that was written anew does not say where its sections end. The notes say so.
+- `BREAK` goes back to where the refined text seems to leave one section for the next (`prompt_breaks`). The notes say so.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from .prompt_breaks import restore_breaks
 from .prompt_cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
 
 DEEPEST = 50  # parentheses nested deeper than this are prose
@@ -113,7 +114,10 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
         return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:
         return MergedPrompt(original, ["The refined request is empty, so the original prompt is kept."])
-    return MergedPrompt(prompt, list(dict.fromkeys(notes)))
+    broken = restore_breaks(original, prompt)
+    if broken != prompt:
+        notes.append("BREAK put back where the sections of the original seem to end.")
+    return MergedPrompt(broken, list(dict.fromkeys(notes)))
 
 
 def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[str]) -> str:
@@ -139,11 +143,7 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
     if missing:
         text = _appended(text, missing)
         notes.append(f"Locked phrases added at the end: {_listed(missing)}.")
-    prompt = items.expand(text)
-    before, now = len(re.findall(r"\bBREAK\b", original)), len(re.findall(r"\bBREAK\b", prompt))
-    if before and before != now:
-        notes.append("BREAK of the original is not put back, because the refined text does not say where its sections end.")
-    return prompt
+    return items.expand(text)
 
 
 def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from damaged_answers import DAMAGES, numbers_by_dimension, pieces, render, sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from rational_rewards.models.parsing import read_answer, read_score
 from rational_rewards.models.rubric import Rubric, load_rubric, parse_rubric
 
 RUBRICS = ["t2i", "edit", "t2i-pair", "edit-pair"]
-SCORES = ["3.5", "2.0", "1.4", "3.9", "2.7", "1.0", "4.0", "3.1"]
 T2I = """# User Request Analysis
 A red cat on a sofa, and a sign that says "OPEN".
 # Detailed Judgement
@@ -41,41 +41,6 @@ A sign above it says "OPEN".
 def scores(text: str, task: str = "t2i") -> list[float | None]:
     """Scores of the dimensions in order."""
     return [d.score for d in Judgement.parse(text, task).dimensions.values()]
-
-
-def pieces(rubric: Rubric, parts: dict[str, str], score_first: bool = False) -> list[tuple[str, str]]:
-    """(key, text) of an answer in the published format: one piece a heading, with what stands behind it."""
-    items = list(rubric.answer)
-    if score_first:
-        by_dimension = [[i for i in items if i.dimension is d] for d in rubric.dimensions]
-        before = [i for i in items[: items.index(by_dimension[0][0])]]
-        after = items[items.index(by_dimension[-1][-1]) + 1 :]
-        items = before + [i for one in by_dimension for i in (one[0], *one[2:], one[1])] + after
-    found = []
-    for item in items:
-        said = parts.get(item.key, "") if item.key else ""
-        inline = item.heading.endswith(":")
-        found.append((item.key, f"{item.heading}{' ' if inline else chr(10)}{said}\n" if said else f"{item.heading}\n"))
-    return found
-
-
-def render(rubric: Rubric, parts: dict[str, str], score_first: bool = False) -> str:
-    """An answer in the published format."""
-    return "".join(text for _, text in pieces(rubric, parts, score_first))
-
-
-def sample(rubric: Rubric, chance: random.Random) -> dict[str, str]:
-    """Texts and scores for every key of a rubric; every dimension has scores of its own."""
-    values = chance.sample(SCORES, len(SCORES))
-    parts = {}
-    for item in rubric.answer:
-        if item.kind == "text":
-            parts[item.key] = f"What I see for {item.key}: {chance.choice(['a hat', 'ein Hut', '一顶帽子', 'قبعة', 'шляпа'])}."
-        elif item.kind == "score":
-            parts[item.key] = "N/A" if chance.random() < 0.1 and not rubric.pair else values.pop()
-        elif item.kind == "winner":
-            parts[item.key] = chance.choice(["Image A", "Image B", "It's a tie"])
-    return parts
 
 
 # ---------------------------------------------------------------- scores
@@ -455,128 +420,3 @@ def check_damaged(rubric: Rubric, chance: random.Random) -> int:
             assert value is None or value in allowed[key, name], f"{key}.{name} = {value} was not given in\n{text}"
             found += value is not None
     return found
-
-
-def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set[float]]:
-    """All numbers of the score lines below each dimension's heading, found in a way of its own: the judge of the parser."""
-    allowed: dict[tuple[str, str], set[float]] = {
-        (d.key, n): set() for d in rubric.dimensions for n in ("score", "score_a", "score_b")
-    }
-    names = {d.name.lower(): d.key for d in rubric.dimensions} | {name.lower(): "" for name in UNKNOWN}
-    sections = ["summary", "user request analysis", "detailed judgement", "user request refinement", "refined request"]
-    dimension, line_of = "", ""
-    marks = r"[ \u200b\ufeff\u200e#*_`\[-]*"
-    for line in re.sub(r"[ \t\r\u00a0\u3000]+", " ", text.replace("\r\n", "\n")).split("\n"):
-        words = re.sub(rf"^{marks}(?:\d+[.)](?!\d))?{marks}", "", line).lower()
-        anyhow = re.sub(r"^[\W_]*", "", line).lower()
-        if named := next((name for name in names if re.match(rf"{name}[\W_]*?(?:[:：]|[\W_]*$)", words)), None):
-            dimension, line_of = names[named], ""
-        elif any(re.match(rf"{name}[\W_]*(?::|$)", words) for name in sections):
-            dimension = line_of = ""
-        elif found := re.match(r"(score(?:\s+[ab])?)(?![a-z])", anyhow):
-            line_of, line = "_".join(found[1].split()), anyhow[found.end() :]
-        elif re.match(r"(justification|winner)\b", words):
-            line_of = ""
-        if dimension and line_of:
-            tokens = re.findall(r"(?<![\d.,])\d(?:[.,]\d+)?(?![\d.,]*\d)", re.sub(r"[\u200b\ufeff\u200e]", "", line))
-            allowed[dimension, line_of] |= {float(token.replace(",", ".")) for token in tokens}
-    return allowed
-
-
-# ---------------------------------------------------------------- ways to damage an answer
-
-UNKNOWN = ["Colour Harmony", "Mood and Story"]
-NOISE = [
-    "\u200b",
-    "\ufeff",
-    "\u200e",
-    "\u00a0",
-    "\u3000",
-    "\u2028",
-    "\x00",
-    "é",
-    "字",
-    "👩‍🎨",
-    "#",
-    "*",
-    "`",
-    ":",
-    "\n",
-    "7",
-    ".",
-    "-",
-    "\t",
-    "\r",
-]
-
-
-def on_lines(change: Any) -> Any:
-    """A damage of single lines: `change(lines, place, chance)`."""
-
-    def damage(text: str, chance: random.Random) -> str:
-        lines = text.split("\n")
-        change(lines, chance.randrange(len(lines)), chance)
-        return "\n".join(lines)
-
-    return damage
-
-
-def swap(lines: list[str], place: int, chance: random.Random) -> None:
-    other = chance.randrange(len(lines))
-    lines[place], lines[other] = lines[other], lines[place]
-
-
-def cut(text: str, chance: random.Random) -> str:
-    return text[: chance.randint(len(text) // 3, len(text))]
-
-
-def noise(text: str, chance: random.Random) -> str:
-    place = chance.randrange(len(text) + 1)
-    return text[:place] + chance.choice(NOISE) * chance.choice([1, 1, 3]) + text[place + chance.choice([0, 0, 1, 4]) :]
-
-
-def decorate(text: str, chance: random.Random) -> str:
-    marks, words = chance.choice([("**", "**"), ("### ", ""), ("", ""), ("[", "]"), ("- **", "**"), ("__", "__")]), r"\1"
-    heading = chance.choice([r"Score", r"Score [AB]", r"Justification", r"[A-Z][a-z]+ [A-Z][a-z]+", r"\d\. [A-Z].*"])
-    return re.sub(rf"(?m)^#* ?({heading}):", f"{marks[0]}{words}{marks[1]}:", text)
-
-
-def quote(text: str, chance: random.Random) -> str:
-    fake = f"The request reads:\n## Score: {chance.choice(SCORES)}\n1. Text Faithfulness:\n## Score A: 4.0\nand so on\n"
-    return text.replace("# Detailed Judgement", fake + "# Detailed Judgement", 1)
-
-
-def unknown(text: str, chance: random.Random) -> str:
-    lines = text.split("\n")
-    starts = [place for place, line in enumerate(lines) if re.match(r"(?:#+ )?\d\. |# Summary", line)] or [len(lines)]
-    place = chance.choice(starts)
-    lines[place:place] = [
-        f"{chance.randint(5, 9)}. {chance.choice(UNKNOWN)}:",
-        "## Justification: Harsh.",
-        f"## Score: {chance.choice(SCORES)}",
-    ]
-    return "\n".join(lines)
-
-
-DAMAGES = [
-    on_lines(lambda lines, place, chance: lines.pop(place)),
-    on_lines(lambda lines, place, chance: lines.pop(place)),
-    on_lines(lambda lines, place, chance: lines.insert(chance.randrange(len(lines)), lines[place])),
-    on_lines(lambda lines, place, chance: lines.insert(place, "")),
-    on_lines(lambda lines, place, chance: lines.__setitem__(place, lines[place][: chance.randint(0, len(lines[place]))])),
-    on_lines(lambda lines, place, chance: lines.__setitem__(place, f"**{lines[place]}**")),
-    on_lines(lambda lines, place, chance: lines.__setitem__(place, lines[place].replace(": ", ":\n", 1))),
-    on_lines(swap),
-    cut,
-    noise,
-    noise,
-    decorate,
-    quote,
-    unknown,
-    lambda text, chance: text.replace("\n", "\r\n") if "\r" not in text else text,
-    lambda text, chance: f"<think>\n{chance.choice(['', '## Score: 1.0'])}\n</think>\n{text}",
-    lambda text, chance: f"```\n{text}\n```\n",
-    lambda text, chance: f"Of course.\n{text}\nI hope this helps: 4 of 4!",
-    lambda text, chance: text + text[: chance.randint(0, len(text))],
-    lambda text, chance: text.replace("\n2. ", "\n", 1),
-]

@@ -133,11 +133,20 @@ def test_an_embedding_stays_readable_for_comfyui() -> None:
     assert re.findall(r"(?<!\S)embedding:good(?=[\s,]|$)", merged.prompt), "the full stop must not become a part of the name"
 
 
-def test_break_is_left_to_the_artist() -> None:
-    merged = merge_refined("a cat BREAK a dog", "A cat beside a dog")
-    assert merged.prompt == "A cat beside a dog"
+def test_break_goes_back_to_where_its_sections_end() -> None:
+    original = "a red fox on a bench BREAK snow, winter morning BREAK film photo"
+    refined = (
+        "A fluffy red fox asleep on a bench, tail curled, deep snow on a cold winter morning, analog film photo, soft grain"
+    )
+    merged = merge_refined(original, refined)
+    assert merged.prompt == (
+        "A fluffy red fox asleep on a bench, tail curled, BREAK deep snow on a cold winter morning, BREAK analog film photo, soft grain"
+    )
     assert any("BREAK" in note for note in merged.notes)
+    assert merge_refined(original, merged.prompt).prompt == merged.prompt
     assert not merge_refined("a cat BREAK a dog", "A cat BREAK a big dog").notes
+    assert merge_refined("a BREAK b BREAK c", "word").prompt.count("BREAK") == 2, "none is lost, however short the text"
+    assert merge_refined("sky BREAK sea", "a (sky, sea) BREAK").prompt.count("BREAK") == 1
 
 
 def test_what_is_not_syntax_stays_text() -> None:
