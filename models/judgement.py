@@ -164,10 +164,12 @@ class Comparison:
         dimensions = {}
         for key, one in first.dimensions.items():
             two = second.dimensions[key]
+            # Where one order's score could not be read, the other alone would favour a place: then there is none.
+            lost = any(side.applicable and None in (side.score_a, side.score_b) for side in (one, two))
             dimensions[key] = ComparedDimension(
                 one.name,
-                mean([one.score_a, two.score_a]),
-                mean([one.score_b, two.score_b]),
+                None if lost else mean([one.score_a, two.score_a]),
+                None if lost else mean([one.score_b, two.score_b]),
                 one.applicable or two.applicable,
                 one.justification or two.justification,
                 mean([one.confidence, two.confidence]),

@@ -194,3 +194,11 @@ def test_an_empty_dimension_says_nothing() -> None:
     assert Dimension("Mood").score is None
     assert not Judgement({}).complete
     assert not Comparison({}).complete
+
+
+def test_a_dimension_that_one_order_lost_is_not_taken_from_the_other_alone() -> None:
+    text = "# Detailed Judgement\n1. Text Faithfulness:\n## Justification: x\n## Score A: 3.0\n## Score B: {}\n## Winner: Image A\n"
+    whole, lost = Comparison.parse(text.format("2.0")), Comparison.parse(text.format("?"))
+    found = Comparison.both_orders(whole, lost).dimensions["text_faithfulness"]
+    assert (found.score_a, found.score_b) == (None, None)
+    assert not Comparison.both_orders(whole, lost).complete

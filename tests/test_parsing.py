@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from damaged_answers import DAMAGES, numbers_by_dimension, pieces, render, sample
+from damaged_answers import DAMAGES, SAME, T2I, numbers_by_dimension, pieces, render, sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,24 +18,6 @@ from rational_rewards.models.parsing import read_answer, read_score
 from rational_rewards.models.rubric import Rubric, load_rubric, parse_rubric
 
 RUBRICS = ["t2i", "edit", "t2i-pair", "edit-pair"]
-T2I = """# User Request Analysis
-A red cat on a sofa, and a sign that says "OPEN".
-# Detailed Judgement
-1. Text Faithfulness:
-## Justification: The cat is red and sits on the sofa.
-## Score: 3.5
-2. Physical and Visual Quality:
-## Justification: The left paw has six toes.
-## Score: 2.0
-3. Text Rendering:
-## Justification: The sign says "OPNE".
-## Score: 1.5
-# Summary: Good idea, poor details.
-# User Request Refinement:
-## Refinement Comments: Name the number of toes and spell the word.
-## Refined Request: A red cat with four toes on each paw sits on a sofa.
-A sign above it says "OPEN".
-"""
 
 
 def scores(text: str, task: str = "t2i") -> list[float | None]:
@@ -101,68 +83,6 @@ def test_a_plain_answer() -> None:
     assert judgement.refined_request == (
         'A red cat with four toes on each paw sits on a sofa.\nA sign above it says "OPEN".'
     )  # fmt: skip
-
-
-SAME = {
-    "bold headings": lambda t: re.sub(r"(?m)^(#+ )(.*?:)", r"\1**\2**", t),
-    "bold words before the colon": lambda t: re.sub(r"(?m)^## ([A-Za-z ]+):", r"**\1**:", t),
-    "bold words with the colon": lambda t: re.sub(r"(?m)^## ([A-Za-z ]+):", r"**\1:**", t),
-    "bold lines": lambda t: re.sub(r"(?m)^(## Score.*)$", r"**\1**", t),
-    "bracketed headings": lambda t: re.sub(r"(?m)^## ([A-Za-z ]+):", r"[\1]:", t),
-    "deeper headings": lambda t: t.replace("## ", "#### "),
-    "no marks": lambda t: t.replace("## ", ""),
-    "no colons": lambda t: re.sub(r"(?m)^(#+ [A-Za-z ]+):[ \t]*", r"\1\n", t),
-    "full-width colons": lambda t: re.sub(r"(?m)^(#+ [A-Za-z ]+):", r"\1：", t),
-    "headings in capitals": lambda t: re.sub(r"(?m)^#+ [A-Za-z ]+", lambda m: m[0].upper(), t),
-    "American spelling": lambda t: t.replace("Judgement", "Judgment"),
-    "dimensions as headings": lambda t: re.sub(r"(?m)^(\d\. .*):$", r"## \1", t),
-    "bold dimensions": lambda t: re.sub(r"(?m)^(\d\.) (.*):$", r"\1 **\2**:", t),
-    "dimensions in bold lines": lambda t: re.sub(r"(?m)^(\d\. .*):$", r"**\1**", t),
-    "no dimension numbers": lambda t: re.sub(r"(?m)^\d\. (.*):$", r"\1:", t),
-    "no dimension numbers, as headings": lambda t: re.sub(r"(?m)^\d\. (.*):$", r"### \1", t),
-    "wrong dimension numbers": lambda t: re.sub(r"(?m)^\d\. (.*):$", r"1. \1:", t),
-    "numbers in brackets": lambda t: re.sub(r"(?m)^(\d)\. (.*):$", r"(\1) \2:", t),
-    "text on the next line": lambda t: re.sub(r"(?m)^(#+ [A-Za-z ]+:) ", r"\1\n", t),
-    "text after a blank line": lambda t: re.sub(r"(?m)^(#+ [A-Za-z ]+:) ", r"\1\n\n", t),
-    "blank lines everywhere": lambda t: t.replace("\n#", "\n\n#").replace("\n2. ", "\n\n\n2. "),
-    "rules between sections": lambda t: re.sub(r"(?m)^(\d\. |# )", r"---\n\1", t),
-    "bulleted headings": lambda t: re.sub(r"(?m)^## (Justification|Score)", r"   - **\1**", t),
-    "Windows line ends": lambda t: t.replace("\n", "\r\n"),
-    "an empty thinking block": lambda t: f"<think>\n\n</think>\n\n{t}",
-    "a thinking block": lambda t: f"<think>\nMaybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n{t}",
-    "a thinking block opened in the prompt": lambda t: f"Maybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n\n{t}",
-    "a draft before the end of a thinking block": lambda t: T2I.replace("Score: 3.5", "Score: 1.0") + "</think>\n" + t,
-    "a thinking block that lost its end": lambda t: f"<think>\n\n{t}",
-    "a code fence": lambda t: f"```\n{t}```\n",
-    "a code fence and a preamble": lambda t: f"Here you are:\n```markdown\n{t}```\nAnything else?",
-    "a preamble": lambda t: f"Sure! Here is my evaluation (scores: 1 to 4).\n\n{t}",
-    "a closing remark behind a rule": lambda t: f"{t}\n---\nLet me know if you need more.",
-    "a closing remark below a heading": lambda t: f"{t}\n## Note: scores are my opinion.",
-    "an echo of the answer's format": lambda t: load_rubric("t2i")._answer_text() + "\n\n" + t,
-    "the same answer twice": lambda t: t + "\n" + t,
-    "every line of a score twice": lambda t: re.sub(r"(?m)^(## Score.*\n)", r"\1\1", t),
-    "the start of the answer once more": lambda t: t + "\n" + t[:300],
-    "an unknown dimension": lambda t: t.replace("# Summary", "4. Mood:\n## Justification: Gloomy.\n## Score: 1.1\n# Summary"),
-    "an unknown dimension in between": lambda t: t.replace("2. Phys", "9. Mood:\n## Justification: x\n## Score: 1.1\n2. Phys"),
-    "an unknown heading in between": lambda t: t.replace("2. Phys", "## Mood\nGloomy.\n## Score: 1.1\n2. Phys"),
-    "score lines quoted in the analysis": lambda t: t.replace("A red cat", "The request says\n## Score: 4.0\n\nA red cat", 1),
-    "a whole dimension quoted in the analysis": lambda t: t.replace(
-        "A red cat", "1. Text Faithfulness:\n## Justification: perfect\n## Score: 4.0\nA red cat", 1
-    ),
-    "the dimensions listed in the analysis": lambda t: t.replace(
-        "A red cat", "1. Text Faithfulness: look for the cat\n2. Physical and Visual Quality: toes\nA red cat", 1
-    ),
-    "the dimensions listed in the comments": lambda t: t.replace(
-        "Name the", "\n1. Text Faithfulness: fine.\n3. Text Rendering: spell it.\nName the"
-    ),
-    "a score in the summary": lambda t: t.replace("Good idea", "\n## Score: 4.0\nGood idea"),
-    "a line like a heading in a justification": lambda t: t.replace(
-        "The left", "Cat.\nSummary: so so.\nScore was high.\nThe left"
-    ),
-    "a list in a justification": lambda t: t.replace(
-        "The left", "\n1. Toes:\n- six\n2. Light:\n- flat\n3. Text Rendering: -\nThe left"
-    ),
-}
 
 
 @pytest.mark.parametrize("damage", SAME)
