@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from comfyui import chromium
@@ -40,6 +41,12 @@ BOXES = """() => app.graph.nodes.map(node => {
     const box = element.getBoundingClientRect(), zoom = app.canvas.ds.scale
     return [node.title, box.x / zoom, box.y / zoom, box.width / zoom, box.height / zoom]
 })"""
+SET = """([title, name, value]) => {
+    const node = app.graph.nodes.find(node => node.title === title)
+    const widget = node.widgets.find(widget => widget.name === name)
+    widget.value = value
+    widget.callback?.(value)
+}"""
 
 
 class Canvas:
@@ -77,6 +84,10 @@ class Canvas:
         """Title, left, top, width and height of every node as it is drawn, title bar included."""
         return [tuple(box) for box in self.page.evaluate(BOXES)]
 
+    def set(self, title: str, widget: str, value: Any) -> None:
+        """Change a widget of the node with that title."""
+        self.page.evaluate(SET, [title, widget, value])
+
     def serialize(self) -> dict[str, Any]:
         """The workflow as the page would save it."""
         return self.page.evaluate("() => JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()))")
@@ -91,6 +102,13 @@ class Canvas:
             self.page.evaluate("async () => { await app.queuePrompt(0, 1) }")
         assert waiting.value.status == 200, waiting.value.text()
         return waiting.value.json()["prompt_id"]
+
+    def picture(self, file: Path) -> None:
+        """Save a picture of the page with the whole graph in view."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.page.wait_for_timeout(1500)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=file)
 
 
 @contextmanager
