@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from .card_text import Line, Style, draw_line, measure, wrap
 from .errors import QuestionError
+from .images import as_rgb
 from .judgement import Dimension, Judgement
 
 SMALLEST, WIDEST = 512, 2048  # pixels: where the text stays readable, and where more pixels show nothing more
@@ -153,17 +154,9 @@ def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """The whole image in RGB, as large as fits; what is transparent becomes paper."""
     scale = min(width / image.width, height / image.height)
     target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if image.mode.startswith(("I", "F")):  # 16-bit and float images: Pillow would cut them at 255
-        deep = image.convert("I").convert("F") if image.mode.startswith("I") else image
-        highest = deep.getextrema()[1]
-        white = 1 if highest <= 1 else 255 if highest <= 255 else 65535
-        image = deep.point(lambda value: value * (255 / white) + 0).convert("L")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*PAPER, 255)), layer)
+    image = as_rgb(image)
     # Enlarged many times, soft pixels look like a fault of the image; reducing_gap makes shrinking fast.
     kind = Image.Resampling.NEAREST if scale >= 4 else Image.Resampling.LANCZOS
-    image = image if image.mode == "RGB" else image.convert("RGB")
     return image.resize(target, kind, reducing_gap=1.5 if scale < 1 else None)
 
 

@@ -60,7 +60,9 @@ class Judgement:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
             justification = parts.get(f"{spec.key}.justification", "").strip()
             dimensions[spec.key] = Dimension(spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score"))
-        analysis, summary, comments, request = (parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request"))
+        analysis, summary, comments, request = (
+            parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request")
+        )
         return cls(dimensions, analysis, summary, comments, request, raw)
 
     @property

@@ -37,8 +37,8 @@ def replace_patch_convolution(model: nn.Module) -> int:
         product = PatchProjection(
             module.in_channels,
             module.out_channels,
-            kernel_size=module.weight.shape[2:],
-            stride=module.weight.shape[2:],
+            kernel_size=module.kernel_size,  # type: ignore[arg-type]
+            stride=module.kernel_size,  # type: ignore[arg-type]
             bias=module.bias is not None,
             device="meta",
         )

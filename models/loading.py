@@ -245,7 +245,7 @@ def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -
     from transformers import AutoModelForImageTextToText
 
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        model, info = AutoModelForImageTextToText.from_pretrained(  # type: ignore[misc]
             str(folder),
             local_files_only=True,
             use_safetensors=True,
@@ -306,9 +306,8 @@ def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) 
 def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
     """What is in effect where nothing was quantized here, and notes on it."""
     linears = language_linears(model)
-    name = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}.get(
-        linears[0][1].weight.dtype if linears else None
-    )
+    names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+    name = names.get(linears[0][1].weight.dtype) if linears else None
     if not checkpoint.quantized:
         return f"none ({name})", []
     if name and not quantized_tensors(model, kept=False):

@@ -23,9 +23,8 @@ def main() -> None:
         subprocess.run([uv, "pip", "install", "--quiet", "--python", sys.executable, "-r", requirements], check=True)
     if chromium() is None and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         print("Installing Chromium and fonts")
-        quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["apt-get", "update", "-qq"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-cjk"], **quiet)
+        for command in (["update"], ["install", "-y", "chromium", "fonts-noto-cjk"]):
+            subprocess.run(["apt-get", "-qq", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 if __name__ == "__main__":

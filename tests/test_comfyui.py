@@ -121,12 +121,12 @@ def test_load_critique_score_compare_refine_card_save(server):
     card = Image.open(server.folder / "output" / outputs["save"]["images"][0]["filename"])
     assert card.width >= 512
     saved = Image.open(server.folder / "output" / outputs["scored"]["images"][0]["filename"])
-    data = json.loads(saved.text["rational_rewards"])
+    data = json.loads(saved.info["rational_rewards"])
     assert data["prompt"] == SHORT["prompt"]
     assert data["complete"]
     assert 0 <= data["score"] <= 1
     assert set(data["dimensions"]) == {"text_faithfulness", "physical_quality", "text_rendering"}
-    assert "prompt" in saved.text
+    assert "prompt" in saved.info
 
 
 def test_a_second_run_is_served_from_the_cache(server):
