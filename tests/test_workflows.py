@@ -11,9 +11,10 @@ import browser
 import comfyui
 import pytest
 import requests
-from make_workflows import FOLDER, LARGEST, MAKERS, models, prepare
+from make_workflows import FOLDER, LARGEST, models, prepare
 from PIL import Image
 from server import NAME, PACK, Failed, Server
+from workflow_designs import MAKERS
 
 pytestmark = pytest.mark.comfyui
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -134,9 +135,11 @@ def test_a_workflow_loads_whole_and_is_saved_as_it_was(page, server, name):
     queued = server.queue(page.prompt())
     server.post("/queue", {"clear": True})
     server.post("/interrupt", {})
-    while server.get("/queue")["queue_running"]:
+    deadline = time.monotonic() + 60
+    while server.get("/queue")["queue_running"] and time.monotonic() < deadline:
         time.sleep(0.1)
     assert queued
+    assert not server.get("/queue")["queue_running"]
 
 
 @with_comfyui

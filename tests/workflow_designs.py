@@ -1,0 +1,389 @@
+"""The workflows that come with the pack: their nodes, links, values and groups. `make_workflows.py` draws them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+GREY, BLUE = "#78828c", "#3f789e"  # groups: ComfyUI's part, the critic's part
+
+
+@dataclass
+class Node:
+    """A node: widget values by name, links as {input: "node" or "node.output"}; `height` 0 is as low as it gets.
+
+    `fill` gives it the rest of its column.
+    """
+
+    type: str
+    title: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    height: int = 0
+    fill: bool = False
+    models: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Group:
+    """A titled box; its columns are (width, names of nodes)."""
+
+    title: str
+    color: str
+    columns: list[tuple[int, list[str]]]
+
+
+@dataclass
+class Workflow:
+    """What a file holds."""
+
+    nodes: dict[str, Node]
+    groups: list[Group]
+
+
+# ---------------------------------------------------------------- parts that several workflows share
+
+PROMPT = (
+    "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the ground, "
+    "soft morning light, photograph"
+)
+HUB = "https://huggingface.co/"
+T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
+
+
+def loader(type: str, widget: str, directory: str, url: str, values: dict[str, Any] | None = None, **more: Any) -> Node:
+    """A loader of one file, with the address from which ComfyUI offers it where it is missing."""
+    name = url.rpartition("/")[2]
+    model = {"name": name, "url": HUB + url, "directory": directory}
+    return Node(type, values={widget: name, **(values or {})}, models=[model], **more)
+
+
+def note(text: str, height: int) -> Node:
+    return Node("MarkdownNote", "Start here", {"text": text}, height=height)
+
+
+def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 140, fill: bool = False) -> Node:
+    return Node("PrimitiveStringMultiline", title, {"value": text}, height=height, fill=fill)
+
+
+def critic(checkpoint: str) -> Node:
+    return Node("RationalRewardsLoadCritic", values={"checkpoint": checkpoint, "quantization": "nf4"})
+
+
+def sampler(steps: int, cfg: float, name: str, scheduler: str, title: str = "", **links: str) -> Node:
+    values = {
+        "seed": 42,
+        "control_after_generate": "fixed",
+        "steps": steps,
+        "cfg": cfg,
+        "sampler_name": name,
+        "scheduler": scheduler,
+    }
+    return Node("KSampler", title, values, {"negative": "negative", "latent_image": "latent", **links})
+
+
+def decode(samples: str, vae: str) -> Node:
+    return Node("VAEDecode", links={"samples": samples, "vae": vae})
+
+
+def preview(images: str, title: str) -> Node:
+    return Node("PreviewImage", title, links={"images": images}, height=290, fill=True)
+
+
+def save(images: str, title: str, prefix: str) -> Node:
+    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=290, fill=True)
+
+
+def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
+    return Node("PreviewAny", title, links={"source": source}, height=height, fill=fill)
+
+
+def sdxl() -> dict[str, Node]:
+    """SDXL with a prompt, a negative prompt and an empty latent."""
+    file = "stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
+    return {
+        "prompt": prompt(),
+        "checkpoint": loader("CheckpointLoaderSimple", "ckpt_name", "checkpoints", file),
+        "positive": encode("prompt"),
+        "negative": Node(
+            "CLIPTextEncode", "Negative prompt", {"text": "blurry, deformed, watermark"}, {"clip": "checkpoint.CLIP"}, 88
+        ),
+        "latent": Node("EmptyLatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
+    }
+
+
+def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
+    return Node("CLIPTextEncode", title, links={"text": prompt, "clip": clip}, height=88)
+
+
+def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **links: str) -> dict[str, Node]:
+    """From a first picture to a critique, a card and a refined prompt."""
+    return {
+        "critic": critic(checkpoint),
+        "critique": Node("RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}),
+        "report": text("critique.report", "What the critic says", 200, fill=True),
+        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
+        "refined": text("refine.refined_prompt", "Refined prompt"),
+        "card": Node("RationalRewardsCritiqueCard", links={"critique": "critique", "image": image}),
+        "save card": save("card", "Save the card", "critique-card"),
+    }
+
+
+CRITIC = Group("Critic", BLUE, [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])])
+
+
+# ---------------------------------------------------------------- the workflows
+
+
+def critique_and_refine_sdxl() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt.\n"
+        "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "Both pictures have the same seed, so only the prompt differs. Phrases that must stay in it go into *keep*."
+    )
+    nodes = {
+        "note": note(words, 190),
+        **sdxl(),
+        "first": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
+        "first image": decode("first", "checkpoint.VAE"),
+        "first preview": preview("first image", "First picture"),
+        **critique_and_refine(T2I, "first image"),
+        "positive 2": encode("refine.refined_prompt"),
+        "second": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive 2"),
+        "second image": decode("second", "checkpoint.VAE"),
+        "result": save("second image", "Second picture", "critique-and-refine"),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint", "negative", "latent"])]),
+            Group("First picture", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
+            CRITIC,
+            Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+        ],
+    )
+
+
+def critique_and_refine_z_image() -> Workflow:
+    words = (
+        "1. Load the three files of Z-Image-Turbo; ComfyUI offers those that are missing.\n"
+        "2. Write your prompt and run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "Both pictures have the same seed, so only the prompt differs."
+    )
+    files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
+    nodes = {
+        "note": note(words, 200),
+        "prompt": prompt(fill=True),
+        "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
+        "unet": loader(
+            "UNETLoader", "unet_name", "diffusion_models", f"{files}diffusion_models/z_image_turbo_bf16.safetensors"
+        ),
+        "shift": Node("ModelSamplingAuraFlow", values={"shift": 3}, links={"model": "unet"}),
+        "clip": loader(
+            "CLIPLoader", "clip_name", "text_encoders", f"{files}text_encoders/qwen_3_4b.safetensors", {"type": "lumina2"}
+        ),
+        "vae": loader("VAELoader", "vae_name", "vae", f"{files}vae/ae.safetensors"),
+        "positive": encode("prompt", "clip"),
+        "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
+        "first": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive"),
+        "first image": decode("first", "vae"),
+        "first preview": preview("first image", "First picture"),
+        **critique_and_refine(T2I, "first image"),
+        "positive 2": encode("refine.refined_prompt", "clip"),
+        "second": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive 2"),
+        "second image": decode("second", "vae"),
+        "result": save("second image", "Second picture", "critique-and-refine"),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Prompt and model",
+                GREY,
+                [(340, ["note", "unet", "shift", "clip", "vae"]), (320, ["prompt", "positive", "negative", "latent"])],
+            ),
+            Group("First picture", GREY, [(300, ["first", "first image", "first preview"])]),
+            CRITIC,
+            Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+        ],
+    )
+
+
+def critique_and_refine_edit() -> Workflow:
+    words = (
+        "1. Choose a picture and say what to change.\n"
+        "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are missing.\n"
+        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "The critic sees the picture before and after, and says what the edit should have left alone."
+    )
+    instruction = "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the clouds as they are"
+    vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
+    unet = (
+        "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors"
+    )
+    clip = "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"
+    lora = "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
+
+    def encode_edit(prompt: str, title: str) -> Node:
+        links = {"clip": "clip", "vae": "vae", "image1": "scaled", "prompt": prompt}
+        return Node("TextEncodeQwenImageEditPlus", title, links=links)
+
+    nodes = {
+        "note": note(words, 260),
+        "prompt": prompt(instruction, "Instruction", 120),
+        "source": Node("LoadImage", "Picture to edit", {"image": "example.png"}, fill=True),
+        "scaled": Node("FluxKontextImageScale", "Scale the picture", links={"image": "source"}),
+        "unet": loader("UNETLoader", "unet_name", "diffusion_models", unet),
+        "lora": loader("LoraLoaderModelOnly", "lora_name", "loras", lora, links={"model": "unet"}),
+        "shift": Node("ModelSamplingAuraFlow", values={"shift": 3.1}, links={"model": "lora"}),
+        "clip": loader("CLIPLoader", "clip_name", "text_encoders", clip, {"type": "qwen_image"}),
+        "vae": loader("VAELoader", "vae_name", "vae", vae),
+        "latent": Node("VAEEncode", links={"pixels": "scaled", "vae": "vae"}),
+        "positive": encode_edit("prompt", "Encode the instruction"),
+        "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
+        "first": sampler(4, 1, "euler", "simple", model="shift", positive="positive"),
+        "first image": decode("first", "vae"),
+        "first preview": preview("first image", "First edit"),
+        **critique_and_refine(EDIT, "first image", source_image="scaled"),
+        "positive 2": encode_edit("refine.refined_prompt", "Encode the refined instruction"),
+        "second": sampler(4, 1, "euler", "simple", model="shift", positive="positive 2"),
+        "second image": decode("second", "vae"),
+        "result": save("second image", "Second edit", "critique-and-refine"),
+    }
+    nodes["refined"].title = "Refined instruction"
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Picture and model",
+                GREY,
+                [(320, ["note", "prompt", "source"]), (410, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"])],
+            ),
+            Group("First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]),
+            CRITIC,
+            Group("Second edit", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+        ],
+    )
+
+
+def compare_two_samplers() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt.\n"
+        "2. Change whatever you want to compare: a sampler, its cfg, its steps.\n"
+        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "The better picture is saved, and the report says why it is better."
+    )
+    ask = {"critic": "critic", "image_a": "image a", "image_b": "image b", "prompt": "prompt"}
+    nodes = {
+        "note": note(words, 230),
+        **sdxl(),
+        "prompt": prompt(fill=True),
+        "sampler a": sampler(25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"),
+        "image a": decode("sampler a", "checkpoint.VAE"),
+        "preview a": preview("image a", "Picture A"),
+        "sampler b": sampler(25, 5, "euler", "normal", "Sampler B", model="checkpoint", positive="positive"),
+        "image b": decode("sampler b", "checkpoint.VAE"),
+        "preview b": preview("image b", "Picture B"),
+        "critic": critic(T2I),
+        "compare": Node("RationalRewardsCompare", links=ask, fill=True),
+        "winner": save("compare.winner_image", "The better picture", "winner"),
+        "report": text("compare.report", "Why it is better", 300, fill=True),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]
+            ),
+            Group(
+                "Two samplers, one seed",
+                GREY,
+                [(290, ["sampler a", "image a", "preview a"]), (290, ["sampler b", "image b", "preview b"])],
+            ),
+            Group("Critic", BLUE, [(380, ["critic", "compare"]), (340, ["winner", "report"])]),
+        ],
+    )
+
+
+def score_a_batch() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many pictures are made.\n"
+        "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "*Save with Scores* writes each picture's scores and reasons into its PNG. *Score* set to *fast* gives "
+        "numbers without reasons, many times quicker: a sieve for large batches."
+    )
+    ask = {"critic": "critic", "image": "images", "prompt": "prompt"}
+    nodes = {
+        "note": note(words, 250),
+        **sdxl(),
+        "prompt": prompt(fill=True),
+        "sampler": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
+        "images": decode("sampler", "checkpoint.VAE"),
+        "preview": preview("images", "Four pictures"),
+        "critic": critic(T2I),
+        "critique": Node("RationalRewardsCritique", links=ask, fill=True),
+        "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask),
+        "scores": text("score", "Fast scores, 0 to 1", 120, fill=True),
+        "report": text("critique.report", "What the critic says", 240, fill=True),
+        "saved": Node(
+            "RationalRewardsSaveWithScores",
+            values={"filename_prefix": "scored"},
+            links={"image": "images", "critique": "critique"},
+            height=300,
+            fill=True,
+        ),
+    }
+    nodes["latent"].values["batch_size"] = 4
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]
+            ),
+            Group("Four pictures", GREY, [(300, ["sampler", "images", "preview"])]),
+            Group("Critic", BLUE, [(380, ["critic", "critique"]), (320, ["score", "scores"])]),
+            Group("Results", BLUE, [(340, ["saved", "report"])]),
+        ],
+    )
+
+
+def judge_a_picture() -> Workflow:
+    words = (
+        "1. Choose your picture, and a second one to compare it with.\n"
+        "2. Write the prompt it was made from.\n"
+        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
+        "Nothing is generated here: no checkpoint but the critic is needed."
+    )
+    drawing = (
+        "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky with two clouds"
+    )
+    ask = {"critic": "critic", "prompt": "prompt"}
+    nodes = {
+        "note": note(words, 190),
+        "prompt": prompt(drawing, height=190),
+        "picture": Node("LoadImage", "Your picture", {"image": "example.png"}, fill=True),
+        "other": Node("LoadImage", "Another picture", {"image": "example.png"}, fill=True),
+        **critique_and_refine(T2I, "picture"),
+        "score": Node("RationalRewardsScore", links={"image": "picture", **ask}),
+        "compare": Node("RationalRewardsCompare", links={"image_a": "picture", "image_b": "other", **ask}),
+        "scores": text("score", "Overall score, 0 to 1", 140, fill=True),
+        "comparison": text("compare.report", "Which is better, and why", 140, fill=True),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Pictures and prompt", GREY, [(320, ["note", "picture"]), (320, ["prompt", "other"])]),
+            Group("Critic", BLUE, [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])]),
+            Group("Score and compare", BLUE, [(340, ["score", "scores"]), (340, ["compare", "comparison"])]),
+        ],
+    )
+
+
+MAKERS = (
+    critique_and_refine_sdxl,
+    critique_and_refine_z_image,
+    critique_and_refine_edit,
+    compare_two_samplers,
+    score_a_batch,
+    judge_a_picture,
+)
