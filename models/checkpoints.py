@@ -77,10 +77,12 @@ def find_checkpoints(roots: Iterable[Path]) -> list[Checkpoint]:
 
 
 def choices(roots: Iterable[Path]) -> list[str]:
-    """What a list offers: the names of the checkpoints on disk, then the official repositories that are not there yet."""
+    """What a list offers: the names of the checkpoints on disk, then the official repositories.
+
+    These stay in the list when they are on disk, so that a workflow made before the download shows a name that is known.
+    """
     names = [checkpoint.name for checkpoint in find_checkpoints(roots)]
-    there = {name.rpartition("/")[2].casefold() for name in names}
-    return names + [official.repo for official in OFFICIAL if official.name.casefold() not in there]
+    return names + [official.repo for official in OFFICIAL if official.repo not in names]
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
