@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .engines.base import Settings, Watch
+from .errors import QuestionError
 from .judgement import Judgement
 from .question import Question
 
@@ -29,6 +30,14 @@ class Critique:
     items: list[Judged]
     critic: Critic
     settings: Settings
+
+    def of(self, pictures: int) -> list[Judged]:
+        """The items for a batch of that many pictures. Raises QuestionError where it cannot be the batch that was judged."""
+        if pictures != len(self.items):
+            raise QuestionError(
+                f"`image` has {pictures} pictures and `critique` judges {len(self.items)}: connect the same batch to both."
+            )
+        return self.items
 
     @property
     def judgements(self) -> list[Judgement]:

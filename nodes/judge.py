@@ -1,4 +1,4 @@
-"""Critique, Score and Compare."""
+"""Critique, Score and Compare. `settings` are the inputs that go to the critic under their own names: rubric, seed and so on."""
 
 from __future__ import annotations
 
@@ -88,24 +88,10 @@ class Critique(io.ComfyNode):
         image: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        rubric: str = "auto",
-        seed: int = 0,
-        temperature: float = 0.0,
-        max_new_tokens: int = 2048,
-        answer: str = "locked",
+        **settings: Any,
     ) -> io.NodeOutput:
         images, sources = _pictures(image, source_image)
-        critique = critic.critique(
-            images,
-            prompt,
-            sources,
-            rubric=rubric,
-            watch=host.watch(),
-            seed=seed,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            answer=answer,
-        )
+        critique = critic.critique(images, prompt, sources, watch=host.watch(), **settings)
         report = critique.to_markdown()
         return io.NodeOutput(critique, _scores(critique.judgements), report, ui={"text": [report]})
 
@@ -169,29 +155,14 @@ class Score(io.ComfyNode):
         image: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        rubric: str = "auto",
-        seed: int = 0,
-        temperature: float = 0.0,
-        max_new_tokens: int = 2048,
-        answer: str = "locked",
         mode: str = "reasoned",
+        **settings: Any,
     ) -> io.NodeOutput:
         images, sources = _pictures(image, source_image)
         if mode == "fast":
-            judgements = critic.fast_score(images, prompt, sources, rubric=rubric, watch=host.watch())
+            judgements = critic.fast_score(images, prompt, sources, rubric=settings.get("rubric", "auto"), watch=host.watch())
         else:
-            judgements = critic.critique(
-                images,
-                prompt,
-                sources,
-                rubric=rubric,
-                until="scores",
-                watch=host.watch(),
-                seed=seed,
-                temperature=temperature,
-                max_new_tokens=max_new_tokens,
-                answer=answer,
-            ).judgements
+            judgements = critic.critique(images, prompt, sources, until="scores", watch=host.watch(), **settings).judgements
         scores = _scores(judgements)
         keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
         columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
@@ -253,12 +224,7 @@ class Compare(io.ComfyNode):
         image_b: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        both_orders: bool = True,
-        rubric: str = "auto",
-        seed: int = 0,
-        temperature: float = 0.0,
-        max_new_tokens: int = 2048,
-        answer: str = "locked",
+        **settings: Any,
     ) -> io.NodeOutput:
         sources = None if source_image is None else tensor_to_pil(source_image, "source_image")
         found: list[Comparison] = critic.compare(
@@ -266,13 +232,8 @@ class Compare(io.ComfyNode):
             tensor_to_pil(image_b, "image_b"),
             prompt,
             sources,
-            both_orders=both_orders,
-            rubric=rubric,
             watch=host.watch(),
-            seed=seed,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            answer=answer,
+            **settings,
         )
         for number, comparison in enumerate(found, 1):
             if comparison.winner is None or not comparison.complete:

@@ -7,7 +7,6 @@ import torch
 from comfy_api.latest import io
 
 from ..models.critique import Critique
-from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
 from ..models.refine import refine_prompts
 from . import host
@@ -87,11 +86,8 @@ class CritiqueCard(io.ComfyNode):
         from ..models.card import draw_cards
 
         pictures = tensor_to_pil(image)
-        if len(pictures) != len(critique.items):
-            raise QuestionError(
-                f"`image` has {len(pictures)} pictures and `critique` judges {len(critique.items)}: connect the same batch to both."
-            )
-        prompts = [item.question.prompt for item in critique.items]
+        items = critique.of(len(pictures))
+        prompts = [item.question.prompt for item in items]
         cards = draw_cards(pictures, critique.refined(watch=host.watch()), prompts)
         batch = np.stack([np.asarray(card, dtype=np.float32) / 255 for card in cards])
         return io.NodeOutput(torch.from_numpy(batch))

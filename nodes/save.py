@@ -13,7 +13,6 @@ from comfy_api.latest import io, ui
 from PIL.PngImagePlugin import PngInfo
 
 from ..models.critique import Critique
-from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
 from .schema import CATEGORY, CritiqueType, schema
 
@@ -49,15 +48,12 @@ class SaveWithScores(io.ComfyNode):
     @classmethod
     def execute(cls, image: torch.Tensor, critique: Critique, filename_prefix: str = "RationalRewards") -> io.NodeOutput:
         pictures = tensor_to_pil(image)
-        if len(pictures) != len(critique.items):
-            raise QuestionError(
-                f"`image` has {len(pictures)} pictures and `critique` judges {len(critique.items)}: connect the same batch to both."
-            )
+        items = critique.of(len(pictures))
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *pictures[0].size
         )
         saved: list[Any] = []
-        for number, (picture, item) in enumerate(zip(pictures, critique.items, strict=True)):
+        for number, (picture, item) in enumerate(zip(pictures, items, strict=True)):
             file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
             picture.save(Path(folder) / file, pnginfo=cls._metadata(critique, item.judgement.to_dict(), item.question.prompt))
             saved.append(ui.SavedResult(file, subfolder, io.FolderType.output))
