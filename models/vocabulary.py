@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .errors import CheckpointError
+
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")  # all but tab and newline
 
 
@@ -24,16 +26,30 @@ class Vocabulary:
         self.tokenizer = tokenizer
         self.stop_ids = frozenset(stop_ids)
         self.bytes = _token_bytes(tokenizer, size)
+        # Added tokens that are not marked special, such as <think>: the model may write them in a free answer, a user's text not.
+        marks = {str(token): id for id, token in tokenizer.added_tokens_decoder.items() if not token.special}
+        for mark, id in marks.items():
+            self.bytes[id] = mark.encode()
+        self.marks = frozenset(marks.values())
+        self.find_mark = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         self.newline = self.encode("\n")
         self.masks = self._classify(size)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; special tokens typed in it stay text."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of several texts."""
-        return self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        pieces = [self._apart(text) for text in texts]
+        flat = [piece for text in pieces for piece in text]
+        ids = iter(self.tokenizer(flat, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+        return [[token for _ in text for token in next(ids)] for text in pieces]
+
+    def _apart(self, text: str) -> list[str]:
+        """The text cut behind the first character of every mark in it, which the tokenizer would not take for text otherwise."""
+        cuts = [found.start() + 1 for found in self.find_mark.finditer(text)]
+        return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; a character that was cut in the middle is left out."""
@@ -46,7 +62,7 @@ class Vocabulary:
     def _classify(self, size: int) -> torch.Tensor:
         allowed = torch.zeros(4, size, dtype=torch.bool)
         for token, text in enumerate(self.bytes):
-            if not text or CONTROL.search(text) or b"\n" in text.rstrip(b"\n"):
+            if not text or token in self.marks or CONTROL.search(text) or b"\n" in text.rstrip(b"\n"):
                 continue  # a line end inside a token would hide the start of the next line
             words = text.strip(b" \t\n")
             one_line = bool(words) and not text.endswith(b"\n")
@@ -68,7 +84,9 @@ def _token_bytes(tokenizer: Any, size: int) -> list[bytes | None]:
     for text, token in tokenizer.get_vocab().items():
         if token < size and token not in special:
             if not all(char in table for char in text):
-                raise ValueError("not a byte-level vocabulary")
+                raise CheckpointError(
+                    "The checkpoint's tokenizer does not work on bytes as Qwen's does: choose a Qwen3-VL or Qwen2.5-VL checkpoint."
+                )
             found[token] = bytes(table[char] for char in text)
     return found
 
