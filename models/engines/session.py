@@ -94,10 +94,8 @@ class Session:
         mask = torch.ones_like(ids)
         positions = rope_positions(model, inputs)
         cache, layers = _new_cache(model)
-        output = model(
-            **inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, output.logits[:, -1].float())
+        hidden = _hidden(model, **inputs, attention_mask=mask, position_ids=positions, past_key_values=cache)
+        return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, _logits(model, hidden[:, -1]))
 
     @classmethod
     @torch.inference_mode()
@@ -155,15 +153,9 @@ class Session:
         offsets = (valid.cumsum(1) - 1).clamp_min(0)
         positions = (self.positions[:, None] + offsets)[None].expand(3, -1, -1)
         mask = torch.cat([self.mask, valid], dim=1)
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=_cache_of(self.layers),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits = output.logits[:, -1].float()
+        cache = _cache_of(self.layers)
+        hidden = _hidden(self.model, input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache)
+        logits = _logits(self.model, hidden[:, -1])
         self.logits = torch.where((lengths == 0)[:, None], self.logits, logits) if ragged else logits
         self.mask = mask
         self.positions = self.positions + lengths
@@ -243,16 +235,16 @@ class Session:
             flat += ids
         device, dtype = self.mask.device, self.layers[0].keys.dtype
         mask = torch.zeros(1, 1, total, width + total, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
-        output = self.model(
+        hidden = _hidden(
+            self.model,
             input_ids=torch.tensor([flat], device=device),
             attention_mask=mask.to(device),
             position_ids=positions.to(device).expand(3, 1, total),
             past_key_values=_cache_of(self.layers),
-            use_cache=True,
         )
         for layer in self.layers:
             layer.cut(width)
-        logits, ends = output.logits[0].float(), []
+        logits, ends = _logits(self.model, hidden[0]), []
         at = 0
         for _, ids in branches:
             ends.append(logits[at : at + len(ids)])
@@ -273,6 +265,20 @@ class Session:
             index = order[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
             layer.hold(layer.keys.gather(2, index), layer.values.gather(2, index[..., : layer.values.shape[3]]))
         self.mask = self.mask.gather(1, order)
+
+
+def _hidden(model: Any, **inputs: Any) -> torch.Tensor:
+    """The last hidden states [B, K, width]."""
+    return model.model(**inputs, use_cache=True).last_hidden_state
+
+
+def _logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits [rows, V], float32, of hidden states [rows, width].
+
+    `generate`'s own way, a slice of [B, K, width] through the output layer, copies that layer's whole weight on CPUs whenever
+    K > 1, because the slice is not contiguous: 1.9 s instead of 10 ms for a vocabulary of 151,936.
+    """
+    return model.get_output_embeddings()(hidden.contiguous()).float()
 
 
 def rope_positions(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
