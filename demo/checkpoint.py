@@ -47,6 +47,10 @@ class Shape:
     deepstack: tuple[int, ...] = (0,)
     vocabulary: int = 2048
     tied: bool = False
+    patch: int = 0  # pixels of a patch's side; 0: as the family has it
+    vision_positions: int = 2304  # learned positions of the vision tower, a square number
+    rope_theta: float = 5_000_000.0
+    pixels: tuple[int, int] = (65536, 16777216)  # smallest and largest picture
 
 
 TINY = Shape()
@@ -118,7 +122,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
         max_position_embeddings=32768,
-        rope_theta=5_000_000.0,
+        rope_theta=shape.rope_theta,
         eos_token_id=token("<|im_end|>"),
         tie_word_embeddings=shape.tied,
     )
@@ -132,7 +136,8 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
             intermediate_size=shape.vision_mlp,
             num_heads=shape.vision_heads,
             out_hidden_size=shape.hidden,
-            num_position_embeddings=2304,
+            num_position_embeddings=shape.vision_positions,
+            patch_size=_patch(shape),
             deepstack_visual_indexes=list(shape.deepstack),
         )
         return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
@@ -149,12 +154,11 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
     return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
 
 
-def build_processor(shape: Shape, corpus: Iterable[str] = ()) -> Any:
-    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`."""
+def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0) -> Any:
+    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as `build_tokenizer`."""
     import transformers
 
-    tokenizer = build_tokenizer([*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048))
-    patch = 16 if shape.family == "qwen3_vl" else 14
+    tokenizer = build_tokenizer([*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048), at_least=at_least)
     with tempfile.TemporaryDirectory() as scratch:  # written and read back, so that each version builds its own classes
         tokenizer.save_pretrained(scratch)
         mean = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.48145466, 0.4578275, 0.40821073]
@@ -162,8 +166,8 @@ def build_processor(shape: Shape, corpus: Iterable[str] = ()) -> Any:
         image = {
             "image_processor_type": "Qwen2VLImageProcessorFast",
             "processor_class": "Qwen3VLProcessor" if shape.family == "qwen3_vl" else "Qwen2_5_VLProcessor",
-            "patch_size": patch, "temporal_patch_size": 2, "merge_size": 2, "image_mean": mean, "image_std": std,
-            "size": {"shortest_edge": 65536, "longest_edge": 16777216},
+            "patch_size": _patch(shape), "temporal_patch_size": 2, "merge_size": 2, "image_mean": mean, "image_std": std,
+            "size": {"shortest_edge": shape.pixels[0], "longest_edge": shape.pixels[1]},
         }  # fmt: skip
         video = image | {
             "video_processor_type": "Qwen3VLVideoProcessor" if shape.family == "qwen3_vl" else "Qwen2VLVideoProcessor"
@@ -176,8 +180,15 @@ def build_processor(shape: Shape, corpus: Iterable[str] = ()) -> Any:
         return kind.from_pretrained(scratch)
 
 
-def build_tokenizer(corpus: Sequence[str], size: int = 2048) -> Any:
-    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at most `size` tokens."""
+def _patch(shape: Shape) -> int:
+    return shape.patch or (16 if shape.family == "qwen3_vl" else 14)
+
+
+def build_tokenizer(corpus: Sequence[str], size: int = 2048, at_least: int = 0) -> Any:
+    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at most `size` tokens.
+
+    Pieces are merged only where they stand side by side at least `at_least` times in the corpus.
+    """
     import transformers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -187,7 +198,10 @@ def build_tokenizer(corpus: Sequence[str], size: int = 2048) -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(SPECIAL) - len(MARKS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=size - len(SPECIAL) - len(MARKS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=at_least,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])

@@ -1,0 +1,187 @@
+"""How well a critic judges the shapes world: measured on pairs and prompts it has never seen, against the true scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..models.critic import Critic
+from ..models.engines.base import Watch
+from ..models.judgement import Comparison, Judgement
+from ..models.refine import refine_prompts
+from .chance import stream
+from .edits import Edit
+from .listen import named_flaws
+from .painter import imagine, paint
+from .prompts import parse_request, prompt_of, random_request
+from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_of
+from .voice import Case, EditCase
+from .worlds import World, world
+
+HELD_OUT = 900_000_001  # seed of the worlds that nothing is trained on
+PORTION = 64  # questions asked at once
+
+
+@dataclass
+class Share:
+    """How often something was right."""
+
+    right: int = 0
+    total: int = 0
+
+    def add(self, right: bool) -> None:
+        """Count one."""
+        self.right += right
+        self.total += 1
+
+    def __str__(self) -> str:
+        return f"{self.right / self.total:.1%} of {self.total:,}" if self.total else "none"
+
+
+@dataclass
+class PairMeasures:
+    """Of comparisons: accuracy over all pairs, by the one dimension in which a pair differs, and agreement of both orders."""
+
+    all: Share = field(default_factory=Share)
+    decided: Share = field(default_factory=Share)  # pairs that are no true tie
+    by_dimension: dict[str, Share] = field(default_factory=dict)
+    by_task: dict[str, Share] = field(default_factory=dict)
+    agree: Share = field(default_factory=Share)
+
+
+@dataclass
+class SingleMeasures:
+    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are the true ones."""
+
+    spearman: float = 0.0
+    one_flaw: Share = field(default_factory=Share)  # pictures with one flaw: exactly that one is named
+    flaws: Share = field(default_factory=Share)  # true flaws that are named
+    named: Share = field(default_factory=Share)  # named flaws that are true
+    scores: dict[str, Share] = field(default_factory=dict)  # a dimension's score within a quarter of a point
+
+
+def held_out(count: int) -> list[World]:
+    """Pairs that nothing is trained on."""
+    return [world(HELD_OUT, number) for number in range(count)]
+
+
+def measure_pairs(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> PairMeasures:
+    """Compare every pair in both orders."""
+    found = PairMeasures()
+    for task in ("t2i", "edit"):
+        chosen = [one for one in worlds if one.a.task == task]
+        for start in range(0, len(chosen), PORTION):
+            portion = chosen[start : start + PORTION]
+            pictures = [one.pictures for one in portion]
+            source = [p["source"] for p in pictures] if task == "edit" else None
+            prompts = [one.prompt for one in portion]
+            answers = critic.compare([p["a"] for p in pictures], [p["b"] for p in pictures], prompts, source, watch=watch)
+            for one, answer in zip(portion, answers, strict=True):
+                _count(found, one, answer)
+    return found
+
+
+def _count(found: PairMeasures, one: World, answer: Comparison) -> None:
+    right = answer.winner == one.preferred
+    found.all.add(right)
+    found.by_task.setdefault(one.a.task, Share()).add(right)
+    found.agree.add(bool(answer.consistent))
+    if one.preferred != "tie":
+        found.decided.add(right)
+        if one.differs:
+            found.by_dimension.setdefault(one.differs, Share()).add(right)
+
+
+def measure_singles(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> SingleMeasures:
+    """Judge the first picture of every pair by itself."""
+    found = SingleMeasures()
+    scores: list[float] = []
+    numbers: list[int] = []
+    for task in ("t2i", "edit"):
+        chosen = [one for one in worlds if one.a.task == task]
+        for start in range(0, len(chosen), PORTION):
+            portion = chosen[start : start + PORTION]
+            pictures = [one.pictures for one in portion]
+            source = [p["source"] for p in pictures] if task == "edit" else None
+            asked = critic.critique([p["a"] for p in pictures], [one.prompt for one in portion], source, watch=watch)
+            for one, judgement in zip(portion, asked.judgements, strict=True):
+                _look_up(found, one.a, judgement)
+                scores.append(judgement.score or 0.0)
+                numbers.append(weight_of(one.a.flaws))
+    found.spearman = spearman(scores, [-number for number in numbers])
+    return found
+
+
+def _look_up(found: SingleMeasures, case: Case, judgement: Judgement) -> None:
+    about: Request | Edit = case.edit if isinstance(case, EditCase) else case.request
+    named = named_flaws(about, {key: one.justification for key, one in judgement.dimensions.items()})
+    true = case.flaws
+    for flaw in true:
+        found.flaws.add(flaw in named)
+    for flaw in named:
+        found.named.add(flaw in true)
+    if len(true) == 1:
+        found.one_flaw.add(named == true)
+    for key, one in judgement.dimensions.items():
+        wanted = _true_score(case, key)
+        found.scores.setdefault(key, Share()).add(
+            one.score is None if wanted is None else one.score is not None and abs(one.score - wanted) < 0.25
+        )
+
+
+def _true_score(case: Case, dimension: str) -> float | None:
+    return case.remarks()[dimension].score
+
+
+@dataclass
+class Refinement:
+    """One prompt's way through the loop: true text-faithfulness scores (1..4) and all true flaws, before and after."""
+
+    prompt: str
+    refined: str
+    before: float
+    after: float
+    flaws_before: int
+    flaws_after: int
+
+
+def measure_refinement(critic: Critic, count: int, watch: Watch = Watch()) -> list[Refinement]:
+    """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against the first prompt."""
+    prompts = [prompt_of(random_request(stream(HELD_OUT, "refine", number))) for number in range(count)]
+    found: list[Refinement] = []
+    for start in range(0, count, PORTION):
+        portion = prompts[start : start + PORTION]
+        firsts = [paint(prompt, HELD_OUT + start + i) for i, prompt in enumerate(portion)]
+        critique = critic.critique([first.image for first in firsts], portion, watch=watch)
+        refined = [one.prompt for one in refine_prompts(critique, watch=watch)]
+        for i, (prompt, better, first) in enumerate(zip(portion, refined, firsts, strict=True)):
+            second = imagine(parse_request(better), HELD_OUT + start + i)
+            before = flaws_of(first.request, first.scene)
+            try:
+                after = flaws_of(first.request, second)
+            except ValueError:  # the refined prompt asks for another number of things
+                after = [*before, Flaw(TEXT_FAITHFULNESS, "missing", weight=4)]
+            found.append(Refinement(prompt, better, _faithful(before), _faithful(after), weight_of(before), weight_of(after)))
+    return found
+
+
+def _faithful(flaws: Sequence[Flaw]) -> float:
+    return score_of(flaw for flaw in flaws if flaw.dimension == TEXT_FAITHFULNESS)
+
+
+def spearman(one: Sequence[float], two: Sequence[float]) -> float:
+    """Rank correlation, equal values sharing their ranks (Spearman 1904); 0 where one side does not vary."""
+    import numpy as np
+
+    ranks = [_ranks(np.asarray(values, dtype=float)) for values in (one, two)]
+    if min(rank.std() for rank in ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[places]
