@@ -1,0 +1,116 @@
+"""Phase 2, predictive consistency: a rationale is kept only if the preference follows from it (paper equation 2, appendix C.2).
+
+The teacher reads the request and the rationale, without pictures and without the preference, and says which picture is preferred.
+Before that, a rationale whose own scores say otherwise is out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..models.engines.base import Watch
+from ..models.judgement import Comparison
+from ..models.rubric import rubric_for
+from .anchored import agrees, task_of
+from .manifest import Manifest, Rubrics, rubric_digests, run_phase
+from .pairs import Preferred
+from .stream import Outputs, Record, count_lines, digest, read_records
+from .teacher import Teacher
+
+CONSISTENT, DROPPED = "consistent.jsonl", "dropped.jsonl"
+UNREADABLE = "unreadable"
+CONTRADICTS = "contradicts the preference"
+UNDECIDED = "does not decide"
+OTHER = "predicts the other"
+
+
+@dataclass
+class Survival:
+    """How many rationales there were, how many were kept, and why the rest was dropped; also by preference ("A", "B", "tie")."""
+
+    total: int
+    kept: int
+    dropped: dict[str, int]
+    by_preference: dict[str, list[int]]  # preference -> [total, kept]
+
+    @property
+    def rate(self) -> float | None:
+        """Share that was kept, 0..1; None where there was nothing."""
+        return self.kept / self.total if self.total else None
+
+    def to_markdown(self) -> str:
+        """A table to read."""
+        lines = ["| Rationales | Number | Share |", "|---|---|---|", _row("kept", self.kept, self.total)]
+        lines += [_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
+        lines += [
+            _row(f"kept where the preference is {name}", kept, total)
+            for name, (total, kept) in self.by_preference.items()
+            if total
+        ]
+        return "\n".join([*lines, _row("all", self.total, self.total)])
+
+
+def filter_consistent(
+    rationales: Path,
+    folder: Path,
+    teacher: Teacher,
+    *,
+    rubrics: Rubrics = rubric_for,
+    batch_size: int = 8,
+    watch: Watch = Watch(),
+) -> Survival:
+    """Write `consistent.jsonl` (the records that hold up, as they were) and `dropped.jsonl` (with a `reason`) into the folder.
+
+    Called again, it goes on where it was stopped. `rubrics` are those that the rationales are written in. Raises ParrotError.
+    """
+    settings: dict[str, Any] = {"batch_size": batch_size, "rubrics": rubric_digests(rubrics)}
+    wanted = Manifest("consistency", digest(rationales), 0, teacher.name, settings)
+
+    def work(batch: list[Record], inner: Watch) -> list[Outputs]:
+        reasons = [_own_reason(record, rubrics) for record in batch]
+        asked = [i for i, reason in enumerate(reasons) if not reason]
+        if asked:
+            prompts, texts = [batch[i]["prompt"] for i in asked], [batch[i]["rationale"] for i in asked]
+            for i, predicted in zip(asked, teacher.predict(prompts, texts, inner), strict=True):
+                reasons[i] = reason_of(predicted, batch[i]["preferred"])
+        return [
+            {DROPPED: [{**record, "reason": reason}]} if reason else {CONSISTENT: [record]}
+            for record, reason in zip(batch, reasons, strict=True)
+        ]
+
+    def report(manifest: Manifest) -> dict[str, Any]:
+        by_preference = {name: [0, 0] for name in ("A", "B", "tie")}
+        for file in (CONSISTENT, DROPPED):
+            for record in read_records(folder / file):
+                by_preference[record["preferred"]][0] += 1
+                by_preference[record["preferred"]][1] += file == CONSISTENT
+        counts = manifest.counts
+        found = Survival(counts[CONSISTENT] + counts[DROPPED], counts[CONSISTENT], manifest.dropped, by_preference)
+        return dataclasses.asdict(found)
+
+    total = count_lines(rationales)
+    records = read_records(rationales)
+    files = [CONSISTENT, DROPPED]
+    done = run_phase(folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, watch, report)
+    return Survival(**done.report)
+
+
+def reason_of(predicted: Preferred | None, preferred: Preferred) -> str:
+    """Why a rationale is dropped from which `predicted` follows; empty where it gives back the preference."""
+    if predicted == preferred:
+        return ""
+    return UNDECIDED if predicted in (None, "tie") else OTHER
+
+
+def _own_reason(record: Record, rubrics: Rubrics) -> str:
+    comparison = Comparison.parse(record["rationale"], rubric=rubrics(task_of(record), True))
+    if not comparison.complete or comparison.totals is None:
+        return UNREADABLE
+    return "" if agrees(comparison, record["preferred"]) else CONTRADICTS
+
+
+def _row(name: str, count: int, total: int) -> str:
+    return f"| {name} | {count:,} | {f'{count / total:.1%}' if total else '-'} |"

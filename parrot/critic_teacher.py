@@ -1,0 +1,188 @@
+"""Any critic as the teacher of PARROT."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..models.critic import Critic
+from ..models.engines.base import Settings, Watch
+from ..models.images import open_image
+from ..models.judgement import Comparison
+from ..models.question import Question
+from ..models.rubric import Rubric, fill, read_yaml, rubric_for
+from .manifest import Rubrics
+from .pairs import PREFERRED, PreferencePair, Preferred
+from .rows import normal_parts, number, with_winners, write_answer
+from .teacher import Reference
+
+WORDING = Path(__file__).parent / "wording" / "teacher.yaml"
+ANSWER = "{{answer}}"
+
+
+class CriticTeacher:
+    """A teacher that asks a critic's engine. Greedy by default; with a `temperature`, each answer is sampled from its own seed.
+
+    `rubrics` are those it judges with; `answer` is "locked" (every rationale is complete) or "free", as in `Settings`.
+
+    A critic that brings its own rubrics has learned those questions and no others: it cannot follow a hint, read a reference or answer
+    without pictures. With `insist` its words stay as it saw things, and its scores are those that the preference asks for.
+    """
+
+    def __init__(
+        self,
+        critic: Critic,
+        *,
+        temperature: float = 0.0,
+        answer: str = "locked",
+        max_new_tokens: int = 2048,
+        rubrics: Rubrics = rubric_for,
+        insist: bool = False,
+    ):
+        self.critic = critic
+        self.insist = insist
+        self.rubrics = rubrics
+        self.settings = Settings(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
+        digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
+        self.name = f"{critic.name}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
+        self.name += ", insisting" * insist
+
+    @classmethod
+    def of(cls, critic: Critic, **options: Any) -> CriticTeacher:
+        """A teacher that asks the critic what Critique and Compare ask it."""
+
+        def rubrics(task: str, pair: bool) -> Rubric:
+            return critic.rubric("auto", edit=task == "edit", pair=pair)
+
+        return cls(critic, rubrics=rubrics, insist=bool(critic.own_rubrics), **options)
+
+    def rationalize(self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, watch: Watch) -> list[str]:
+        """Pairwise judgements; `anchored` puts one line with the preference between the rubric and the format of the answer."""
+        questions = []
+        for pair in pairs:
+            rubric = self.rubrics(pair.task, True)
+            hint = wording()["hint"][pair.preferred]
+            hinted = anchored and not self.insist
+            questions.append(self._question(with_note(rubric, hint) if hinted else rubric, pair.prompt, pair.images))
+        texts = self._answers(questions, seeds, dataclasses.replace(self.settings, until="judgement"), watch)
+        if not (anchored and self.insist):
+            return texts
+        return [insisted(text, self.rubrics(pair.task, True), pair.preferred) for text, pair in zip(texts, pairs, strict=True)]
+
+    def predict(self, prompts: Sequence[str], rationales: Sequence[str], watch: Watch) -> list[Preferred | None]:
+        """The preference that the critic reads from request and rationale, as one of three answers.
+
+        An engine that cannot choose between answers without pictures leaves it to the rationale's own scores.
+        """
+        from ..models.engines.transformers_engine import TransformersEngine
+
+        engine, found = self.critic.engine, []
+        for done, (prompt, rationale) in enumerate(zip(prompts, rationales, strict=True)):
+            watch.check()
+            if isinstance(engine, TransformersEngine) and not self.insist:
+                found.append(self._choose(engine, prompt, rationale))
+            else:  # the rubric for edits has the dimensions of both tasks
+                found.append(Comparison.parse(rationale, rubric=self.rubrics("edit", True)).winner)
+            watch.progress(done + 1, len(prompts), "consistency", "")
+        return found
+
+    def project(
+        self, pairs: Sequence[PreferencePair], references: Sequence[Reference], seeds: Sequence[int], watch: Watch
+    ) -> list[str]:
+        """Judgements of single images with a refined request; a reference without a rationale shows no comment."""
+        questions = []
+        for pair, reference in zip(pairs, references, strict=True):
+            rubric = self.rubrics(pair.task, False)
+            if reference.rationale and not self.insist:
+                slots = {"letter": reference.letter, "rationale": reference.rationale}
+                rubric = with_note(rubric, fill(wording()["reference"].strip(), slots))
+            images = {"image": pair.images[reference.letter.lower()]} | ({"source": pair.source} if pair.source else {})
+            questions.append(self._question(rubric, pair.prompt, images))
+        texts = self._answers(questions, seeds, dataclasses.replace(self.settings, until="refinement"), watch)
+        if not self.insist:
+            return texts
+        return [self._scored_as(text, pair, reference) for text, pair, reference in zip(texts, pairs, references, strict=True)]
+
+    def _scored_as(self, text: str, pair: PreferencePair, reference: Reference) -> str:
+        """The judgement with the scores that its image has in the reference."""
+        rubric = self.rubrics(pair.task, False)
+        parts = normal_parts(text, rubric)
+        given = normal_parts(reference.rationale, self.rubrics(pair.task, True))
+        for spec in rubric.dimensions:
+            if score := given.get(f"{spec.key}.score_{reference.letter.lower()}"):
+                parts[f"{spec.key}.score"] = score
+        return write_answer(rubric, parts)
+
+    def _question(self, rubric: Rubric, prompt: str, images: dict[str, Path]) -> Question:
+        return Question(rubric, prompt, {name: self.critic.engine.prepare(open_image(path)) for name, path in images.items()})
+
+    def _answers(self, questions: Sequence[Question], seeds: Sequence[int], settings: Settings, watch: Watch) -> list[str]:
+        engine = self.critic.engine
+        if not questions:
+            return []
+        if settings.temperature == 0:
+            return [answer.text for answer in engine.answer(questions, settings, watch, [None] * len(questions))]
+        texts: list[str] = []
+        for question, seed in zip(questions, seeds, strict=True):  # the engine takes one seed a call
+
+            def progress(done: float, total: int, section: str, tail: str) -> None:
+                watch.progress(len(texts) + done, len(questions), section, tail)
+
+            seeded = dataclasses.replace(settings, seed=seed)
+            texts.append(engine.answer([question], seeded, Watch(watch.check, progress), [None])[0].text)
+        return texts
+
+    def _choose(self, engine: Any, prompt: str, rationale: str) -> Preferred:
+        from ..models.engines.choice import choose
+
+        asked = wording()["consistency"]
+        index, _ = choose(engine, fill(asked["question"].strip(), {"prompt": prompt, "rationale": rationale}), asked["answers"])
+        return PREFERRED[index]
+
+
+def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
+    """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie, both get the mean."""
+    parts = normal_parts(text, rubric)
+    for spec in rubric.dimensions:
+        keys = [f"{spec.key}.score_a", f"{spec.key}.score_b"]
+        if any(parts.get(key, "N/A") == "N/A" for key in keys):
+            continue
+        a, b = (float(parts[key]) for key in keys)
+        low, high = sorted((a, b))
+        scores = ((a + b) / 2,) * 2 if preferred == "tie" else (high, low) if preferred == "A" else (low, high)
+        parts |= {key: number(score) for key, score in zip(keys, scores, strict=True)}
+    return write_answer(rubric, with_winners(parts, rubric))
+
+
+@functools.lru_cache(maxsize=1)
+def wording() -> dict[str, Any]:
+    """What the teacher is told besides the rubric, from the data file."""
+    return read_yaml(WORDING)
+
+
+def with_note(rubric: Rubric, note: str) -> Rubric:
+    """The rubric with a paragraph in front of the sentence that introduces the format of the answer.
+
+    Braces in the note are text. A rubric that does not show the format gets the note at the end of its question.
+    """
+    note = note.replace("{{", "{{open_braces}}")
+    user = list(rubric.user)
+    place = next((i for i, (kind, text) in enumerate(user) if kind == "text" and ANSWER in text.replace(" ", "")), None)
+    if place is None:
+        user.append(("text", f"\n\n{note}"))
+    else:
+        user[place] = ("text", _inserted(user[place][1], note))
+    return dataclasses.replace(rubric, user=tuple(user))
+
+
+def _inserted(text: str, note: str) -> str:
+    paragraphs = text.split("\n\n")
+    at = next(i for i, paragraph in enumerate(paragraphs) if ANSWER in paragraph.replace(" ", ""))
+    alone = paragraphs[at].replace(" ", "").strip() == ANSWER
+    if alone and at > 0 and "{{" not in paragraphs[at - 1]:  # the sentence that introduces the format
+        at -= 1
+    return "\n\n".join([*paragraphs[:at], note, *paragraphs[at:]])

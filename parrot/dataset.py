@@ -1,0 +1,365 @@
+"""A dataset of preferences: a folder with a file of lines that only grows, and the pictures that the lines speak of.
+
+`preferences.jsonl` has one line for every preference ever recorded, and one for every undo; `images/` has each picture once, named
+by its content. A line is written whole or not at all, so a program that dies while it writes costs that one preference at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import threading
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..models.errors import PreferenceError
+from ..models.images import open_image
+from .pairs import PREFERRED, PreferencePair, Preferred
+
+LINES = "preferences.jsonl"
+IMAGES = "images"
+LOCK = "preferences.lock"
+LOCK_SECONDS = 60.0  # a record takes a fraction of a second: whoever waits longer waits for something that hangs
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)  # by Windows, in any folder
+
+
+def dataset_folder(root: Path, name: str) -> Path:
+    """The folder of the dataset `name` under `root`; it need not exist.
+
+    Raises PreferenceError for a name that is not a plain folder name on Windows, Linux and macOS alike.
+    """
+    # Typed on macOS and on Linux, the same letters can be different bytes.
+    plain = unicodedata.normalize("NFC", name.strip())
+    if not plain or plain.startswith(".") or plain.endswith(".") or _FORBIDDEN.search(plain) or _RESERVED.fullmatch(plain):
+        raise PreferenceError(
+            f'"{name}" cannot be the name of a dataset: choose a plain name such as my-taste, without / \\ : * ? " < > | '
+            "or a dot at either end."
+        )
+    if len(plain.encode("utf-8", "replace")) > 150:
+        raise PreferenceError(f'"{plain[:40]}..." is too long for the name of a dataset: choose a shorter one.')
+    return root / plain
+
+
+def image_hash(image: Image.Image) -> str:
+    """SHA-256 of the size and the pixels of an RGB picture, whatever file it came from; 64 hexadecimal digits."""
+    return hashlib.sha256(b"%dx%d\n" % image.size + image.tobytes()).hexdigest()
+
+
+def pair_id(prompt: str, image_a: str, image_b: str, source: str | None) -> str:
+    """The id of a pair, from its prompt and the hashes of its pictures; 20 hexadecimal digits.
+
+    It does not depend on which picture is called A, so that a pair shown the other way round is the same pair.
+    """
+    content = json.dumps([prompt, *sorted((image_a, image_b)), source])
+    return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A preference as it stands in the file; pictures are hashes."""
+
+    id: str
+    prompt: str
+    image_a: str
+    image_b: str
+    preferred: Preferred
+    source: str | None
+    chosen_by: str
+
+    @property
+    def better(self) -> str:
+        """The hash of the preferred picture, or "" for a tie."""
+        return {"A": self.image_a, "B": self.image_b}.get(self.preferred, "")
+
+
+class PreferenceDataset:
+    """The preferences in `folder`, which is made when the first one is recorded. Safe for several threads and processes at once.
+
+    What others write is seen at the next call. Every method raises PreferenceError when the folder cannot be read or written, and
+    names the line when the file is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.file = self.folder / LINES
+        self._guard = threading.RLock()
+        self._forget()
+
+    # ---------------------------------------------------------------- reading
+
+    def pairs(self) -> list[PreferencePair]:
+        """The preferences that stand, in the order they were recorded: not undone, and the latest of each pair."""
+        with self._guard:
+            self._read()
+            latest: dict[str, _Line] = {}
+            for line in self._lines:
+                latest.pop(line.id, None)  # so that a pair whose preference changed moves to the end
+                latest[line.id] = line
+            return [self._pair(line) for line in latest.values()]
+
+    def __iter__(self) -> Iterator[PreferencePair]:
+        return iter(self.pairs())
+
+    def __len__(self) -> int:
+        with self._guard:
+            self._read()
+            return len(self._standing)
+
+    def size(self) -> int:
+        """Bytes in the file: whoever remembers it can tell whether anything was recorded or undone since."""
+        with self._readable():
+            return self.file.stat().st_size if self.file.exists() else 0
+
+    # ---------------------------------------------------------------- writing
+
+    def record(
+        self,
+        image_a: Image.Image | str | Path,
+        image_b: Image.Image | str | Path,
+        prompt: str,
+        preferred: Preferred,
+        source: Image.Image | str | Path | None = None,
+        chosen_by: str = "human",
+    ) -> PreferencePair:
+        """Record a preference between two pictures (PIL or paths) for a prompt; on disk when this returns.
+
+        The same pair again with another preference changes one's mind: the later one stands. With the same preference, nothing is
+        written. Raises PreferenceError for what cannot be recorded, QuestionError for a picture that cannot be read.
+        """
+        return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[0]
+
+    def add(
+        self,
+        image_a: Image.Image | str | Path,
+        image_b: Image.Image | str | Path,
+        prompt: str,
+        preferred: Preferred,
+        source: Image.Image | str | Path | None = None,
+        chosen_by: str = "human",
+    ) -> bool:
+        """`record` for imports: False, and nothing written, if this pair was ever recorded with this preference.
+
+        So the same file twice adds nothing, and an import never overrules who has changed their mind or undone since.
+        """
+        return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=False)[1]
+
+    def undo(self) -> PreferencePair | None:
+        """Take back the last preference; one that it had replaced stands again. Returns it, or None if there is nothing to undo."""
+        with self._guard:
+            if not self.size():
+                return None
+            with self._writing():
+                if not self._lines:
+                    return None
+                last = self._lines[-1]
+                self._append({"undo": last.id, "at": _now()})
+                return self._pair(last)
+
+    # ---------------------------------------------------------------- inside
+
+    def _record(
+        self, image_a: Any, image_b: Any, prompt: str, preferred: Preferred, source: Any, chosen_by: str, again: bool
+    ) -> tuple[PreferencePair, bool]:
+        if preferred not in PREFERRED:
+            raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
+        prompt = prompt.encode("utf-8", "replace").decode()  # half a surrogate pair, which files cannot hold, becomes "?"
+        if not prompt.strip():
+            raise PreferenceError("The prompt is empty: a preference needs the prompt that both images were made from.")
+        pictures = {"A": open_image(image_a), "B": open_image(image_b)}
+        if source is not None:
+            pictures["source"] = open_image(source)
+        hashes = {name: image_hash(picture) for name, picture in pictures.items()}
+        if hashes["A"] == hashes["B"] and preferred != "tie":
+            raise PreferenceError("Image A and image B are the same picture, so neither can be preferred: connect two images.")
+        a, b, of = hashes["A"], hashes["B"], hashes.get("source")
+        line = _Line(pair_id(prompt, a, b, of), prompt, a, b, preferred, of, chosen_by.strip() or "human")
+        with self._guard, self._writing():
+            stands = self._standing.get(line.id)
+            if again and stands and (stands.better, stands.chosen_by) == (line.better, line.chosen_by):
+                return self._pair(stands), False
+            if not again and (line.id, line.better) in self._ever:
+                return self._pair(stands or line), False
+            for name, picture in pictures.items():
+                self._save(hashes[name], picture)
+            self._append({**line.__dict__, "at": _now()})
+            return self._pair(line), True
+
+    def _pair(self, line: _Line) -> PreferencePair:
+        source = None if line.source is None else self._image(line.source)
+        a, b = self._image(line.image_a), self._image(line.image_b)
+        return PreferencePair(line.id, line.prompt, a, b, line.preferred, source, line.chosen_by)
+
+    def _image(self, name: str) -> Path:
+        return self.folder / IMAGES / f"{name}.png"
+
+    def _forget(self) -> None:
+        self._lines: list[_Line] = []  # preferences that are not undone, in the order of the file
+        self._standing: dict[str, _Line] = {}  # the latest of each pair among them
+        self._ever: set[tuple[str, str]] = set()  # (id, better) of every preference in the file
+        self._offset = 0  # what lies before it in the file has been read
+        self._identity: tuple[int, int] | None = None  # of the file
+        self._time = 0  # of its last change
+
+    def _read(self) -> None:
+        """Read what was appended since the last time."""
+        with self._readable():
+            if not self.file.exists():
+                self._forget()
+                return
+            with self.file.open("rb") as file:
+                state = os.fstat(file.fileno())
+                identity = (state.st_dev, state.st_ino)
+                touched = state.st_size == self._offset and state.st_mtime_ns != self._time
+                if identity != self._identity or state.st_size < self._offset or touched:  # edited by hand
+                    self._forget()
+                self._identity, self._time = identity, state.st_mtime_ns
+                file.seek(self._offset)
+                text = file.read()
+        end = text.rfind(b"\n") + 1
+        if _whole(text[end:]):  # only its line end is missing
+            end = len(text)
+        for line in text[:end].splitlines(keepends=True):
+            try:
+                self._take(line.strip(b"\xef\xbb\xbf \t\r\n"))
+            except (ValueError, KeyError, TypeError) as error:
+                with self._readable():
+                    number = self.file.read_bytes()[: self._offset].count(b"\n") + 1
+                self._forget()  # so that the next call finds the damage, too
+                raise PreferenceError(
+                    f"Line {number} of {self.file} is damaged ({type(error).__name__}: {error}): correct it, or delete that line."
+                ) from error
+            self._offset += len(line)
+
+    def _take(self, text: bytes) -> None:
+        """Apply one line of the file. Raises what `_line` raises when it is damaged."""
+        if not text:
+            return
+        values = json.loads(text)
+        if "undo" in values:
+            if not self._lines or self._lines[-1].id != values["undo"]:
+                raise ValueError("it undoes another preference than the last one")
+            undone = self._lines.pop()
+            earlier = next((line for line in reversed(self._lines) if line.id == undone.id), None)
+            if earlier is None:
+                del self._standing[undone.id]
+            else:
+                self._standing[undone.id] = earlier
+            return
+        line = _line(values)
+        self._lines.append(line)
+        self._standing[line.id] = line
+        self._ever.add((line.id, line.better))
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PreferenceError(f"The preferences in {self.folder} cannot be read ({error}): check the folder.") from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Alone with the folder, with everything read and the file ready to be appended to."""
+        import filelock  # comes with huggingface_hub
+
+        try:
+            (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
+            # The operating system drops this lock when its holder dies.
+            with filelock.FileLock(self.folder / LOCK, timeout=LOCK_SECONDS):
+                self._read()
+                self._repair()
+                yield
+        except filelock.Timeout:
+            raise PreferenceError(
+                f"Another program has been writing to {self.folder} for {LOCK_SECONDS:.0f} seconds: end it, and try again."
+            ) from None
+        except OSError as error:
+            raise PreferenceError(
+                f"The preferences in {self.folder} cannot be written ({error}): check that the folder is writable and the disk not full."
+            ) from error
+
+    def _repair(self) -> None:
+        """Cut off a line that its writer did not finish, or end one that lacks only its line end."""
+        if not self.file.exists():
+            return
+        with self.file.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, self._offset - 1))
+            ended = not self._offset or file.read(1) == b"\n"
+            if size == self._offset and ended:
+                return
+            file.truncate(self._offset)
+            if not ended:
+                file.seek(self._offset)
+                file.write(b"\n")
+            _sync(file)
+
+    def _append(self, values: dict[str, Any]) -> None:
+        """One line, in one write, on disk when this returns; then it is read like everybody's."""
+        line = json.dumps(values, ensure_ascii=False) + "\n"
+        with self.file.open("ab", buffering=0) as file:
+            data = line.encode("utf-8", "replace")
+            if file.write(data) != len(data):
+                raise OSError("the disk is full")  # the next writer cuts the rest off
+            _sync(file)
+        self._read()
+
+    def _save(self, name: str, image: Image.Image) -> None:
+        """Write a picture unless it is there; what has its name is complete."""
+        path = self._image(name)
+        if path.exists():
+            return
+        # One writer at a time, so one name is enough; what a dead writer left under it is overwritten.
+        unfinished = path.with_name("unfinished.tmp")
+        try:
+            with unfinished.open("wb") as file:
+                image.save(file, format="PNG", compress_level=4)
+                _sync(file)
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _line(values: dict[str, Any]) -> _Line:
+    """A line's values, checked. Raises KeyError, TypeError or ValueError."""
+    line = _Line(**{name: values[name] for name in _Line.__dataclass_fields__})
+    if not all(isinstance(text, str) and text for text in (line.id, line.prompt, line.chosen_by)):
+        raise ValueError("id, prompt and chosen_by must be texts")
+    if line.preferred not in PREFERRED:
+        raise ValueError("preferred must be A, B or tie")
+    for image in (line.image_a, line.image_b, *([] if line.source is None else [line.source])):
+        if not _HASH.fullmatch(image):
+            raise ValueError("a picture must be named by its 64 hexadecimal digits")
+    return line
+
+
+def _whole(text: bytes) -> bool:
+    """Is this a line that lacks nothing but its end?"""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,98 @@
+"""From training rows to an adapter in the model folder: QLoRA on the critic that is loaded, LoRA on one that is not quantized."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models.adapters import write_record
+from ..models.checkpoints import ADAPTERS
+from ..models.critic import Critic
+from ..models.engines.base import Watch
+from ..models.errors import ParrotError
+from .distill import Recipe, distill
+from .stream import count_lines, digest
+from .training import Trained
+
+STATES = "training"  # folder beside the rows: states to resume from
+
+
+@dataclass(frozen=True)
+class Learned:
+    """An adapter that was trained. `name` is what Load Critic lists."""
+
+    name: str
+    folder: Path
+    rows: int
+    trained: Trained
+    critic: str
+    recipe: Recipe
+
+    def to_markdown(self) -> str:
+        """A short report."""
+        losses = self.trained.losses
+        return "\n".join(
+            [
+                f"## Adapter {self.name}",
+                "",
+                f"Trained on {self.critic} with {self.rows:,} rows, {self.recipe.epochs} times over, in {self.trained.steps:,} steps "
+                f"(rank {self.recipe.rank}, learning rate {self.recipe.learning_rate:g}, seed {self.recipe.seed}).",
+                "",
+                f"Loss {losses[0][1]:.3f} at first, {losses[-1][1]:.3f} at last." if losses else "",
+                "",
+                "Choose it as `adapter` on Load Critic; press R if the list does not show it yet.",
+            ]
+        )
+
+
+def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Recipe(), watch: Watch = Watch()) -> Learned:
+    """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards what it was.
+
+    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError.
+    """
+    from ..models.engines.transformers_engine import TransformersEngine
+
+    engine, loaded = critic.engine, critic.loaded
+    if not isinstance(engine, TransformersEngine) or loaded is None:
+        raise ParrotError("Only a critic from Load Critic can be trained: connect one.")
+    if critic.adapter:
+        raise ParrotError(
+            f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic to train one.'
+        )
+    name = clean_name(name)
+    engine.release()
+    state = json.dumps([digest(rows), critic.name, repr(recipe)])
+    work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
+    trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
+    number = count_lines(rows)
+    write_record(work / "adapter", loaded.checkpoint, loaded.quantization, recipe.rank, number, name=name)
+    folder = _publish(work / "adapter", root / ADAPTERS, name)
+    shutil.rmtree(work, ignore_errors=True)
+    return Learned(folder.name, folder, number, trained, critic.name, recipe)
+
+
+def clean_name(name: str) -> str:
+    """A name that is a folder's name on every system. Raises ParrotError for one that cannot be."""
+    if not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name) or name.casefold() == "none":
+        raise ParrotError(f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.')
+    return name
+
+
+def _publish(made: Path, adapters: Path, name: str) -> Path:
+    """Move the finished adapter to its place, as a whole, under a name that is free."""
+    adapters.mkdir(parents=True, exist_ok=True)
+    scratch = adapters / f".{name}-{os.getpid()}-{time.time_ns()}"
+    shutil.copytree(made, scratch)
+    for number in range(1, 1000):
+        target = adapters / (name if number == 1 else f"{name}-{number}")
+        if not target.exists():
+            scratch.rename(target)
+            return target
+    shutil.rmtree(scratch)
+    raise ParrotError(f'There are too many adapters named "{name}": choose another name.')

@@ -1,0 +1,108 @@
+"""Does a judgement of one image speak of the reference that its writer was shown, or of the other image?
+
+It looks for phrases that only somebody with a second picture or a comment before them would write. What the request itself says, and
+what stands in quotation marks (usually writing in the picture), does not count. Things inside one picture may be compared with each
+other. English only, as the rubrics are.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PICTURE = r"(?:images?|pictures?|photos?|candidates?|versions?|renderings?|renditions?|results?|outputs?|edits?|submissions?|samples?|options?)"
+_OTHER = r"(?:other|alternative|competing|rival|paired|second|better|worse|stronger|weaker|preferred|winning|losing)"
+_COMMENT = (
+    r"(?:comments?|rationales?|critiques?|reviews?|reviewers?|assessments?|evaluations?|judge?ments?|verdicts?|comparisons?|notes?|hints?"
+    r"|feedback|annotations?|analysis)"
+)
+_SOURCE_OF_WORDS = r"(?:comments?|rationales?|reviewers?|critiques?|comparisons?|reference)"
+_SAYS = (
+    r"(?:also\s+|rightly\s+|correctly\s+|already\s+)?(?:says?|said|states?|stated|mentions?|mentioned|claims?|claimed|suggests?|suggested"
+    r"|indicates?|indicated|observes?|observed|reports?|reported|argues?|points?\s+out|pointed\s+out|(?:is|was)\s+right)"
+)
+_GIVEN = r"(?:given|provided|supplied|attached|enclosed|hidden|earlier|previous|prior|preceding|existing|pairwise|side-by-side|comparative)"
+
+# Letters and numbers behind a capital: "the image a viewer sees" and "in the image two cats sit" name nothing. In "A4" or "B-side"
+# the letter is part of a word.
+_NAMED = (
+    rf"\b(?i:{_PICTURE})\s+\(?[AB](?![\w\-])",
+    r"\b(?:Image|Picture|Photo|Candidate|Version|Result|Output|Edit|Option|Sample)\s+#?(?:1|2|One|Two)(?![\w\-.,]*\w)",
+    r"\b(?i:than|unlike|versus|vs\.?|compared\s+(?:to|with)|against|beats?|outperforms?)\s+[AB](?![\w\-])",
+)
+_ALWAYS = (
+    # the other image
+    rf"\bthe\s+{_OTHER}\s+(?:\w+\s+)?{_PICTURE}\b",
+    r"\b(?:than|unlike|versus|vs\.?|to|with)\s+(?:the|its)\s+(?:alternative|competition|competing\s+\w+|rival)\b",
+    rf"\bcompar(?:ed|ing|ison|es?|able)\s+(?:it\s+)?(?:to|with|against)\s+(?:its\s+|an?\s+|any\s+)?(?:other|another|alternative|both)\s+(?:\w+\s+)?{_PICTURE}\b",
+    r"\b(?:better|worse|stronger|weaker|best|preferred|winner)\s+of\s+the\s+(?:two|pair)\b",
+    rf"\bthe\s+(?:first|1st|left|left-hand|right|right-hand)\s+{_PICTURE}\b",
+    r"\b(?:human|annotators?['’]?s?|stated|given|known)\s+preferences?\b|\b(?:human|annotators?['’]?s?|preference)\s+(?:labels?|ratings?|votes?)\b",
+    # the comment
+    rf"\breferenced?\s+(?:{_COMMENT}|{_PICTURE}|text|answer|description|material|scores?)\b",
+    rf"\b(?:the|this|that|your|said)\s+(?:{_GIVEN}\s+)?reference\b(?!\s+(?:sheet|point|line|frame|grid|book|to)\b)",
+    rf"\b{_GIVEN}\s+(?:\w+\s+)?{_COMMENT}\b",
+    rf"\b(?:the|this|that|a|another|one)\s+(?:{_GIVEN}\s+)?{_SOURCE_OF_WORDS}\s+{_SAYS}\b",
+    rf"\b(?:according\s+to|(?:dis)?agree(?:s|ing)?\s+with|based\s+on|in\s+line\s+with|consistent\s+with|per)\s+(?:the|this|that)\s+{_SOURCE_OF_WORDS}\b",
+    rf"\bas\s+(?:stated|noted|mentioned|described|said|pointed\s+out|observed|discussed)\s+(?:in|by)\s+(?:the|that|this)\s+(?:\w+\s+)?(?:{_SOURCE_OF_WORDS}|reviews?|notes?)\b",
+)  # fmt: skip
+# With a source beside it, "both images" and "the two images" are the source and its edit.
+_WITHOUT_SOURCE = (
+    rf"\bboth\s+(?:of\s+the\s+)?{_PICTURE}\b",
+    rf"\b(?:the|these)\s+two\s+{_PICTURE}\b",
+    rf"\b(?:compared|in\s+comparison|comparing\s+it)\s+(?:to|with)\s+(?:the|that|this)\s+{_PICTURE}\b",
+)
+_FIND_NAMED = [re.compile(pattern) for pattern in _NAMED]
+_FIND = {
+    "edit": [re.compile(pattern, re.IGNORECASE) for pattern in _ALWAYS],
+    "t2i": [re.compile(pattern, re.IGNORECASE) for pattern in (*_ALWAYS, *_WITHOUT_SOURCE)],
+}
+_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`")
+_WORD = re.compile(r"\w+")
+_SMALL = {
+    "the",
+    "a",
+    "an",
+    "of",
+    "to",
+    "with",
+    "in",
+    "by",
+    "it",
+    "thi",
+    "that",
+    "i",
+    "wa",
+    "than",
+    "and",
+    "or",
+    "",
+}  # without a last s
+
+
+def find_mention(text: str, prompt: str = "", task: str = "t2i") -> str:
+    """The first phrase that speaks of the reference or of the other image; empty where there is none.
+
+    A phrase whose telling words all stand in the prompt is about the prompt. With `task` "edit" the source image, and the two
+    images before the judge, may be spoken of.
+    """
+    text = _QUOTED.sub(lambda found: " " * len(found[0]), text)
+    for pattern in _FIND_NAMED:
+        asked_names = {_plain(found[0]) for found in pattern.finditer(prompt)}
+        for found in pattern.finditer(text):
+            if _plain(found[0]) not in asked_names:
+                return found[0]
+    asked = _words(prompt)
+    for pattern in _FIND[task]:
+        for found in pattern.finditer(text):
+            if not _words(found[0]) - _SMALL <= asked:
+                return found[0]
+    return ""
+
+
+def _plain(phrase: str) -> str:
+    return " ".join(phrase.casefold().split())
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text in lower case, without the s of a plural."""
+    return {word.casefold().removesuffix("s") for word in _WORD.findall(text)}

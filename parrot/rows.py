@@ -1,0 +1,288 @@
+"""Training rows in the published layout (ShareGPT): what the student is asked, and the answer it should give.
+
+Questions come from the student's own rubric, so no row holds a preference, a hint or a reference. Answers are written exactly as the
+locked form writes them. `<image>` marks where the pictures of `images` stand; the same mark in a prompt or an answer is text and is
+written `< image >`, so that it cannot shift them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..models.engines.base import Watch
+from ..models.errors import ParrotError
+from ..models.parsing import read_answer, read_score
+from ..models.rubric import WINNERS, AnswerItem, Rubric, rubric_for
+from .anchored import task_of
+from .manifest import Manifest, Rubrics, rubric_digests, run_phase
+from .mirror import swap_letters
+from .stream import Outputs, Record, count_lines, digest, read_records
+
+ROWS, DROPPED = "rows.jsonl", "dropped.jsonl"
+IMAGE_MARK = "<image>"
+INCOMPLETE = "incomplete"
+NOT_MIRRORED = "cannot be mirrored safely"
+_MARK = re.compile(r"<(image|video|audio)>", re.IGNORECASE)  # what trainers replace by media
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # the form writes none of these
+
+
+@dataclass
+class RowsReport:
+    """How many rows were written, and what was left out and why. A pair that cannot be mirrored still has its row in one order."""
+
+    pairwise: int
+    pointwise: int
+    dropped: dict[str, int]
+
+    def to_markdown(self) -> str:
+        """A table to read."""
+        lines = [
+            "| Training rows | Number |",
+            "|---|---|",
+            f"| pairwise | {self.pairwise:,} |",
+            f"| pointwise | {self.pointwise:,} |",
+        ]
+        return "\n".join([*lines, *(f"| left out: {reason} | {count:,} |" for reason, count in self.dropped.items())])
+
+
+def build_rows(
+    pairs: Path,
+    judgements: Path | None,
+    folder: Path,
+    *,
+    base: Path,
+    rubrics: Rubrics = rubric_for,
+    written_in: Rubrics | None = None,
+    both_orders: bool = True,
+    batch_size: int = 64,
+    watch: Watch = Watch(),
+) -> RowsReport:
+    """Write `rows.jsonl`, the pairwise rows first, and `dropped.jsonl` (with a `reason`) into the folder.
+
+    `pairs` are records with a rationale (`consistent.jsonl`, or `rationales.jsonl` for the ablation), `judgements` is
+    `pointwise.jsonl` of the projection, or None for pairwise rows only. `rubrics` are the student's; `written_in` are the teacher's,
+    where they differ. `base` is where the records' pictures are found from; the rows find them from `folder`. Called again, it goes on where it was stopped. Raises ParrotError.
+    """
+    files = [pairs] if judgements is None else [pairs, judgements]
+    read = written_in or rubrics
+    settings: dict[str, Any] = {"both_orders": both_orders, "pointwise": judgements is not None, "batch_size": batch_size}
+    settings |= {"rubrics": rubric_digests(rubrics), "written_in": rubric_digests(read)}
+    wanted = Manifest("rows", digest(*files), settings=settings)
+
+    def work(batch: list[Record], inner: Watch) -> list[Outputs]:
+        return [_rows({**record, "images": _moved(record["images"], base, folder)}) for record in batch]
+
+    def _rows(record: Record) -> Outputs:
+        return _pointwise(record, rubrics, read) if "letter" in record else _pairwise(record, rubrics, read, both_orders)
+
+    def report(manifest: Manifest) -> dict[str, Any]:
+        kinds = {"pairwise": 0, "pointwise": 0}
+        for row in read_records(folder / ROWS):
+            kinds[row["kind"]] += 1
+        return kinds
+
+    records = itertools.chain.from_iterable(map(read_records, files))
+    total = sum(map(count_lines, files))
+    names = [ROWS, DROPPED]
+    done = run_phase(folder, wanted, records, total, _key, work, names, batch_size, watch, report)
+    return RowsReport(done.report["pairwise"], done.report["pointwise"], done.dropped)
+
+
+def _key(record: Record) -> str:
+    return f"{record.get('letter', 'pair')}:{record['id']}"
+
+
+def _moved(images: Mapping[str, str], base: Path, folder: Path) -> dict[str, str]:
+    """Relative paths as seen from another folder; absolute ones as they are."""
+    found = {}
+    for name, path in images.items():
+        try:
+            found[name] = path if Path(path).is_absolute() else Path(os.path.relpath(base / path, folder)).as_posix()
+        except ValueError:  # on another drive of Windows
+            found[name] = Path(os.path.abspath(base / path)).as_posix()
+    return found
+
+
+# ---------------------------------------------------------------- one row
+
+
+def make_row(rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str, **about: Any) -> Record:
+    """One row: the rubric's question with `images` (paths by name), and the answer. `about` is kept beside it and not shown."""
+    messages: list[Record] = []
+    paths: list[str] = []
+    for message in rubric.messages(prompt):
+        content = ""
+        for part in message["content"]:
+            if part["type"] == "image":
+                paths.append(images[part["image"]])
+            content += neutral(part["text"]) if part["type"] == "text" else IMAGE_MARK
+        messages.append({"role": message["role"], "content": content})
+    messages.append({"role": "assistant", "content": neutral(answer)})
+    return {"messages": messages, "images": paths, **about}
+
+
+def row_messages(row: Record) -> list[Record]:
+    """The row's messages with their parts, as chat templates take them: {"type": "text", "text"} or {"type": "image", "image": path}.
+
+    Raises ParrotError where the marks and the pictures do not come out even.
+    """
+    paths: Iterator[str] = iter(row["images"])
+    messages: list[Record] = []
+    for message in row["messages"]:
+        parts: list[Record] = []
+        for index, text in enumerate(message["content"].split(IMAGE_MARK)):
+            if index:
+                parts.append({"type": "image", "image": next(paths, None)})
+            if text:
+                parts.append({"type": "text", "text": text})
+        messages.append({"role": message["role"], "content": parts})
+    marks = sum(part["type"] == "image" for message in messages for part in message["content"])
+    if marks != len(row["images"]):
+        raise ParrotError(
+            f"The row {row.get('id', '')} has {marks} marks for {len(row['images'])} pictures: build the rows again."
+        )
+    return messages
+
+
+def neutral(text: str) -> str:
+    """The text with marks such as <image> written so that no trainer takes them for a picture."""
+    return _MARK.sub(r"< \1 >", text)
+
+
+def write_answer(rubric: Rubric, parts: Mapping[str, str]) -> str:
+    """The answer as the locked form writes it, from its parts by key; the text of every part ends with its line.
+
+    Raises ParrotError for a part that is missing, empty, or cannot stand there.
+    """
+    written = ""
+    for item in rubric.answer:
+        inline = item.kind != "heading" and item.heading.endswith(":")
+        written += item.heading + (" " if inline else "\n")
+        if item.kind != "heading":
+            written += _value(item, parts.get(item.key, "")) + "\n"
+    return written
+
+
+def normal_parts(text: str, read: Rubric) -> dict[str, str]:
+    """The parts of an answer by key, with scores and winners as the form writes them, winners by their scores; no control characters.
+
+    What cannot be read is absent.
+    """
+    parts = read_answer(text, read)
+    found: dict[str, str] = {}
+    for item in read.answer:
+        if item.kind == "text" and item.key in parts:
+            found[item.key] = _plain(parts[item.key])
+    for spec in read.dimensions:
+        for name in ("score", "score_a", "score_b"):
+            score, applies = read_score(parts.get(f"{spec.key}.{name}", ""))
+            if score is not None or not applies:
+                found[f"{spec.key}.{name}"] = "N/A" if score is None else number(score)
+    return with_winners(found, read)
+
+
+def with_winners(parts: dict[str, str], rubric: Rubric) -> dict[str, str]:
+    """The parts with every dimension's winner as its two scores say; a dimension that is N/A for one image is N/A for both."""
+    if not rubric.pair:
+        return parts
+    found = dict(parts)
+    for spec in rubric.dimensions:
+        keys = f"{spec.key}.score_a", f"{spec.key}.score_b"
+        a, b = (found.get(key, "") for key in keys)
+        if "N/A" in (a, b):
+            found |= dict.fromkeys(keys, "N/A")
+            found[f"{spec.key}.winner"] = "N/A"
+        elif a and b:
+            first, second, tie = WINNERS
+            found[f"{spec.key}.winner"] = tie if float(a) == float(b) else first if float(a) > float(b) else second
+    return found
+
+
+def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dict[str, str] | None:
+    """The parts of a comparison with A and B exchanged, in scores, winners and words; None where the words do not allow it."""
+    found = dict(parts)
+    for spec in rubric.dimensions:
+        a, b = f"{spec.key}.score_a", f"{spec.key}.score_b"
+        for here, there in ((a, b), (b, a)):
+            if there in parts:
+                found[here] = parts[there]
+    for item in rubric.answer:
+        if item.kind == "text" and item.key in parts:
+            swapped = swap_letters(parts[item.key], prompt)
+            if swapped is None:
+                return None
+            found[item.key] = swapped
+    return with_winners(found, rubric)
+
+
+def number(score: float) -> str:
+    """A score as the form writes it: one decimal, or two where it needs them.
+
+    >>> number(4.0), number(3.25)
+    ('4.0', '3.25')
+    """
+    text = f"{score:.2f}"
+    return text[:-1] if text.endswith("0") else text
+
+
+def _plain(text: str) -> str:
+    """A text as the form can write it: no empty lines, none that starts like a heading, no control characters."""
+    lines = (_CONTROL.sub("", line.replace("\t", " ")).strip().lstrip("#").strip() for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _value(item: AnswerItem, text: str) -> str:
+    text = _plain(text)
+    optional = item.dimension is not None and item.dimension.not_applicable
+    if item.kind == "score":
+        fits = (text == "N/A" and optional) or re.fullmatch(r"[123](\.\d{1,2})?|4(\.00?)?", text)
+    elif item.kind == "winner":
+        fits = text in WINNERS or (text == "N/A" and optional)
+    else:
+        fits = bool(text)
+    if not fits:
+        raise ParrotError(f'The answer has no usable `{item.key}` ("{text[:40]}"): leave it out of the training rows.')
+    return text
+
+
+# ---------------------------------------------------------------- rows of a record
+
+
+def _pairwise(record: Record, rubrics: Rubrics, read: Rubrics, both_orders: bool) -> Outputs:
+    task = task_of(record)
+    rubric, about = rubrics(task, True), {"id": record["id"], "kind": "pairwise", "task": task}
+    parts = normal_parts(record["rationale"], read(task, True))
+    images = record["images"]
+    try:
+        answer = write_answer(rubric, parts).rstrip("\n")
+    except ParrotError as error:
+        return _left_out(about, INCOMPLETE, str(error))
+    out: Outputs = {ROWS: [make_row(rubric, record["prompt"], images, answer, **about, shown="AB")]}
+    if both_orders:
+        mirrored = mirrored_parts(parts, read(task, True), record["prompt"])
+        if mirrored is None:
+            return out | _left_out(about, NOT_MIRRORED)
+        exchanged = {**images, "a": images["b"], "b": images["a"]}
+        answer = write_answer(rubric, mirrored).rstrip("\n")
+        out[ROWS].append(make_row(rubric, record["prompt"], exchanged, answer, **about, shown="BA"))
+    return out
+
+
+def _pointwise(record: Record, rubrics: Rubrics, read: Rubrics) -> Outputs:
+    task = task_of(record)
+    rubric, about = rubrics(task, False), {"id": record["id"], "kind": "pointwise", "task": task}
+    try:
+        answer = write_answer(rubric, normal_parts(record["judgement"], read(task, False))).rstrip("\n")
+    except ParrotError as error:
+        return _left_out(about, INCOMPLETE, str(error))
+    return {ROWS: [make_row(rubric, record["prompt"], record["images"], answer, **about, shown=record["letter"])]}
+
+
+def _left_out(about: Record, reason: str, detail: str = "") -> Outputs:
+    return {DROPPED: [{**about, "reason": reason, **({"detail": detail} if detail else {})}]}

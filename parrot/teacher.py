@@ -1,0 +1,41 @@
+"""Who writes the rationales: any critic, or whoever else can do these three things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..models.engines.base import Watch
+from .pairs import PreferencePair, Preferred
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A validated pairwise rationale, shown to the teacher as a comment when it judges one image of the pair alone."""
+
+    rationale: str
+    letter: str  # what the image was called in it: "A" or "B"
+
+
+class Teacher(Protocol):
+    """The three questions of PARROT. Answers come in order, one a pair; equal questions and seeds give equal answers.
+
+    `name` identifies the teacher in manifests (checkpoint, quantization, adapter).
+    """
+
+    name: str
+
+    def rationalize(self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, watch: Watch) -> list[str]:
+        """Pairwise judgements in the published format. `anchored`: the preference is shown as one hint line."""
+        ...
+
+    def predict(self, prompts: Sequence[str], rationales: Sequence[str], watch: Watch) -> list[Preferred | None]:
+        """The preference that follows from request and rationale alone, without label or images; None where none does."""
+        ...
+
+    def project(
+        self, pairs: Sequence[PreferencePair], references: Sequence[Reference], seeds: Sequence[int], watch: Watch
+    ) -> list[str]:
+        """Judgements of the one image that each reference's letter names, written as the teacher's own, with a refined request."""
+        ...
