@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from . import places
 from .errors import CheckpointError
 
 # Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 in name only),
 # and no critic was trained on the latter.
 MODEL_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DEPTH = 3  # folders below a root that are searched: organisation/model, at most one group above them
+ADAPTERS = "adapters"  # folder of a root that holds adapters, which are no checkpoints even where they bring a config.json
 COPY_PREFIX = "rational_rewards-"  # a folder in a checkpoint: its weights saved quantized
 RECORD = "rational_rewards.json"  # what was downloaded: revision, names, sizes, digests
 MARKER = "rational_rewards.downloading.json"  # the same while the download runs
@@ -40,6 +42,8 @@ class Official:
         return f"https://huggingface.co/{self.repo}"
 
 
+EMBEDDED_NAME = "shapes demo (CPU)"  # the tiny critic that lies inside the pack
+EMBEDDED = places.PACK / "demo" / "critic"
 # The only repositories that this pack downloads from.
 OFFICIAL = (Official("TIGER-Lab/RationalRewards-8B-T2I"), Official("TIGER-Lab/RationalRewards-8B-Edit"))
 
@@ -57,6 +61,11 @@ class Checkpoint:
     model_type: str
     quantized: str
     bytes: int
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the critic inside the pack, which always runs as it is on the CPU."""
+        return self.folder.resolve() == EMBEDDED.resolve()
 
     def bytes_loaded(self, quantization: str) -> int:
         """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of the 8B model's shape)."""
@@ -77,12 +86,14 @@ def find_checkpoints(roots: Iterable[Path]) -> list[Checkpoint]:
 
 
 def choices(roots: Iterable[Path]) -> list[str]:
-    """What a list offers: the names of the checkpoints on disk, then the official repositories.
+    """What a list offers: the names of the checkpoints on disk, then the official repositories, then the embedded critic.
 
-    These stay in the list when they are on disk, so that a workflow made before the download shows a name that is known.
+    Official ones stay in the list when they are on disk, so that a workflow made before the download shows a name that is known.
     """
     names = [checkpoint.name for checkpoint in find_checkpoints(roots)]
-    return names + [official.repo for official in OFFICIAL if official.repo not in names]
+    names += [official.repo for official in OFFICIAL if official.repo not in names]
+    embedded = (EMBEDDED / "config.json").is_file() and EMBEDDED_NAME not in names
+    return [*names, EMBEDDED_NAME] if embedded else names
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
@@ -91,6 +102,8 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
     An official checkpoint is found by its repository as well as by its folder's name, so that a workflow made before the
     download, or on another computer, still loads. Raises CheckpointError for names outside the roots and unknown names.
     """
+    if name == EMBEDDED_NAME and (EMBEDDED / "config.json").is_file():
+        return inspect_checkpoint(EMBEDDED)
     roots = [Path(root) for root in roots]
     parts = _parts_below(name)
     official = next((known for known in OFFICIAL if name in (known.repo, known.name)), None)
@@ -135,7 +148,8 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
     _check_record(folder)
     _check_weights(folder)
     _check_processor(folder)
-    return _describe(folder, folder.name, config)
+    found = _describe(folder, folder.name, config)
+    return replace(found, name=EMBEDDED_NAME) if found.embedded else found
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -226,7 +240,7 @@ def _scan(folder: Path, name: str, depth: int = 0) -> Iterator[Checkpoint]:
     if depth == DEPTH:
         return
     for entry in entries.values():
-        if entry.name.startswith((".", COPY_PREFIX)) or not _is_folder(entry):
+        if entry.name.startswith((".", COPY_PREFIX)) or (not depth and entry.name == ADAPTERS) or not _is_folder(entry):
             continue
         yield from _scan(folder / entry.name, f"{name}/{entry.name}" if name else entry.name, depth + 1)
 

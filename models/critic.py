@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -19,7 +19,11 @@ from .memo import Memo
 from .question import Question
 from .rubric import PARTS, Rubric, load_rubric, rubric_for
 
+if TYPE_CHECKING:
+    from .loading import Loaded
+
 Picture = Image.Image | str | Path
+OWN_RUBRICS = "rubrics"  # folder of a checkpoint that brings its own wording
 CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
 ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
 
@@ -28,12 +32,20 @@ log = logging.getLogger(__name__)
 
 
 class Critic:
-    """Judges pictures with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics."""
+    """Judges pictures with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics.
 
-    def __init__(self, engine: Engine, name: str = "critic", rubric_folders: Sequence[Path] = ()):
+    `own_rubrics` is a folder with the wording that the checkpoint was trained on; it takes the place of the built-in rubrics.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str = "critic", rubric_folders: Sequence[Path] = (), own_rubrics: Path | None = None
+    ):
         self.engine = engine
         self.name = name
         self.rubric_folders = tuple(rubric_folders)
+        self.own_rubrics = (own_rubrics,) if own_rubrics else ()
+        self.loaded: Loaded | None = None  # what `load` loaded, for training on it
+        self.adapter = ""  # name of the adapter that judges
         self.answers: Memo[Answer] = Memo()
 
     @classmethod
@@ -46,17 +58,24 @@ class Critic:
         max_pixels: int = MAX_PIXELS,
         rubric_folders: Sequence[Path] = (),
         save_quantized: bool = False,
+        adapter: str | Path = "none",
         **options: Any,
     ) -> Critic:
-        """The critic of a checkpoint folder. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
+        """The critic of a checkpoint folder, or of the embedded checkpoint's name. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
 
         `save_quantized` saves the quantized weights beside the original, once, so that the next load reads less than half of the bytes.
+        `adapter` is the folder of a LoRA adapter, its name in the model folders, or "none".
         `options` go on to `loading.load`. Raises CheckpointError.
         """
-        from . import loading
+        from . import adapters, checkpoints, loading
         from .engines.transformers_engine import TransformersEngine
 
-        loaded = loading.load(Path(checkpoint), quantization, pick_device(device), attention, **options)
+        folder = checkpoints.EMBEDDED if checkpoint == checkpoints.EMBEDDED_NAME else Path(checkpoint)
+        chosen = adapters.given_adapter(adapter)
+        if chosen:  # all that can be wrong with it is told before the model is loaded
+            adapters.require_peft()
+            adapters.check_fits(chosen, checkpoints.inspect_checkpoint(folder))
+        loaded = loading.load(folder, quantization, pick_device(device), attention, **options)
         for note in loaded.notes:
             log.info("%s", note)
         if save_quantized:
@@ -64,8 +83,15 @@ class Critic:
                 loading.save_quantized(loaded)
             except CheckpointError as error:  # the critic itself is fine: it is only read more slowly next time
                 log.warning("%s", error)
+        name = loaded.checkpoint.name if loaded.checkpoint.embedded else f"{loaded.checkpoint.name} ({loaded.quantization})"
+        if chosen:  # after the copy was saved, which must not hold it
+            adapters.attach(loaded.model, chosen.folder)
+            name += f" + {chosen.name}"
         engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)
-        return cls(engine, f"{loaded.checkpoint.name} ({loaded.quantization})", rubric_folders)
+        own = loaded.checkpoint.folder / OWN_RUBRICS
+        critic = cls(engine, name, rubric_folders, own if own.is_dir() else None)
+        critic.loaded, critic.adapter = loaded, chosen.name if chosen else ""
+        return critic
 
     def critique(
         self,
@@ -141,7 +167,7 @@ class Critic:
         Where a rubric has no refinement, the built-in one of its task is asked for it.
         """
         wanted = dataclasses.replace(settings, until="refinement")
-        questions = [_with_refinement(one.question) for one in judged]
+        questions = [self._with_refinement(one.question) for one in judged]
         found = self.judge(questions, wanted, watch)
         empty = [i for i, one in enumerate(found) if not one.refined_request]
         if empty and settings.answer == "free":  # written freely and left out: the form asks for it
@@ -168,10 +194,10 @@ class Critic:
         return [Question(chosen, prompts[i], {name: column[i] for name, column in prepared.items()}) for i in range(count)]
 
     def rubric(self, name: str, edit: bool, pair: bool = False) -> Rubric:
-        """The rubric of that name, or the built-in one of the task for "auto". Raises RubricError and QuestionError."""
+        """The rubric of that name; for "auto" the checkpoint's own, or the built-in one, of the task. Raises RubricError and QuestionError."""
         if name == "auto":
-            return rubric_for("edit" if edit else "t2i", pair)
-        chosen = load_rubric(name, self.rubric_folders)
+            return rubric_for("edit" if edit else "t2i", pair, self.own_rubrics)
+        chosen = load_rubric(name, (*self.rubric_folders, *self.own_rubrics))
         if chosen.pair != pair:
             raise QuestionError(
                 f'The rubric "{name}" is for {"two images" if chosen.pair else "one image"}: choose another, or "auto".'
@@ -180,6 +206,11 @@ class Critic:
             hint = "connect source_image" if chosen.task == "edit" else "disconnect source_image"
             raise QuestionError(f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".')
         return chosen
+
+    def _with_refinement(self, question: Question) -> Question:
+        if question.rubric.has_refinement:
+            return question
+        return dataclasses.replace(question, rubric=self.rubric("auto", edit=question.rubric.task == "edit"))
 
     def _read(self, questions: Sequence[Question], settings: Settings, watch: Watch, kind: type) -> list[Any]:
         """The answers read as Judgement or Comparison. What left the format is asked once more, never guessed."""
@@ -262,12 +293,6 @@ def pick_device(device: str = "auto") -> str:
     if torch.backends.mps.is_available():
         return "mps"
     return "xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu"
-
-
-def _with_refinement(question: Question) -> Question:
-    if question.rubric.has_refinement:
-        return question
-    return dataclasses.replace(question, rubric=rubric_for(question.rubric.task, pair=False))
 
 
 def _refined(judgement: Judgement, answer: Judgement) -> Judgement:

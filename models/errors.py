@@ -23,3 +23,11 @@ class QuestionError(RationalRewardsError):
 
 class OutOfMemoryError(RationalRewardsError):
     """The judgement did not fit into memory, not even in the smallest portion."""
+
+
+class PreferenceError(RationalRewardsError):
+    """A preference cannot be recorded, read, imported or exported."""
+
+
+class ParrotError(RationalRewardsError):
+    """A phase of PARROT cannot go on: its folder, its input or its settings do not fit together."""

@@ -41,6 +41,14 @@ def tensor_to_pil(batch: torch.Tensor, what: str = "image") -> list[Image.Image]
     return [as_rgb(Image.fromarray(p[..., 0] if mode == "L" else p, mode)) for p in pixels]
 
 
+def pil_to_tensor(*images: Image.Image) -> torch.Tensor:
+    """Pictures of one size to ComfyUI's IMAGE `[B, H, W, 3]`, float 0..1."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.stack([np.asarray(as_rgb(image), dtype=np.float32) / 255 for image in images]))
+
+
 def open_image(image: Any) -> Image.Image:
     """A path or a PIL image of any mode as an upright RGB picture. Raises QuestionError when it cannot be read."""
     if isinstance(image, Image.Image):

@@ -63,7 +63,7 @@ def require_bitsandbytes(quantization: str, device: torch.device) -> None:
     require("bitsandbytes", "0.50", ", or choose quantization = none")
     failure = ""
     try:
-        with _without_kernel_downloads():
+        with without_kernel_downloads():
             import bitsandbytes.functional
         if quantization == "int8":
             bitsandbytes.functional.int8_vectorwise_quant(torch.zeros(16, 64, dtype=torch.float16, device=device))
@@ -105,7 +105,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _without_kernel_downloads() -> Iterator[None]:
+def without_kernel_downloads() -> Iterator[None]:
     """Hide `kernels` from bitsandbytes, which would fetch compiled code from the hub while it is imported on some CPUs."""
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_news)
     hidden = sys.modules.get("kernels")

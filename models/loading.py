@@ -96,6 +96,11 @@ def _load(
     if quantization not in QUANTIZATIONS:
         raise CheckpointError(f'"{quantization}" is no quantization: choose {", ".join(QUANTIZATIONS)}.')
     checkpoint = inspect_checkpoint(folder)
+    notes: list[str] = []
+    if checkpoint.embedded:
+        if quantization != "none" or device.type != "cpu":
+            notes.append(f"{checkpoint.name} is small: it runs unquantized on the CPU, whatever was chosen.")
+        quantization, device, dtype = "none", torch.device("cpu"), torch.float32
     ours = "" if checkpoint.quantized or quantization == "none" else quantization
     require("transformers", "4.57")
     require("accelerate", "1.0")
@@ -104,7 +109,6 @@ def _load(
         require_bitsandbytes(ours or checkpoint.quantized, device)
     attention = attention_implementation(attention, device)
 
-    notes: list[str] = []
     if checkpoint.quantized and quantization != checkpoint.quantized:
         notes.append(
             f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was not applied.'

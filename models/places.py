@@ -34,3 +34,8 @@ def model_roots() -> list[Path]:
 def rubric_folders() -> list[Path]:
     """Where the user's own rubrics lie."""
     return [user_folder() / "rubrics"]
+
+
+def preferences_root() -> Path:
+    """Where the user's preferences lie, one folder a dataset."""
+    return user_folder() / "preferences"

@@ -155,11 +155,11 @@ def load_rubric(name: str, folders: Iterable[Path] = ()) -> Rubric:
     return _load_cached(_find(name, folders), folders, _stamps(folders))
 
 
-def rubric_for(task: str, pair: bool) -> Rubric:
-    """The built-in rubric for a task ("t2i" or "edit"), for one image or a pair."""
+def rubric_for(task: str, pair: bool, folders: Iterable[Path] = ()) -> Rubric:
+    """The rubric for a task ("t2i" or "edit"), for one image or a pair: the built-in one, if none of the folders has its own."""
     if task not in TASKS:
         raise RubricError(f'The task "{task}" is unknown: use "t2i" (text to image) or "edit" (image edit).')
-    return load_rubric(f"{task}-pair" if pair else task)
+    return load_rubric(f"{task}-pair" if pair else task, folders)
 
 
 def _find(name: str, folders: Iterable[Path]) -> Path:

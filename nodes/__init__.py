@@ -6,9 +6,13 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .critic import LoadCritic
+from .demo import ShapesPainter
+from .evaluate import EvaluateCritic
 from .judge import Compare, Critique, Score
+from .preference import RecordPreference
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
+from .train import RationalizePreferences, TrainCriticAdapter
 
 host.register_model_folders()
 
@@ -18,4 +22,8 @@ class RationalRewardsExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The node classes, in the order of the menu."""
-        return [LoadCritic, Critique, Score, Compare, RefinePrompt, CritiqueCard, SaveWithScores]
+        return [
+            *(LoadCritic, Critique, Score, Compare, RefinePrompt, CritiqueCard, SaveWithScores),
+            *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
+            ShapesPainter,
+        ]

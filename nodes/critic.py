@@ -7,7 +7,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..models import checkpoints
+from ..models import adapters, checkpoints
+from ..models.errors import CheckpointError
 from ..models.images import LIMIT_PIXELS, MAX_PIXELS
 from . import host
 from .schema import CATEGORY, CriticType, advanced, schema
@@ -44,9 +45,10 @@ class LoadCritic(io.ComfyNode):
                 advanced(
                     io.Combo,
                     "adapter",
-                    options=["none"],
-                    default="none",
-                    tooltip="A taste trained on your own preferences, on top of the model.",
+                    options=adapters.adapter_choices(host.model_roots()),
+                    default=adapters.NONE,
+                    tooltip="A taste trained on your own preferences, on top of the model it was trained on. "
+                    "Adapters lie in models/rationalrewards/adapters.",
                 ),
                 advanced(
                     io.Combo,
@@ -77,15 +79,21 @@ class LoadCritic(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, checkpoint: str = "") -> bool:
+    def validate_inputs(cls, checkpoint: str = "", adapter: str = adapters.NONE) -> bool:
         # A name that is not in this machine's list (a shared workflow) is explained on the node when it runs.
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint: str | None = "", **others: Any) -> Any:
+    def fingerprint_inputs(cls, checkpoint: str | None = "", adapter: str | None = adapters.NONE, **others: Any) -> Any:
         # A changed file on disk is a changed model.
-        configs = [root / (checkpoint or "") / "config.json" for root in host.model_roots()]
-        return [checkpoint, [config.stat().st_mtime for config in configs if config.is_file()], sorted(others.items())]
+        roots = host.model_roots()
+        configs = [folder / "config.json" for folder in (*(root / (checkpoint or "") for root in roots), checkpoints.EMBEDDED)]
+        times = [config.stat().st_mtime for config in configs if config.is_file()]
+        try:
+            chosen = adapters.resolve_adapter(adapter or adapters.NONE, roots)
+        except CheckpointError:  # told when the node runs
+            chosen = None
+        return [checkpoint, times, adapter, chosen.stamp if chosen else [], sorted(others.items())]
 
     @classmethod
     def execute(
@@ -101,16 +109,20 @@ class LoadCritic(io.ComfyNode):
         from ..models.critic import Critic
 
         roots, bar = host.model_roots(), host.Bar()
+        chosen = adapters.resolve_adapter(adapter, roots)
         found = checkpoints.resolve(checkpoint, roots)
         if isinstance(found, checkpoints.Official):
             host.say(cls.hidden.unique_id, f"Downloading {downloads.plan_download(found, roots[0])}")
             folder = downloads.download(found, roots[0], bar.show, host.check_cancel)
         else:
             folder = found.folder
-        key = (str(folder), (folder / "config.json").stat().st_mtime, quantization, attention, max_pixels)
+        taste = (str(chosen.folder), *chosen.stamp) if chosen else ()
+        key = (str(folder), (folder / "config.json").stat().st_mtime, quantization, taste, attention, max_pixels)
         critic = in_use.get(key)
         if critic is None:
-            host.make_room(checkpoints.inspect_checkpoint(folder).bytes_loaded(quantization))
+            whole = checkpoints.inspect_checkpoint(folder)
+            if not whole.embedded:  # that one stays off the card
+                host.make_room(whole.bytes_loaded(quantization))
             critic = Critic.load(
                 folder,
                 quantization,
@@ -119,6 +131,7 @@ class LoadCritic(io.ComfyNode):
                 max_pixels,
                 host.rubric_folders(),
                 save_quantized=save_quantized,
+                adapter=chosen.folder if chosen else adapters.NONE,
                 on_progress=bar.show,
             )
             in_use[key] = critic

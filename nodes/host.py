@@ -33,6 +33,11 @@ def rubric_folders() -> list[Path]:
     return [Path(folder_paths.get_user_directory()) / "rational_rewards" / "rubrics"]
 
 
+def preferences_root() -> Path:
+    """Where the user's preferences lie, one folder a dataset."""
+    return Path(folder_paths.get_user_directory()) / "rational_rewards" / "preferences"
+
+
 def device() -> Any:
     """The device that ComfyUI computes on."""
     return comfy.model_management.get_torch_device()

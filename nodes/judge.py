@@ -168,7 +168,7 @@ class Score(io.ComfyNode):
         columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
         lines = [f"Image {number}: {score:.3f}" for number, score in enumerate(scores, 1)]
-        return io.NodeOutput(scores, *columns, confidence, ui={"text": ["\n".join(lines)]})
+        return io.NodeOutput(scores, *columns, confidence, ui={"text": ["\n".join([*lines, f"Judged by {critic.name}."])]})
 
 
 class Compare(io.ComfyNode):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from comfy_api.latest import io
 
 from ..models.critique import Critique
-from ..models.images import tensor_to_pil
+from ..models.images import pil_to_tensor, tensor_to_pil
 from ..models.refine import refine_prompts
 from . import host
 from .schema import CATEGORY, CritiqueType, schema
@@ -89,5 +88,4 @@ class CritiqueCard(io.ComfyNode):
         items = critique.of(len(pictures))
         prompts = [item.question.prompt for item in items]
         cards = draw_cards(pictures, critique.refined(watch=host.watch()), prompts)
-        batch = np.stack([np.asarray(card, dtype=np.float32) / 255 for card in cards])
-        return io.NodeOutput(torch.from_numpy(batch))
+        return io.NodeOutput(pil_to_tensor(*cards))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from rational_rewards.models.checkpoints import (
+    EMBEDDED_NAME,
     MARKER,
     OFFICIAL,
     RECORD,
@@ -166,10 +167,10 @@ def test_list_knows_how_weights_are_stored(tmp_path: Path, stored: Any, expected
 
 
 def test_choices_offer_what_is_on_disk_and_then_the_official_ones(tmp_path: Path) -> None:
-    assert choices([tmp_path]) == [T2I, EDIT]
+    assert choices([tmp_path]) == [T2I, EDIT, EMBEDDED_NAME]
     small(tmp_path / "my-critic")
     small(tmp_path / "judges" / "RationalRewards-8B-Edit")
-    assert choices([tmp_path]) == ["judges/RationalRewards-8B-Edit", "my-critic", T2I, EDIT]
+    assert choices([tmp_path]) == ["judges/RationalRewards-8B-Edit", "my-critic", T2I, EDIT, EMBEDDED_NAME]
     small(tmp_path / "TIGER-Lab" / "RationalRewards-8B-T2I")
     assert sorted(choices([tmp_path])).count(T2I) == 1
 
@@ -209,7 +210,7 @@ def test_an_official_checkpoint_resolves_to_a_download_until_it_is_there(critic:
     assert resolve(T2I, [root]).name == "RationalRewards-8B-T2I"
     (root / "RationalRewards-8B-T2I" / MARKER).write_text("{}", encoding="utf-8")
     assert resolve(T2I, [root]) is OFFICIAL[0]  # unfinished: to be gone on with
-    assert choices([root]) == [T2I, EDIT]
+    assert choices([root]) == [T2I, EDIT, EMBEDDED_NAME]
     second = root.parent / "second" / T2I
     shutil.copytree(root / "RationalRewards-8B-T2I", second, ignore=shutil.ignore_patterns(MARKER))
     assert resolve(T2I, [root, root.parent / "second"]).name == T2I  # a whole one elsewhere is better

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 
 from ..errors import CheckpointError
 from ..question import Question
@@ -32,27 +34,46 @@ class Encoder:
 
         Texts are tokenized as text: `<|im_start|>` or `<|image_pad|>` typed by a user are letters, never special tokens.
         """
-        messages = question.rubric.messages(question.prompt)
+        return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
+
+    def encode_messages(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        images: Mapping[str, Image.Image],
+        device: torch.device | str = "cpu",
+    ) -> dict[str, torch.Tensor]:
+        """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared pictures in `images`."""
+        ids, names = self.prompt_ids(messages, {name: image.size for name, image in images.items()})
+        input_ids = torch.tensor([ids])
+        tensors = {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
+        if names:
+            tensors |= self.pixels([images[name] for name in names])
+        return {key: tensor.to(device) for key, tensor in tensors.items()}
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+        """`pixel_values` [patches, width] and `image_grid_thw` [images, 3] of prepared pictures."""
+        found = self.processor.image_processor(images=list(pictures), do_resize=False, return_tensors="pt")
+        return {"pixel_values": found["pixel_values"], "image_grid_thw": found["image_grid_thw"]}
+
+    def prompt_ids(
+        self, messages: Sequence[Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]]
+    ) -> tuple[list[int], list[str]]:
+        """Token ids of a chat up to the start of the answer, and the names of its pictures in order; `sizes` are (width, height)."""
         texts: list[str] = []
         names: list[str] = []
+        marked = []
         for message in messages:
+            parts = []
             for part in message["content"]:
                 if part["type"] == "text":
+                    parts.append({"type": "text", "text": STAND_IN.format(len(texts))})
                     texts.append(part["text"])
-                    part["text"] = STAND_IN.format(len(texts) - 1)
                 else:
+                    parts.append(part)
                     names.append(part["image"])
-        pictures = [question.images[name] for name in names]
-        pixels = self.processor.image_processor(images=pictures, do_resize=False, return_tensors="pt")
-        ids = self._ids(self._render(messages), texts, (pixels["image_grid_thw"].prod(1) // self.merge**2).tolist())
-        input_ids = torch.tensor([ids])
-        tensors = {
-            "input_ids": input_ids,
-            "pixel_values": pixels["pixel_values"],
-            "image_grid_thw": pixels["image_grid_thw"],
-            "mm_token_type_ids": (input_ids == self.image_token).long(),
-        }
-        return {key: tensor.to(device) for key, tensor in tensors.items()}
+            marked.append({**message, "content": parts})
+        tokens = [sizes[name][0] * sizes[name][1] // self.multiple**2 for name in names]
+        return self._ids(self._render(marked), texts, tokens), names
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
         tokenizer = self.processor.tokenizer

@@ -34,7 +34,10 @@ class TransformersEngine:
         self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES
     ):
         self.model = model
-        self.max_pixels = max_pixels
+        largest = dict(getattr(processor.image_processor, "size", None) or {}).get(
+            "longest_edge"
+        )  # in pixels, of the whole picture
+        self.max_pixels = min(max_pixels, largest or max_pixels)
         self.rows = rows
         self.kept_bytes = kept_bytes
         self.kept: OrderedDict[int, Row] = OrderedDict()  # rows with a session, the least recently used first

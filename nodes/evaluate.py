@@ -1,0 +1,73 @@
+"""Evaluate Critic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..models.errors import PreferenceError, QuestionError
+from ..models.images import pil_to_tensor
+from ..parrot.dataset import dataset_folder
+from . import host
+from .preference import dataset_changed, dataset_input
+from .schema import CATEGORY, critic_input, schema
+
+UNREAD = "None of the critic's answers could be read, so there is no accuracy: load another checkpoint on Load Critic."
+ONLY_TIES = (
+    "Every pair in the dataset {name} is a tie, so there is no choice to agree with: record some where one image is better."
+)
+
+
+class EvaluateCritic(io.ComfyNode):
+    """How often a critic chooses the image that was preferred."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="RationalRewardsEvaluateCritic",
+            display_name="Evaluate Critic",
+            category=f"{CATEGORY}/preference",
+            description="Lets a critic compare every pair of a preference dataset and says how often it chooses as you did, with the "
+            "uncertainty of that number, how often both orders agree, and which dimension is closest to your taste.",
+            search_aliases=["accuracy", "benchmark", "test critic", "agreement", "preference accuracy", "measure", "taste"],
+            inputs=[
+                critic_input(),
+                dataset_input(),
+                io.Boolean.Input(
+                    "both_orders",
+                    default=True,
+                    optional=True,
+                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says how often the two agree.",
+                ),
+            ],
+            outputs=[
+                io.Float.Output(
+                    "accuracy",
+                    tooltip="How often the critic chose the preferred image, 0 to 1; a tie of the critic counts half. 0.5 is chance.",
+                ),
+                io.String.Output("report", tooltip="All numbers to read, as markdown."),
+                io.Image.Output("plot", tooltip="Accuracy, agreement and every dimension as bars."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> int:
+        return dataset_changed(dataset)
+
+    @classmethod
+    def execute(cls, critic: Any, dataset: str, both_orders: bool = True) -> io.NodeOutput:
+        from ..parrot.evaluate import evaluate, pairs_in
+        from ..parrot.plots import evaluation_plot
+
+        folder = dataset_folder(host.preferences_root(), dataset)
+        pairs = pairs_in(folder)
+        if all(pair.preferred == "tie" for pair in pairs):
+            raise PreferenceError(ONLY_TIES.format(name=folder.name))
+        found = evaluate(critic, pairs, both_orders, watch=host.watch())
+        if found.accuracy.share is None:
+            raise QuestionError(UNREAD)
+        report = found.to_markdown()
+        plot = pil_to_tensor(evaluation_plot(found))
+        return io.NodeOutput(found.accuracy.share, report, plot, ui={"text": [report]})
