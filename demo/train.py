@@ -1,0 +1,142 @@
+"""How the embedded critic is made: a base that sees, preference pairs of the shapes world, and PARROT from end to end.
+
+Every stage goes on where it was stopped. Equal settings give an equal critic on the same kind of machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..models.engines.base import Watch
+from ..models.rubric import Rubric, rubric_for
+from ..parrot.anchored import rationalize
+from ..parrot.consistency import CONSISTENT, filter_consistent
+from ..parrot.distill import Recipe, distill
+from ..parrot.pairs import PreferencePair
+from ..parrot.projection import POINTWISE, project
+from ..parrot.rows import ROWS, build_rows
+from .base import RUBRICS, build_base, train_base
+from .oracle import Oracle
+from .worlds import world
+
+BATCH = 64  # pairs that a data phase works through between two writes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the embedded critic is trained with. `base_steps` batches of 16 captions come first, then `pairs` preference pairs."""
+
+    seed: int = 0
+    base_steps: int = 2400
+    pairs: int = 16_000
+    misreads: float = 0.02
+    learning_rate: float = 2e-3
+    tokens: int = 4096
+    epochs: int = 1
+
+
+def own_rubrics(task: str, pair: bool) -> Rubric:
+    """The embedded critic's own wording."""
+    return rubric_for(task, pair, (RUBRICS,))
+
+
+def make_critic(work: Path, plan: Plan = Plan(), watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+    """All stages, in the folder `work`; returns the finished checkpoint."""
+    base = make_base(work, plan, watch, say)
+    rows = make_rows(work, plan, watch, say)
+    return teach(work, base, rows, plan, watch, say)
+
+
+def make_base(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+    """Stage 0: a model that names what it sees."""
+    done = work / "base"
+    if not done.exists():
+        model, processor = build_base(plan.seed)
+        train_base(model, processor, work / "base-states", plan.seed, plan.base_steps, watch=watch, say=_losses("base", say))
+        _save(model, processor, done)
+    return done
+
+
+def make_rows(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+    """Stages 1 to 3: pairs, rationales, what survives, single judgements, training rows."""
+    pairs = paint_pairs(work, plan, watch)
+    oracle = Oracle(plan.misreads)
+    common: dict[str, Any] = {"batch_size": BATCH, "watch": watch}
+    rationales = rationalize(pairs, work / "rationales", oracle, base=work, seed=plan.seed, **common)
+    survival = filter_consistent(rationales, work / "consistency", oracle, **common)
+    say(survival.to_markdown())
+    consistent = work / "consistency" / CONSISTENT
+    projection = project(consistent, work / "projection", oracle, base=work, seed=plan.seed, **common)
+    say(projection.to_markdown())
+    judgements = work / "projection" / POINTWISE
+    report = build_rows(
+        consistent,
+        judgements,
+        work / "rows",
+        base=work,
+        rubrics=own_rubrics,
+        written_in=rubric_for,
+        both_orders=False,
+        **common,
+    )
+    say(report.to_markdown())
+    return work / "rows" / ROWS
+
+
+def paint_pairs(work: Path, plan: Plan, watch: Watch = Watch()) -> list[PreferencePair]:
+    """The preference pairs, their pictures in `work`/images."""
+    folder = work / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = []
+    for number in range(plan.pairs):
+        watch.check()
+        pairs.append(world(plan.seed, number).pair(folder))
+        watch.progress(number + 1, plan.pairs, "pairs", "")
+    return pairs
+
+
+def teach(work: Path, base: Path, rows: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+    """Stage 4: the base becomes a critic."""
+    done = work / "critic"
+    if not done.exists():
+        model, processor = load(base)
+        recipe = Recipe("full", plan.epochs, plan.learning_rate, 0.03, 0.01, tokens=plan.tokens, seed=plan.seed)
+        distill(rows, work / "critic-states", model, processor, recipe, watch, _losses("critic", say))
+        _save(model, processor, done, RUBRICS, plan)
+    return done
+
+
+def load(folder: Path) -> tuple[Any, Any]:
+    """(model, processor) in fp32 on the best device."""
+    import torch
+
+    from ..models.critic import pick_device
+    from ..models.loading import load as load_checkpoint
+
+    loaded = load_checkpoint(folder, "none", pick_device(), dtype=torch.float32)
+    return loaded.model, loaded.processor
+
+
+def _save(model: Any, processor: Any, folder: Path, rubrics: Path | None = None, plan: Plan | None = None) -> None:
+    """The whole checkpoint in bf16, or nothing."""
+    import torch
+
+    scratch = folder.with_name(folder.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(scratch)
+    processor.save_pretrained(scratch)
+    if rubrics:
+        shutil.copytree(rubrics, scratch / "rubrics")
+    if plan:
+        (scratch / "made_with.json").write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
+    os.replace(scratch, folder)
+
+
+def _losses(stage: str, say: Callable[[str], None]) -> Callable[[int, float], None]:
+    return lambda step, loss: say(f"{stage} step {step}: loss {loss:.4f}")

@@ -1,0 +1,76 @@
+"""Everything that makes the embedded critic, on a small scale: from nothing to a checkpoint that judges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rational_rewards.__main__ import main
+from rational_rewards.demo import train
+from rational_rewards.demo.measure import held_out, measure_pairs, measure_singles, spearman
+from rational_rewards.models.checkpoints import EMBEDDED
+from rational_rewards.models.critic import Critic
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `parrot demo` has run on a small scale."""
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "Plan", lambda: small)
+        assert main(["parrot", "demo", "--work", str(folder)]) == 0
+    return folder
+
+
+small = train.Plan(base_steps=2, pairs=24, tokens=4096)
+
+
+def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
+    critic = Critic.load(work / "critic", "none", "cpu")
+    worlds = held_out(2)
+    assert measure_pairs(critic, worlds).all.total == 2
+    assert measure_singles(critic, worlds).flaws.total == sum(len(one.a.flaws) for one in worlds)
+    assert critic.rubric("auto", edit=False).title == "Shapes, text to image"
+    assert json.loads((work / "critic" / "made_with.json").read_text())["pairs"] == 24
+    assert sum(file.stat().st_size for file in (work / "critic").rglob("*")) < 12e6
+    assert not list(work.rglob("*.part"))
+
+
+def test_the_same_plan_makes_the_same_critic(work: Path, tmp_path: Path) -> None:
+    again = train.make_critic(tmp_path, small, say=lambda text: None)
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        assert (again / name).read_bytes() == (work / "critic" / name).read_bytes(), name
+
+
+def test_pictures_are_never_larger_than_the_embedded_critic_reads(work: Path) -> None:
+    from PIL import Image
+
+    critic = Critic.load(work / "critic", "none", "cpu")
+    assert critic.engine.prepare(Image.new("RGB", (1024, 512))).size == (176, 80)
+
+
+def test_ranks_share_places_where_values_are_equal() -> None:
+    assert spearman([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1)
+    assert spearman([1, 2, 2, 3], [3, 2, 2, 1]) == pytest.approx(-1)
+    assert spearman([1, 2, 2, 4], [1, 3, 2, 4]) == pytest.approx(0.948683, abs=1e-6)
+    assert spearman([1, 1, 1], [1, 2, 3]) == 0
+
+
+@pytest.mark.skipif(not (EMBEDDED / "config.json").is_file(), reason="The embedded critic is not in demo/critic.")
+class TestTheEmbeddedCritic:
+    """What it can do, on a sample; `python -m benchmarks shapes` measures it on many more."""
+
+    @pytest.fixture(scope="class")
+    def critic(self) -> Critic:
+        return Critic.load("shapes demo (CPU)")
+
+    def test_it_sees_rendering_flaws_and_reads(self, critic: Critic) -> None:
+        found = measure_singles(critic, held_out(60))
+        assert found.scores["physical_quality"].right >= 0.75 * found.scores["physical_quality"].total
+        assert found.scores["text_rendering"].right >= 0.85 * found.scores["text_rendering"].total
+        assert found.named.right >= 0.8 * found.named.total
+
+    def test_it_is_small_enough_to_ship(self) -> None:
+        assert sum(file.stat().st_size for file in EMBEDDED.rglob("*")) < 12e6
