@@ -1,20 +1,28 @@
-# `make test` on a fresh clone sets everything up in .venv and runs all checks.
+# On a fresh clone, `make demo` sets up what the demo needs in .venv and runs it; `make test` sets everything up and runs all checks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Versions of torch and its companions that fit each other; only for this development environment, never for users.
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 
-.PHONY: setup test lint check clean
+.PHONY: demo setup test lint check clean
 
-setup: $(VENV)/done
+demo: $(VENV)/light
+	$(BIN)/python -m rational_rewards demo
 
-$(VENV)/done: requirements.txt tests/requirements.txt pyproject.toml
+# What runs the pack without ComfyUI, and nothing for tests.
+$(VENV)/light: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv setuptools
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt -r tests/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+setup: $(VENV)/done
+
+$(VENV)/done: $(VENV)/light tests/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r tests/requirements.txt
 	$(BIN)/python tests/prepare_comfyui.py
 	touch $@
 

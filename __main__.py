@@ -11,6 +11,7 @@ from typing import Any
 
 from .models import places
 from .models.errors import RationalRewardsError
+from .parrot.shell import add_commands as add_parrot
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,6 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
     pair.add_argument("--one-order", action="store_true", help="judge only A before B")
     pair.set_defaults(run=compare)
 
+    taste = commands.add_parser("evaluate", help="how often a critic chooses as somebody did, over a dataset of preferences")
+    taste.add_argument("--dataset", required=True, metavar="FOLDER_OR_NAME", help="dataset that Record Preference has written")
+    _critic(taste)
+    taste.add_argument("--one-order", action="store_true", help="judge only A before B")
+    taste.set_defaults(run=evaluate_critic)
+
     rubrics = commands.add_parser("rubric", help="list, show or add rubrics").add_subparsers(required=True, metavar="action")
     rubrics.add_parser("list", help="names of all rubrics").set_defaults(run=rubric_list)
     show = rubrics.add_parser("show", help="what a rubric asks")
@@ -75,21 +82,44 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--task", choices=["t2i", "edit"], help="default: worked out from the text")
     add.set_defaults(run=rubric_add)
 
+    demo = commands.add_parser("demo", help="two minutes without a download: shapes are painted, judged, and painted again")
+    demo.add_argument("--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html")
+    demo.add_argument("--seed", type=int, default=0, help="of the first picture; each further prompt has the next one")
+    demo.add_argument(
+        "--prompt", action="append", metavar="PROMPT", help="paint this instead of the demo's prompts; may be repeated"
+    )
+    demo.set_defaults(run=shapes_demo)
+
+    actions = add_parrot(commands, _critic, load_critic, _watch)
+    made = actions.add_parser("demo", help="train the embedded critic from nothing: about two hours on two CPU cores")
+    made.add_argument("--work", type=Path, default=Path("parrot-demo"), help="folder for everything on the way; goes on there")
+    made.add_argument("--pairs", type=int, help="fewer preference pairs, for a try")
+    made.add_argument("--base-steps", type=int, help="fewer steps of the base, for a try")
+    made.set_defaults(run=make_shapes_critic)
+
     listing = commands.add_parser("checkpoints", help="list the critics on this computer and those that can be downloaded")
     listing.set_defaults(run=checkpoint_list)
     return parser
 
 
 def _judging(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that judges."""
+    """Options of every command that judges the pictures of one prompt."""
     parser.add_argument("--prompt", required=True, help="the prompt the pictures were made from")
     parser.add_argument("--source", metavar="FILE", help="for image edits: the picture before the edit")
+    _critic(parser)
+
+
+def _critic(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that loads a critic: which one, how it answers, and where the result goes."""
     parser.add_argument(
         "--checkpoint",
         metavar="FOLDER",
         help="folder of the critic, or its name in `checkpoints`; default: the first one there",
     )
     parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
+    parser.add_argument(
+        "--adapter", default="none", metavar="FOLDER", help="folder of an adapter, or its name in the model folders"
+    )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
     parser.add_argument("--rubric", default="auto", help="name of a rubric")
     parser.add_argument("--answer", choices=["locked", "free"], default="locked")
@@ -124,6 +154,7 @@ def load_critic(parsed: argparse.Namespace) -> Any:
         parsed.device,
         max_pixels=parsed.max_pixels or MAX_PIXELS,
         rubric_folders=places.rubric_folders(),
+        adapter=parsed.adapter,
     )
 
 
@@ -226,7 +257,18 @@ def compare(parsed: argparse.Namespace) -> None:
         "prompt": parsed.prompt,
         **found.to_dict(),
     }
-    _out(parsed, found.to_markdown(), data)
+    _out(parsed, f"{found.to_markdown()}\n\n*Judged by {critic.name}.*", data)
+
+
+def evaluate_critic(parsed: argparse.Namespace) -> None:
+    """`evaluate`: accuracy on a dataset of preferences, and what it is made of."""
+    from .parrot.evaluate import evaluate, pairs_in
+    from .parrot.shell import dataset_at
+
+    pairs = pairs_in(dataset_at(parsed.dataset))  # before the critic is loaded, which takes longer
+    options = dict(rubric=parsed.rubric, watch=_watch(), **_settings(parsed))
+    found = evaluate(load_critic(parsed), pairs, not parsed.one_order, **options)
+    _out(parsed, found.to_markdown(), found.to_dict())
 
 
 def rubric_list(parsed: argparse.Namespace) -> None:
@@ -254,6 +296,32 @@ def rubric_add(parsed: argparse.Namespace) -> None:
 
     target = import_rubric(parsed.file, places.rubric_folders()[0], parsed.name, parsed.task)
     print(f"Added as {target}")
+
+
+def shapes_demo(parsed: argparse.Namespace) -> None:
+    """`demo`: a table, and a page that shows everything."""
+    from .demo.page import write_page
+    from .demo.rounds import PROMPTS, embedded_critic, facts, play, table
+
+    start = time.monotonic()
+    critic = embedded_critic()
+    rounds = play(critic, parsed.prompt or PROMPTS, parsed.seed, watch=_watch())
+    known = facts(critic, rounds, time.monotonic() - start)
+    page = write_page(rounds, parsed.out, "Shapes, judged and painted again", known)
+    print(table(rounds))
+    print("\n" + "\n".join(f"{name}: {fact}." for name, fact in known.items()))
+    print(f"\nSee every picture in {page}")
+
+
+def make_shapes_critic(parsed: argparse.Namespace) -> None:
+    """`parrot demo`: base, pairs, rationales, rows, critic."""
+    import dataclasses
+
+    from .demo.train import Plan, make_critic
+
+    asked = {"pairs": parsed.pairs, "base_steps": parsed.base_steps}
+    plan = dataclasses.replace(Plan(), **{name: value for name, value in asked.items() if value is not None})
+    print(f"The critic is in {make_critic(parsed.work, plan, _watch())}")
 
 
 def checkpoint_list(parsed: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from . import engine, memory
+from . import ablation, engine, memory, shapes
 
 
 def main() -> None:
@@ -23,7 +23,38 @@ def main() -> None:
     one.add_argument("--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)")
     one.add_argument("--json", type=Path, help="also write the figures to this file")
     commands.add_parser("memory", help="what the 8B critic needs, computed")
+    seen = commands.add_parser("shapes", help="how well a critic judges the shapes world, and whether its refined prompts help")
+    seen.add_argument("--checkpoint", default="shapes demo (CPU)", help="folder or name of the critic")
+    seen.add_argument("--pairs", type=int, default=600)
+    seen.add_argument("--prompts", type=int, default=200)
+    seen.add_argument("--json", type=Path, help="also write the figures to this file")
+    less = commands.add_parser("ablation", help="PARROT against anchored only and plain distillation, in the shapes world")
+    less.add_argument("--work", type=Path, required=True, help="folder of `parrot demo`, which has the base; runs go on there")
+    less.add_argument("--seeds", type=int, default=3)
+    less.add_argument("--pairs", type=int, default=1600)
+    less.add_argument("--rows", type=int, default=2400)
+    less.add_argument("--test", type=int, default=200)
+    less.add_argument("--misreads", type=float, default=0.08)
+    less.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
+    if parsed.benchmark in ("shapes", "ablation"):
+        if parsed.benchmark == "shapes":
+            figures = shapes.run(parsed.checkpoint, parsed.pairs, parsed.prompts)
+            print(shapes.table(figures))
+        else:
+            figures = ablation.run(
+                parsed.work / "base",
+                parsed.work / "ablation",
+                parsed.pairs,
+                parsed.rows,
+                parsed.seeds,
+                parsed.misreads,
+                parsed.test,
+            )
+            print(ablation.table(figures))
+        if parsed.json:
+            parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        return
     if parsed.benchmark == "memory":
         print(memory.table())
         return

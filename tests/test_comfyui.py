@@ -27,6 +27,11 @@ NODES = {
     "RationalRewardsRefinePrompt": ["STRING", "STRING", "BOOLEAN"],
     "RationalRewardsCritiqueCard": ["IMAGE"],
     "RationalRewardsSaveWithScores": [],
+    "RationalRewardsRecordPreference": ["INT", "STRING"],
+    "RationalRewardsRationalize": ["STRING", "STRING", "FLOAT"],
+    "RationalRewardsTrainAdapter": ["STRING", "STRING", "IMAGE"],
+    "RationalRewardsEvaluateCritic": ["FLOAT", "STRING", "IMAGE"],
+    "RationalRewardsShapesPainter": ["IMAGE"],
 }
 
 

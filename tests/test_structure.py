@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"transformers", "bitsandbytes", "accelerate", "peft", "huggingface_hub", "tokenizers"}
+HEAVY = {"transformers", "bitsandbytes", "accelerate", "peft", "huggingface_hub", "tokenizers", "pyarrow", "filelock"}
 HOST = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "nodes", "server", "execution"}
 
 
@@ -34,7 +34,7 @@ def imports(file):
             )
 
 
-@pytest.mark.parametrize("room", ["models", "demo"])
+@pytest.mark.parametrize("room", ["models", "parrot", "demo"])
 def test_rooms_below_the_nodes_never_import_comfyui(room):
     for file in (ROOT / room).rglob("*.py"):
         found = {name for name, _ in imports(file)}
@@ -42,9 +42,22 @@ def test_rooms_below_the_nodes_never_import_comfyui(room):
         assert not any("nodes" in name for name in found if name.startswith(".")), file
 
 
+def test_parrot_knows_nothing_of_the_shapes_world():
+    for file in (ROOT / "parrot").rglob("*.py"):
+        assert not any("demo" in name for name, _ in imports(file)), file
+
+
+def test_every_folder_with_code_is_a_package_that_is_installed():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tracked = subprocess.run(["git", "ls-files", "*/__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for folder in {Path(line).parent for line in tracked.split()} - {Path("benchmarks"), Path("tests")}:
+        assert f'"rational_rewards.{".".join(folder.parts)}"' in project, folder
+
+
 def test_importing_the_pack_imports_nothing_heavy():
     """torch is there already in ComfyUI; everything else waits until it is used."""
-    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "models").glob("*.py")]
+    files = [file for room in ("models", "parrot", "demo") for file in (ROOT / room).glob("*.py")]
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     code = "import sys, torch, importlib\n" + "".join(f"importlib.import_module('rational_rewards.{name}')\n" for name in names)
     code += f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -379,6 +379,58 @@ def judge_a_picture() -> Workflow:
     )
 
 
+def shapes_demo() -> Workflow:
+    words = (
+        "1. Run. Nothing is downloaded: the painter paints coloured shapes, and the critic is a tiny one that comes with the "
+        "pack.\n"
+        "2. Change the prompt or both seeds, and run again.\n\n"
+        "The painter makes mistakes on purpose. Both pictures have the same seed, so only the prompt differs; both are judged "
+        "by the first prompt."
+    )
+    asked = "a red star between a blue circle and a yellow square on a pink background with the word SUN"
+
+    def paint(title: str, prompt: str) -> Node:
+        values = {"seed": 1, "control_after_generate": "fixed"}
+        return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
+
+    def judge(title: str, image: str) -> Node:
+        links = {"critic": "critic", "image": image, "prompt": "prompt"}
+        return Node("RationalRewardsCritique", title, links=links)
+
+    def card(title: str, critique: str, image: str) -> Node:
+        return Node("RationalRewardsCritiqueCard", title, links={"critique": critique, "image": image})
+
+    nodes = {
+        "note": note(words, 260),
+        "prompt": prompt(asked, fill=True),
+        "critic": Node("RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}),
+        "first": paint("First picture", "prompt"),
+        "first preview": preview("first", "First picture"),
+        "critique": judge("Critique of the first picture", "first"),
+        "report": text("critique.report", "What the critic says", 240, fill=True),
+        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
+        "refined": text("refine.refined_prompt", "Refined prompt"),
+        "card": card("Card of the first picture", "critique", "first"),
+        "first card": preview("card", "First card"),
+        "second": paint("Second picture", "refine.refined_prompt"),
+        "second preview": preview("second", "Second picture"),
+        "critique 2": judge("Critique of the second picture", "second"),
+        "report 2": text("critique 2.report", "What the critic says now", 240, fill=True),
+        "card 2": card("Card of the second picture", "critique 2", "second"),
+        "second card": preview("card 2", "Second card"),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and critic", GREY, [(340, ["note", "prompt", "critic"])]),
+            Group("First picture", GREY, [(300, ["first", "first preview"])]),
+            Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card", "first card"])]),
+            Group("Second picture", GREY, [(300, ["second", "second preview"])]),
+            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2", "second card"])]),
+        ],
+    )
+
+
 MAKERS = (
     critique_and_refine_sdxl,
     critique_and_refine_z_image,
