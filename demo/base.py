@@ -6,6 +6,7 @@ PARROT starts from a model that can see. For the 8B critic that is Qwen3-VL-8B-I
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .edits import edited, random_edit
 from .painter import imagine
 from .prompts import phrased, random_request
 from .render import SIZE, render
-from .scene import LETTERS
+from .scene import LETTERS, Request
 from .voice import Case, EditCase, PictureCase, comparison_parts, judgement_parts
 
 ASKED = "Describe the picture."
@@ -45,10 +46,8 @@ def caption_example(number: int, seed: int) -> Example:
     return Example(messages, {"image": render(scene, rng.getrandbits(32))}, PictureCase(request, scene).caption())
 
 
-def _with_word(request: Any, rng: random.Random) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(request, word="".join(rng.choice(LETTERS) for _ in range(3)))
+def _with_word(request: Request, rng: random.Random) -> Request:
+    return replace(request, word="".join(rng.choice(LETTERS) for _ in range(3)))
 
 
 def corpus(seed: int, size: int = 3000) -> list[str]:

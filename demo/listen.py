@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from .edits import BACKGROUND, Edit, kept
 from .scene import IMAGE_FAITHFULNESS, PHYSICAL_QUALITY, QUALITY, TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request
+from .voice import in_words
 
 _KINDS = ("missing", "not done", *(f"wrong {kind}" for kind in ("colour", "shape", "count", "size", "place", "background")))
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
@@ -36,8 +37,8 @@ def _sentences(about: Request | Edit, text: str) -> list[tuple[int, str]]:
     """What is said at the end about each thing: (its index, -1 for the background and -2 for what nobody asked for; the verdict)."""
     sentences = [sentence.strip().partition(": ") for sentence in text.rpartition(". ")[2].split(";")]
     if isinstance(about, Edit):
-        return [(about.target if name == about.name else -2, verdict) for name, _, verdict in sentences]
-    names = {wish.name: index for index, wish in enumerate(about.wishes)} | {"background": -1}
+        return [(about.target, verdict) for _, _, verdict in sentences]
+    names = {in_words(wish): index for index, wish in enumerate(about.wishes)} | {f"{about.background} background": -1}
     return [(names.get(name, -2), verdict) for name, _, verdict in sentences]
 
 
@@ -46,13 +47,13 @@ def _verdicts(verdict: str) -> list[str]:
 
 
 def _changes(edit: Edit, text: str) -> list[Flaw]:
-    names = {thing.name: i for i in kept(edit) if (thing := edit.before.things[i])}
-    names |= {"background": BACKGROUND} if edit.target != BACKGROUND else {}
+    names = {in_words(edit.before.things[i]): i for i in kept(edit)}
+    names |= {f"{edit.before.background} background": BACKGROUND} if edit.target != BACKGROUND else {}
     sentences = [sentence.strip().partition(": ") for sentence in text.split(";")]
     return [
         Flaw(IMAGE_FAITHFULNESS, "changed", names.get(name, -2))
         for name, _, verdict in sentences
-        if verdict == "unwanted change"
+        if verdict.endswith("unwanted change")
     ]
 
 

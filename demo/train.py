@@ -33,8 +33,8 @@ class Plan:
     """What the embedded critic is trained with. `base_steps` batches of 16 captions come first, then `pairs` preference pairs."""
 
     seed: int = 0
-    base_steps: int = 2400
-    pairs: int = 16_000
+    base_steps: int = 1600
+    pairs: int = 12_000
     misreads: float = 0.02
     learning_rate: float = 2e-3
     tokens: int = 4096

@@ -21,6 +21,7 @@ from .scene import (
     Request,
     Scene,
     Thing,
+    Wish,
     differences,
     flaws_of,
     score_of,
@@ -55,21 +56,21 @@ class PictureCase:
         return flaws_of(self.request, self.scene)
 
     def analysis(self) -> str:
-        """What is asked for."""
-        asked = [f"{COUNTS[len(self.request.wishes)]} thing{'s' * (len(self.request.wishes) > 1)}"]
-        asked += [f"a {self.request.background} background"] * bool(self.request.background)
+        """What is asked for, one by one."""
+        asked = [in_words(wish) for wish in self.request.wishes]
+        asked += [f"{self.request.background} background"] * bool(self.request.background)
         asked += [f"the word {spelled(self.request.word)}"] * bool(self.request.word)
-        return f"It asks for {join(asked)}."
+        return f"It asks for {'; '.join(asked)}."
 
     def remarks(self) -> dict[str, Remark]:
         """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the two compare."""
         verdicts = [
-            _verdict(wish.name, [_NAMES[kind] for kind in differences(wish, thing)])
+            _verdict(in_words(wish), in_words(thing), differences(wish, thing))
             for wish, thing in zip(self.request.wishes, self.scene.things, strict=True)
         ]
-        if self.request.background:
-            wrong = ["wrong background"] * (self.scene.background != self.request.background)
-            verdicts.append(_verdict("background", wrong))
+        if wanted := self.request.background:
+            wrong = ["background"] * (self.scene.background != wanted)
+            verdicts.append(_verdict(f"{wanted} background", f"{self.scene.background} background", wrong))
         says = f"Shows {_shown(self.scene)}. {'; '.join(verdicts)}."
         return {
             TEXT_FAITHFULNESS: Remark(says, _score(self.flaws, TEXT_FAITHFULNESS)),
@@ -113,10 +114,10 @@ class EditCase:
     def remarks(self) -> dict[str, Remark]:
         """A remark on each dimension, by its key."""
         edit, before, after = self.edit, self.edit.before, self.scene
-        done = _verdict(edit.name, [_NAMES[kind] for kind in target_flaws(edit, after)])
-        stays = [_kept(thing.name, thing, after.things[i]) for i in kept(edit) if (thing := before.things[i])]
+        stays = [_kept(in_words(before.things[i]), in_words(after.things[i])) for i in kept(edit)]
         if edit.target != BACKGROUND:
-            stays.append(_kept("background", before.background, after.background))
+            stays.append(_kept(f"{before.background} background", f"{after.background} background"))
+        done = _verdict(_target(edit, edit.wanted), _target(edit, after), target_flaws(edit, after))
         says = f"Before {_shown(before)}. Now {_shown(after)}. {done}."
         return {
             TEXT_FAITHFULNESS: Remark(says, _score(self.flaws, TEXT_FAITHFULNESS)),
@@ -183,22 +184,32 @@ def summed_up(flaws: Sequence[Flaw]) -> str:
     return f"{join([_NAMES.get(flaw.kind, flaw.kind) for flaw in flaws]).capitalize()}." if flaws else "No flaws."
 
 
-def _seen(thing: Thing) -> str:
-    return f"{COUNTS[thing.count]} {thing.size} {thing.name}{'s' * (thing.count > 1)} {where(thing.place)}"
+def in_words(thing: Thing | Wish | None) -> str:
+    """A thing as it is seen or wished for: "one large red star on the left"; "nothing" where it is missing."""
+    if thing is None:
+        return "nothing"
+    size = f" {thing.size}" if thing.size else ""
+    place = f" {where(thing.place)}" if thing.place else ""
+    return f"{COUNTS[thing.count]}{size} {thing.name}{'s' * (thing.count > 1)}{place}"
 
 
 def _shown(scene: Scene) -> str:
     """The things from left to right, and the background."""
-    things = [_seen(thing) for thing in sorted(filter(None, scene.things), key=lambda thing: PLACES.index(thing.place))]
+    things = [in_words(thing) for thing in sorted(filter(None, scene.things), key=lambda thing: PLACES.index(thing.place))]
     return "; ".join([*(things or ["nothing"]), f"{scene.background} background"])
 
 
-def _verdict(name: str, wrong: list[str]) -> str:
-    return f"{name}: {' and '.join(wrong) or 'as asked'}"
+def _target(edit: Edit, scene: Scene) -> str:
+    """What an edit is about, in a scene."""
+    return f"{scene.background} background" if edit.target == BACKGROUND else in_words(scene.things[edit.target])
 
 
-def _kept(name: str, before: object, now: object) -> str:
-    return f"{name}: {'kept' if before == now else 'unwanted change'}"
+def _verdict(wanted: str, got: str, wrong: Sequence[str]) -> str:
+    return f"{wanted}: {got}, {' and '.join(_NAMES[kind] for kind in wrong) or 'as asked'}"
+
+
+def _kept(before: str, now: str) -> str:
+    return f"{before}: {now}, {'kept' if before == now else 'unwanted change'}"
 
 
 def _quality(scene: Scene, flaws: list[Flaw]) -> Remark:
