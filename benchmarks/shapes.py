@@ -59,6 +59,7 @@ def table(figures: dict[str, Any]) -> str:
         *((f"- differing in {key.replace('_', ' ')} only", _share(share)) for key, share in compared["by_dimension"].items()),
         *((f"- {task}", _share(share)) for task, share in compared["by_task"].items()),
         ("both orders agree", _share(compared["agree"])),
+        ("judgements that did not fail", _share(single["judged"])),
         ("Spearman of score against number of flaws", f"{single['spearman']:.3f}"),
         ("one flaw: exactly that one is named", _share(single["one_flaw"])),
         ("true flaws that are named", _share(single["flaws"])),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from PIL import Image
 
 from ..models.critic import Critic
 from ..models.engines.base import Watch
@@ -51,8 +53,12 @@ class PairMeasures:
 
 @dataclass
 class SingleMeasures:
-    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are the true ones."""
+    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are the true ones.
 
+    A judgement that failed counts in `judged` and nowhere else.
+    """
+
+    judged: Share = field(default_factory=Share)
     spearman: float = 0.0
     one_flaw: Share = field(default_factory=Share)  # pictures with one flaw: exactly that one is named
     flaws: Share = field(default_factory=Share)  # true flaws that are named
@@ -68,17 +74,21 @@ def held_out(count: int) -> list[World]:
 def measure_pairs(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> PairMeasures:
     """Compare every pair in both orders."""
     found = PairMeasures()
+    for portion, prompts, pictures in _portions(worlds):
+        a, b, source = pictures["a"], pictures["b"], pictures.get("source")
+        for one, answer in zip(portion, critic.compare(a, b, prompts, source, watch=watch), strict=True):
+            _count(found, one, answer)
+    return found
+
+
+def _portions(worlds: Sequence[World]) -> Iterator[tuple[list[World], list[str], dict[str, list[Image.Image]]]]:
+    """Worlds of one task to ask about at once, with their prompts and, by name, their pictures."""
     for task in ("t2i", "edit"):
         chosen = [one for one in worlds if one.a.task == task]
         for start in range(0, len(chosen), PORTION):
             portion = chosen[start : start + PORTION]
             pictures = [one.pictures for one in portion]
-            source = [p["source"] for p in pictures] if task == "edit" else None
-            prompts = [one.prompt for one in portion]
-            answers = critic.compare([p["a"] for p in pictures], [p["b"] for p in pictures], prompts, source, watch=watch)
-            for one, answer in zip(portion, answers, strict=True):
-                _count(found, one, answer)
-    return found
+            yield portion, [one.prompt for one in portion], {name: [each[name] for each in pictures] for name in pictures[0]}
 
 
 def _count(found: PairMeasures, one: World, answer: Comparison) -> None:
@@ -97,16 +107,13 @@ def measure_singles(critic: Critic, worlds: Sequence[World], watch: Watch = Watc
     found = SingleMeasures()
     scores: list[float] = []
     numbers: list[int] = []
-    for task in ("t2i", "edit"):
-        chosen = [one for one in worlds if one.a.task == task]
-        for start in range(0, len(chosen), PORTION):
-            portion = chosen[start : start + PORTION]
-            pictures = [one.pictures for one in portion]
-            source = [p["source"] for p in pictures] if task == "edit" else None
-            asked = critic.critique([p["a"] for p in pictures], [one.prompt for one in portion], source, watch=watch)
-            for one, judgement in zip(portion, asked.judgements, strict=True):
+    for portion, prompts, pictures in _portions(worlds):
+        critique = critic.critique(pictures["a"], prompts, pictures.get("source"), watch=watch)
+        for one, judgement in zip(portion, critique.judgements, strict=True):
+            found.judged.add(judgement.score is not None)
+            if judgement.score is not None:
                 _look_up(found, one.a, judgement)
-                scores.append(judgement.score or 0.0)
+                scores.append(judgement.score)
                 numbers.append(weight_of(one.a.flaws))
     found.spearman = spearman(scores, [-number for number in numbers])
     return found

@@ -14,14 +14,14 @@ from ..models.engines.base import Watch
 from ..models.judgement import Comparison
 from ..models.rubric import rubric_for
 from ..parrot.pairs import PreferencePair, Preferred, mirrored
-from ..parrot.rows import write_answer
+from ..parrot.rows import number, write_answer
 from ..parrot.teacher import Reference
 from .chance import stream
 from .edits import Edit
 from .listen import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
 from .scene import BACKGROUNDS, COLOURS, COUNTS, LETTERS, PLACES, QUALITY, SHAPES, SIZES, Request, Scene, Thing
-from .voice import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, number, total
+from .voice import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
 from .worlds import world_of
 
 LOOKS = 3  # times it looks at a pair whose preference it was told

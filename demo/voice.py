@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..parrot.rows import number
 from .edits import BACKGROUND, Edit, edit_flaws, kept, target_flaws
 from .prompts import join, prompt_of, refined, spelled, where
 from .scene import (
@@ -172,11 +173,6 @@ def total(remarks: Mapping[str, Remark]) -> float:
     """Mean of the scores that apply, 1..4."""
     scores = [remark.score for remark in remarks.values() if remark.score is not None]
     return sum(scores) / len(scores)
-
-
-def number(score: float | None) -> str:
-    """A score as it is written."""
-    return "N/A" if score is None else f"{score:.1f}"
 
 
 def summed_up(flaws: Sequence[Flaw]) -> str:

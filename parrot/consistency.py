@@ -15,7 +15,7 @@ from ..models.engines.base import Watch
 from ..models.judgement import Comparison
 from ..models.rubric import rubric_for
 from .anchored import agrees, task_of
-from .manifest import Manifest, Rubrics, rubric_digests, run_phase
+from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
 from .pairs import Preferred
 from .stream import Outputs, Record, count_lines, digest, read_records
 from .teacher import Teacher
@@ -43,14 +43,14 @@ class Survival:
 
     def to_markdown(self) -> str:
         """A table to read."""
-        lines = ["| Rationales | Number | Share |", "|---|---|---|", _row("kept", self.kept, self.total)]
-        lines += [_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
+        lines = ["| Rationales | Number | Share |", "|---|---|---|", share_row("kept", self.kept, self.total)]
+        lines += [share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
         lines += [
-            _row(f"kept where the preference is {name}", kept, total)
+            share_row(f"kept where the preference is {name}", kept, total)
             for name, (total, kept) in self.by_preference.items()
             if total
         ]
-        return "\n".join([*lines, _row("all", self.total, self.total)])
+        return "\n".join([*lines, share_row("all", self.total, self.total)])
 
 
 def filter_consistent(
@@ -110,7 +110,3 @@ def _own_reason(record: Record, rubrics: Rubrics) -> str:
     if not comparison.complete or comparison.totals is None:
         return UNREADABLE
     return "" if agrees(comparison, record["preferred"]) else CONTRADICTS
-
-
-def _row(name: str, count: int, total: int) -> str:
-    return f"| {name} | {count:,} | {f'{count / total:.1%}' if total else '-'} |"

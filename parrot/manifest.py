@@ -150,6 +150,11 @@ def run_phase(
     return manifest
 
 
+def share_row(name: str, count: int, total: int) -> str:
+    """A line of a report: how many of all, and their share."""
+    return f"| {name} | {count:,} | {f'{count / total:.1%}' if total else '-'} |"
+
+
 def _differences(there: Manifest, wanted: Manifest) -> list[str]:
     """What differs, in words: "seed is 0, now 1"."""
     found = [

@@ -1,6 +1,6 @@
 """Muon for the matrices of a small model that is trained as a whole, AdamW for its vectors and embeddings.
 
-Measured on the shapes world's captions: the loss that AdamW reached after 25 minutes, Muon with small batches reached after four.
+With small batches a tiny model learns several times faster than with AdamW alone.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ..models.judgement import Comparison, Judgement
 from ..models.parsing import read_answer
 from ..models.rubric import Rubric, rubric_for
 from .anchored import TIE_WIDTH, pair_of, relative_images, task_of
-from .manifest import Manifest, Rubrics, rubric_digests, run_phase
+from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
 from .mentions import find_mention
 from .stream import Outputs, Record, count_lines, digest, read_records, seed_for
 from .teacher import Reference, Teacher
@@ -45,9 +45,9 @@ class ProjectionReport:
 
     def to_markdown(self) -> str:
         """A table to read."""
-        lines = ["| Images judged alone | Number | Share |", "|---|---|---|", _row("kept", self.kept, self.total)]
-        lines += [_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
-        lines.append(_row("all", self.total, self.total))
+        lines = ["| Images judged alone | Number | Share |", "|---|---|---|", share_row("kept", self.kept, self.total)]
+        lines += [share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
+        lines.append(share_row("all", self.total, self.total))
         lines += [
             "",
             f"{self.order_contradicted:,} of {self.order_checked:,} pairs were ordered differently by the two judgements.",
@@ -186,7 +186,3 @@ def _measure(folder: Path, manifest: Manifest) -> ProjectionReport:
         distance / readable if readable else None,
         shift / readable if readable else None,
     )
-
-
-def _row(name: str, count: int, total: int) -> str:
-    return f"| {name} | {count:,} | {f'{count / total:.1%}' if total else '-'} |"

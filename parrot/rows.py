@@ -183,7 +183,7 @@ def normal_parts(text: str, read: Rubric) -> dict[str, str]:
         for name in ("score", "score_a", "score_b"):
             score, applies = read_score(parts.get(f"{spec.key}.{name}", ""))
             if score is not None or not applies:
-                found[f"{spec.key}.{name}"] = "N/A" if score is None else number(score)
+                found[f"{spec.key}.{name}"] = number(score)
     return with_winners(found, read)
 
 
@@ -221,12 +221,14 @@ def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dic
     return with_winners(found, rubric)
 
 
-def number(score: float) -> str:
-    """A score as the form writes it: one decimal, or two where it needs them.
+def number(score: float | None) -> str:
+    """A score as the form writes it: one decimal, or two where it needs them; "N/A" for None.
 
-    >>> number(4.0), number(3.25)
-    ('4.0', '3.25')
+    >>> number(4.0), number(3.25), number(None)
+    ('4.0', '3.25', 'N/A')
     """
+    if score is None:
+        return "N/A"
     text = f"{score:.2f}"
     return text[:-1] if text.endswith("0") else text
 
