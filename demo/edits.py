@@ -149,7 +149,7 @@ def kept(edit: Edit) -> list[int]:
 
 
 def target_flaws(edit: Edit, scene: Scene) -> list[str]:
-    """What is wrong with the edit itself: "not done", "missing", or some of "colour", "shape", "count", "size", "place", "background"."""
+    """What is wrong with the edit itself: "not done", "missing", or some of "count", "size", "colour", "shape", "place", "background"."""
     if edit.target == BACKGROUND:
         if scene.background == edit.wanted.background:
             return []
@@ -161,4 +161,4 @@ def target_flaws(edit: Edit, scene: Scene) -> list[str]:
         return ["not done"]
     if got is None:
         return ["missing"]
-    return [kind for kind in ("colour", "shape", "count", "size", "place") if getattr(got, kind) != getattr(wanted, kind)]
+    return [kind for kind in ("count", "size", "colour", "shape", "place") if getattr(got, kind) != getattr(wanted, kind)]

@@ -106,14 +106,14 @@ def flaws_of(request: Request, scene: Scene) -> list[Flaw]:
 
 
 def differences(wish: Wish, thing: Thing | None) -> list[str]:
-    """In which ways a thing is not what was wished for: "missing", or some of "colour", "shape", "count", "size", "place"."""
+    """In which ways a thing is not what was wished for: "missing", or some of "count", "size", "colour", "shape", "place"."""
     if thing is None:
         return ["missing"]
     pairs = {
-        "colour": (wish.colour, thing.colour),
-        "shape": (wish.shape, thing.shape),
         "count": (wish.count, thing.count),
         "size": (wish.size, thing.size),
+        "colour": (wish.colour, thing.colour),
+        "shape": (wish.shape, thing.shape),
         "place": (wish.place, thing.place),
     }
     return [kind for kind, (wanted, got) in pairs.items() if wanted and wanted != got]

@@ -66,12 +66,12 @@ class PictureCase:
     def remarks(self) -> dict[str, Remark]:
         """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the two compare."""
         verdicts = [
-            _verdict(in_words(wish), in_words(thing), differences(wish, thing))
+            _verdict(in_words(wish), set_against(thing, wish), differences(wish, thing))
             for wish, thing in zip(self.request.wishes, self.scene.things, strict=True)
         ]
         if wanted := self.request.background:
             wrong = ["background"] * (self.scene.background != wanted)
-            verdicts.append(_verdict(f"{wanted} background", f"{self.scene.background} background", wrong))
+            verdicts.append(_verdict(f"{wanted} background", _background(self.scene, wanted), wrong))
         says = f"Shows {_shown(self.scene)}. {'; '.join(verdicts)}."
         return {
             TEXT_FAITHFULNESS: Remark(says, _score(self.flaws, TEXT_FAITHFULNESS)),
@@ -115,10 +115,15 @@ class EditCase:
     def remarks(self) -> dict[str, Remark]:
         """A remark on each dimension, by its key."""
         edit, before, after = self.edit, self.edit.before, self.scene
-        stays = [_kept(in_words(before.things[i]), in_words(after.things[i])) for i in kept(edit)]
-        if edit.target != BACKGROUND:
-            stays.append(_kept(f"{before.background} background", f"{after.background} background"))
-        done = _verdict(_target(edit, edit.wanted), _target(edit, after), target_flaws(edit, after))
+        stays = [_kept(before.things[i], after.things[i]) for i in kept(edit)]
+        if edit.target == BACKGROUND:
+            wanted, got = f"{edit.wanted.background} background", _background(after, edit.wanted.background)
+        else:
+            kept_as = "kept" if after.background == before.background else "unwanted change"
+            stays.append(f"{before.background} background: {_background(after, before.background)}, {kept_as}")
+            wanted = in_words(edit.wanted.things[edit.target])
+            got = set_against(after.things[edit.target], edit.wanted.things[edit.target])
+        done = _verdict(wanted, got, target_flaws(edit, after))
         says = f"Before {_shown(before)}. Now {_shown(after)}. {done}."
         return {
             TEXT_FAITHFULNESS: Remark(says, _score(self.flaws, TEXT_FAITHFULNESS)),
@@ -184,9 +189,21 @@ def in_words(thing: Thing | Wish | None) -> str:
     """A thing as it is seen or wished for: "one large red star on the left"; "nothing" where it is missing."""
     if thing is None:
         return "nothing"
-    size = f" {thing.size}" if thing.size else ""
-    place = f" {where(thing.place)}" if thing.place else ""
-    return f"{COUNTS[thing.count]}{size} {thing.name}{'s' * (thing.count > 1)}{place}"
+    return " ".join(filter(None, _facts(thing, thing.count)))
+
+
+def set_against(thing: Thing | None, wanted: Thing | Wish | None) -> str:
+    """A thing as it is seen, set against what it should be: "one large blue, not red, star on the left"."""
+    if thing is None or wanted is None:
+        return in_words(thing)
+    facts = zip(_facts(thing, thing.count), _facts(wanted, thing.count), strict=True)
+    return " ".join(seen if wish in ("", seen) else f"{seen}, not {wish}," for seen, wish in facts).rstrip(",")
+
+
+def _facts(thing: Thing | Wish, count: int) -> list[str]:
+    """Count, size, colour, shape (of `count` things) and place in words, "" for what may be anything."""
+    shape, place = thing.shape + "s" * (count > 1), where(thing.place) if thing.place else ""
+    return [COUNTS[thing.count], thing.size, thing.colour, shape, place]
 
 
 def _shown(scene: Scene) -> str:
@@ -195,17 +212,17 @@ def _shown(scene: Scene) -> str:
     return "; ".join([*(things or ["nothing"]), f"{scene.background} background"])
 
 
-def _target(edit: Edit, scene: Scene) -> str:
-    """What an edit is about, in a scene."""
-    return f"{scene.background} background" if edit.target == BACKGROUND else in_words(scene.things[edit.target])
+def _background(scene: Scene, wanted: str) -> str:
+    """The background, set against what it should be."""
+    return f"{scene.background}{f', not {wanted},' if scene.background != wanted else ''} background"
 
 
 def _verdict(wanted: str, got: str, wrong: Sequence[str]) -> str:
     return f"{wanted}: {got}, {' and '.join(_NAMES[kind] for kind in wrong) or 'as asked'}"
 
 
-def _kept(before: str, now: str) -> str:
-    return f"{before}: {now}, {'kept' if before == now else 'unwanted change'}"
+def _kept(before: Thing | None, now: Thing | None) -> str:
+    return f"{in_words(before)}: {set_against(now, before)}, {'kept' if before == now else 'unwanted change'}"
 
 
 def _quality(scene: Scene, flaws: list[Flaw]) -> Remark:

@@ -9,7 +9,8 @@ import pytest
 
 from rational_rewards.__main__ import main
 from rational_rewards.demo import train
-from rational_rewards.demo.measure import held_out, measure_pairs, measure_singles, spearman
+from rational_rewards.demo.measure import held_out, measure_pairs, measure_refinement, measure_singles, spearman
+from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.checkpoints import EMBEDDED
 from rational_rewards.models.critic import Critic
 
@@ -58,19 +59,36 @@ def test_ranks_share_places_where_values_are_equal() -> None:
     assert spearman([1, 1, 1], [1, 2, 3]) == 0
 
 
+@pytest.fixture(scope="module")
+def critic() -> Critic:
+    """The embedded critic."""
+    return Critic.load("shapes demo (CPU)")
+
+
 @pytest.mark.skipif(not (EMBEDDED / "config.json").is_file(), reason="The embedded critic is not in demo/critic.")
 class TestTheEmbeddedCritic:
     """What it can do, on a sample; `python -m benchmarks shapes` measures it on many more."""
 
-    @pytest.fixture(scope="class")
-    def critic(self) -> Critic:
-        return Critic.load("shapes demo (CPU)")
+    def test_it_prefers_what_is_better(self, critic: Critic) -> None:
+        found = measure_pairs(critic, held_out(120))
+        assert found.decided.right >= 0.9 * found.decided.total
+        assert found.all.right >= 0.85 * found.all.total
+        assert found.agree.right >= 0.95 * found.agree.total
+        assert set(found.by_dimension) == set(DIMENSIONS)
 
-    def test_it_sees_rendering_flaws_and_reads(self, critic: Critic) -> None:
-        found = measure_singles(critic, held_out(60))
-        assert found.scores["physical_quality"].right >= 0.75 * found.scores["physical_quality"].total
-        assert found.scores["text_rendering"].right >= 0.85 * found.scores["text_rendering"].total
-        assert found.named.right >= 0.8 * found.named.total
+    def test_its_scores_follow_the_flaws_and_it_names_them(self, critic: Critic) -> None:
+        found = measure_singles(critic, held_out(120))
+        assert found.judged.right == found.judged.total
+        assert found.spearman >= 0.88
+        assert found.flaws.right >= 0.88 * found.flaws.total
+        assert found.named.right >= 0.88 * found.named.total
+
+    def test_its_refined_prompts_help(self, critic: Critic) -> None:
+        found = measure_refinement(critic, 60)
+        missing = sum(4 - one.before for one in found)
+        assert missing > 10
+        assert sum(one.after - one.before for one in found) >= 0.5 * missing
+        assert sum(one.after < one.before for one in found) <= 2
 
     def test_it_is_small_enough_to_ship(self) -> None:
         assert sum(file.stat().st_size for file in EMBEDDED.rglob("*")) < 12e6
