@@ -46,6 +46,7 @@ class Critic:
         self.own_rubrics = (own_rubrics,) if own_rubrics else ()
         self.loaded: Loaded | None = None  # what `load` loaded, for training on it
         self.adapter = ""  # name of the adapter that judges
+        self.patcher: Any = None  # ComfyUI's handle of the model; it looks for it on what goes over a wire
         self.answers: Memo[Answer] = Memo()
 
     @classmethod

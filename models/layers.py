@@ -113,6 +113,11 @@ def is_kept(name: str) -> bool:
 
 def memory(model: nn.Module) -> int:
     """Bytes of parameters, buffers and quantization states; what shares its memory counts once."""
+    return sum({(t.device, t.data_ptr()): t.nbytes for t in tensors_of(model)}.values())
+
+
+def tensors_of(model: nn.Module) -> list[torch.Tensor]:
+    """Parameters, buffers and quantization states."""
     tensors: list[Any] = [*model.parameters(), *model.buffers()]
     for module in model.modules():
         weight = getattr(module, "weight", None)
@@ -122,4 +127,4 @@ def memory(model: nn.Module) -> int:
         while state is not None:
             tensors += [getattr(state, name, None) for name in ("absmax", "code", "offset")]
             state = getattr(state, "state2", None)
-    return sum({(t.device, t.data_ptr()): t.nbytes for t in tensors if isinstance(t, torch.Tensor)}.values())
+    return [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]

@@ -28,6 +28,7 @@ from .layers import (
     replace_patch_convolution,
 )
 from .libraries import attention_implementation, packages_for, pip_command, require, require_bitsandbytes, short, version
+from .loading_progress import weights_reported
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +65,13 @@ def load(
     device: str | torch.device = "cpu",
     attention: str = "auto",
     dtype: torch.dtype | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
     """Load a checkpoint from disk, whole on one device. Never goes to the network, never runs the checkpoint's own code.
 
     `quantization` is "nf4", "int8" or "none" (as stored); weights that are stored quantized are loaded as they are. `dtype` is
     that of what stays unquantized and of the computation; None is the right one for the device. `on_progress(done, total)` is
-    called at each stage and may raise to cancel. Raises CheckpointError, with nothing left on the device.
+    called at each stage and at each weight, and may raise to cancel. Raises CheckpointError, with nothing left on the device.
     """
     try:
         with torch.inference_mode(False):
@@ -91,7 +92,7 @@ def _load(
     device: torch.device,
     attention: str,
     dtype: torch.dtype | None,
-    report: Callable[[int, int], None],
+    report: Callable[[float, int], None],
 ) -> Loaded:
     if quantization not in QUANTIZATIONS:
         raise CheckpointError(f'"{quantization}" is no quantization: choose {", ".join(QUANTIZATIONS)}.')
@@ -118,6 +119,9 @@ def _load(
         notes.append("This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow.")
     options = {"device_map": {"": device}, "attn_implementation": attention, "dtype": precision or "auto"}
 
+    def reading(share: float) -> None:
+        report(1 + share, STAGES)
+
     report(0, STAGES)
     processor = _read_processor(checkpoint)
     report(1, STAGES)
@@ -126,12 +130,14 @@ def _load(
         copy_key = _copy_key(checkpoint, ours, str(precision))
         copy = checkpoint.folder / f"{COPY_PREFIX}{ours}"
         if copy.is_dir():
-            model, note = _read_copy(copy, copy_key, checkpoint, options)
+            with weights_reported(reading):
+                model, note = _read_copy(copy, copy_key, checkpoint, options)
             notes.append(note)
     copied_from = copy if model is not None else None
     if model is None:
         config = {"quantization_config": _bitsandbytes_config(ours, precision)} if ours else {}
-        model = _read_model(checkpoint.folder, checkpoint, options | config)
+        with weights_reported(reading):
+            model = _read_model(checkpoint.folder, checkpoint, options | config)
     report(2, STAGES)
 
     replace_patch_convolution(model)

@@ -107,8 +107,14 @@ class LoadCritic(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..models import downloads
         from ..models.critic import Critic
+        from ..models.residency import Residency
 
         roots, bar = host.model_roots(), host.Bar()
+
+        def loading(done: float, total: int) -> None:
+            host.check_cancel()
+            bar.show(done, total)
+
         chosen = adapters.resolve_adapter(adapter, roots)
         found = checkpoints.resolve(checkpoint, roots)
         if isinstance(found, checkpoints.Official):
@@ -132,7 +138,11 @@ class LoadCritic(io.ComfyNode):
                 host.rubric_folders(),
                 save_quantized=save_quantized,
                 adapter=chosen.folder if chosen else adapters.NONE,
-                on_progress=bar.show,
+                on_progress=loading,
             )
+            if critic.loaded and not whole.embedded:
+                residency = Residency(critic.loaded.model, host.device())
+                critic.engine.place, critic.patcher = residency, residency.patcher
+                residency.ready()
             in_use[key] = critic
         return io.NodeOutput(critic)

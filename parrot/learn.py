@@ -10,6 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..models.adapters import write_record
 from ..models.checkpoints import ADAPTERS
@@ -67,6 +68,7 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
         )
     name = clean_name(name)
     engine.release()
+    engine.place.ready(training_bytes(loaded.model, recipe))
     state = json.dumps([digest(rows), critic.name, repr(recipe)])
     work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
     trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
@@ -75,6 +77,13 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
     folder = _publish(work / "adapter", root / ADAPTERS, name)
     shutil.rmtree(work, ignore_errors=True)
     return Learned(folder.name, folder, number, trained, critic.name, recipe)
+
+
+def training_bytes(model: Any, recipe: Recipe) -> int:
+    """About how much memory training needs besides the weights: a batch's logits and their gradient, and a layer's activations."""
+    text = model.config.get_text_config()
+    layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size  # bf16; between layers only checkpoints
+    return recipe.tokens * (8 * text.vocab_size + layer)
 
 
 def clean_name(name: str) -> str:

@@ -59,6 +59,16 @@ class Watch:
     progress: Callable[[float, int, str, str], None] = lambda done, total, section, tail: None
 
 
+class Place:
+    """Where a model lives. This one stays where it is; a host that moves models has its own (see `residency`)."""
+
+    def ready(self, working_bytes: int = 0) -> None:
+        """Called before the model is used: it must be where it computes, with `working_bytes` free beside it."""
+
+    def alone(self) -> None:
+        """Called when memory ran out: evict whatever else can be evicted."""
+
+
 class Engine(Protocol):
     """Writes answers."""
 

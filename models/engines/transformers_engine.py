@@ -17,7 +17,7 @@ from ..memo import Memo
 from ..question import Question
 from ..rubric import Rubric
 from ..vocabulary import Vocabulary
-from .base import Answer, Expected, Settings, Watch
+from .base import Answer, Expected, Place, Settings, Watch
 from .decoding import Row, write
 from .encoding import Encoder
 from .expectation import expected_score, score_tree
@@ -28,12 +28,13 @@ KEPT_BYTES = 2 * 1024**3  # host memory for sessions that may be continued
 
 
 class TransformersEngine:
-    """`model` and `processor` as transformers loads them, the model on the device where it runs."""
+    """`model` and `processor` as transformers loads them, the model on the device where it runs, or in the care of `place`."""
 
     def __init__(
         self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES
     ):
         self.model = model
+        self.place = Place()
         largest = dict(getattr(processor.image_processor, "size", None) or {}).get(
             "longest_edge"
         )  # in pixels, of the whole picture
@@ -60,7 +61,7 @@ class TransformersEngine:
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
         rows = [self._row(q, settings, a) for q, a in zip(questions, earlier or [None] * len(questions), strict=True)]
-        self.vocabulary.masks = self.vocabulary.masks.to(self.device)
+        self._ready(rows, settings)
         size, done, retried = self._portion(rows, settings), 0, False
         while done < len(rows):
             portion = rows[done : done + size]
@@ -68,12 +69,14 @@ class TransformersEngine:
                 done += len(portion)
                 continue
             if retried:
+                self.release()
                 raise OutOfMemoryError(
                     "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
                     "quantization, or close what else uses the card."
                 )
             size, retried = 1, True
             self.release()
+            self.place.alone()
         return [self._answer(row, settings) for row in rows]
 
     def expected_scores(self, question: Question, watch: Watch) -> dict[str, Expected]:
@@ -81,6 +84,7 @@ class TransformersEngine:
         watch.check()
         branches, readers = score_tree(question.rubric, self.vocabulary)
         row = Row(question, FreeState((), 0))
+        self._ready([row], Settings(max_new_tokens=sum(map(len, branches))))
         try:
             logits = self._open(row).probe(branches)
             return {key: expected_score(logits, reader) for key, reader in readers.items()}
@@ -166,16 +170,36 @@ class TransformersEngine:
             held -= oldest.session.nbytes if oldest.session else 0
             oldest.session = None
 
+    def _ready(self, rows: Sequence[Row], settings: Settings) -> None:
+        """Have the model where it computes, with room for these rows, or for as many of them as are written side by side."""
+        size = min(len(rows), self.rows)
+        self.place.ready(size * self._cache_bytes(rows, settings) + self._activation_bytes(rows))
+        self.vocabulary.masks = self.vocabulary.masks.to(self.device)
+
     def _portion(self, rows: Sequence[Row], settings: Settings) -> int:
         """How many rows to write side by side: as many as the free memory of the card allows, at most `self.rows`."""
         if self.device.type != "cuda" or len(rows) < 2:
             return self.rows
+        return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // self._cache_bytes(rows, settings)))
+
+    def _cache_bytes(self, rows: Sequence[Row], settings: Settings) -> int:
+        """Keys and values of one row, at most."""
         text = self.model.config.get_text_config()
         head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * self.model.dtype.itemsize
-        prompt = 1500 + len(rows[0].question.images) * self.max_pixels // self.encoder.multiple**2
         # Twice: while rows join or leave, their cache exists in two copies.
-        return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // (2 * token * (prompt + settings.max_new_tokens))))
+        return 2 * token * (self._prompt_tokens(rows) + settings.max_new_tokens)
+
+    def _activation_bytes(self, rows: Sequence[Row]) -> int:
+        """What one prefill needs besides the cache: the widest layers of the language model and of the vision tower, a few times."""
+        text, vision = self.model.config.get_text_config(), self.model.config.vision_config
+        patches = vision.spatial_merge_size**2 * self._prompt_tokens(rows)
+        widest = max(self._prompt_tokens(rows) * text.intermediate_size, patches * vision.intermediate_size)
+        return 4 * widest * self.model.dtype.itemsize
+
+    def _prompt_tokens(self, rows: Sequence[Row]) -> int:
+        """Tokens of the longest question, at most: its words and its pictures."""
+        return 1500 + max(len(row.question.images) for row in rows) * self.max_pixels // self.encoder.multiple**2
 
     def _answer(self, row: Row, settings: Settings) -> Answer:
         locked = isinstance(row.state, FormState)

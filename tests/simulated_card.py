@@ -1,0 +1,139 @@
+"""A critic beside a diffusion model on a simulated card: `simulated_card.py CHECKOUT CHECKPOINT GIGABYTES`, facts as JSON on the last line.
+
+ComfyUI's memory manager, bitsandbytes and the critic are real. The card is torch's device "cpu:0": copies to it are real copies, but what
+is free on it is computed from what the manager lists, and both models declare the sizes that real ones have.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+CHECKOUT, CHECKPOINT, CARD = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+GIGABYTE = 2**30
+CRITIC, SAMPLER, ROUNDS = 6.9, 6.5, 20
+sys.argv = [sys.argv[0], "--cpu"]
+sys.path[0] = CHECKOUT
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+
+import comfy.model_management as manager  # noqa: E402
+import comfy.model_patcher  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from rational_rewards.models.critic import Critic  # noqa: E402
+from rational_rewards.models.residency import Residency  # noqa: E402
+
+card, host = torch.device("cpu", 0), torch.device("cpu")
+
+
+def used() -> int:
+    """Bytes of the models that lie on the card."""
+    return sum(entry.model.loaded_size() for entry in manager.current_loaded_models if entry.model and entry.device == card)
+
+
+def free(device: Any = None, torch_free_too: bool = False) -> Any:
+    left = int(CARD * GIGABYTE) - used()
+    return (left, 0) if torch_free_too else left
+
+
+def pretend_a_card() -> None:
+    """Replace the questions that the manager asks the driver, and nothing else."""
+    manager.get_free_memory = free
+    manager.get_total_memory = lambda *args, **kwargs: int(CARD * GIGABYTE)
+    manager.get_torch_device = lambda: card
+    manager.soft_empty_cache = lambda force=False: None
+    manager.vram_state = manager.VRAMState.NORMAL_VRAM
+    manager.is_device_cpu = lambda device: device == host
+    manager.get_all_torch_devices = lambda *args, **kwargs: [card]
+
+
+def sampler() -> Any:
+    """A diffusion model of a sampler's size: ComfyUI's own patcher around one layer, which is loaded and unloaded in part."""
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(8, 8)
+            self.device = host
+            self.loaded = 0
+
+    class Patcher(comfy.model_patcher.ModelPatcher):
+        def loaded_size(self) -> int:
+            return self.model.loaded
+
+        def partially_load(self, device_to: Any, extra_memory: float = 0, force_patch_weights: bool = False) -> int:
+            self.model.device = device_to
+            before = self.model.loaded
+            self.model.loaded = int(min(self.size, before + max(extra_memory, 0)))
+            return self.model.loaded - before
+
+        def partially_unload(self, device_to: Any, memory_to_free: float = 0, force_patch_weights: bool = False) -> int:
+            freed = int(min(memory_to_free, self.model.loaded))
+            self.model.loaded -= freed
+            return freed
+
+        def detach(self, unpatch_all: bool = True) -> Any:
+            if unpatch_all:
+                self.model.device, self.model.loaded = host, 0
+            return self.model
+
+    return Patcher(Model(), load_device=card, offload_device=host, size=int(SAMPLER * GIGABYTE))
+
+
+def tensors() -> int:
+    """Bytes of all tensors that are alive."""
+    gc.collect()
+    found = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    alive = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in found if one.device.type != "meta"}
+    return sum(alive.values())
+
+
+def main() -> None:
+    pretend_a_card()
+    critic = Critic.load(CHECKPOINT, "int8", "cpu", max_pixels=64 * 64)
+    residency = Residency(critic.loaded.model, card)  # type: ignore[union-attr]
+    patcher = residency.patcher
+    patcher.size = int(CRITIC * GIGABYTE)
+    patcher.model.device = host
+    critic.engine.place, critic.patcher = residency, patcher  # type: ignore[attr-defined]
+    diffusion = sampler()
+    picture = Image.new("RGB", (64, 64), "red")
+    facts: dict[str, Any] = {"rounds": [], "most": 0.0}
+    for number in range(ROUNDS):
+        critic.answers.clear()
+        critic.engine.release()  # type: ignore[attr-defined]
+        judged = critic.critique(picture, f"a red square, {number % 2}", max_new_tokens=64).judgements[0]
+        facts["most"] = max(facts["most"], used() / GIGABYTE)
+        judging = {"critic": patcher.loaded_size() > 0, "sampler": diffusion.loaded_size() / GIGABYTE}
+        manager.load_models_gpu([diffusion], memory_required=GIGABYTE)
+        facts["most"] = max(facts["most"], used() / GIGABYTE)
+        facts["rounds"].append(
+            {
+                "judging": judging,
+                "sampling": {"critic": patcher.loaded_size() > 0, "sampler": diffusion.loaded_size() / GIGABYTE},
+                "listed": len(manager.current_loaded_models),
+                "answer": judged.raw,
+                "bytes": tensors(),
+            }
+        )
+    residency.ready()
+    manager.unload_all_models()
+    facts["after unload"] = {"critic": patcher.loaded_size(), "listed": len(manager.current_loaded_models)}
+    residency.ready()
+    facts["back"] = patcher.loaded_size() > 0
+    del critic, residency, patcher
+    gc.collect()
+    manager.cleanup_models_gc()
+    facts["left"] = sum(entry.model is None or entry.model.model is None for entry in manager.current_loaded_models)
+    facts["listed at last"] = len(manager.current_loaded_models)
+    print(json.dumps(facts))
+
+
+main()

@@ -1,0 +1,78 @@
+"""The critic under ComfyUI's memory manager: moved as a whole, evicted when a sampler needs the room, back when it is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comfyui import HINT, checkouts, version
+from loading_tools import logits
+
+from rational_rewards.models.layers import tensors_of
+from rational_rewards.models.loading import load
+from rational_rewards.models.residency import move
+
+CARD = torch.device("cpu", 0)  # not equal to "cpu", so that torch really copies
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
+def test_a_model_moves_as_a_whole_and_answers_as_before(
+    checkpoint_folder: Callable[..., Path], quantization: str, used: bool
+) -> None:
+    expected = logits(load(checkpoint_folder(), quantization, "cpu"))
+    loaded = load(checkpoint_folder(), quantization, "cpu")
+    if used:
+        logits(loaded)
+    for device in (CARD, torch.device("cpu")):
+        before = tensors_of(loaded.model)
+        move(loaded.model, device)
+        after = {tensor.data_ptr() for tensor in tensors_of(loaded.model)}
+        left_behind = [tensor.shape for tensor in before if tensor.data_ptr() in after and tensor.numel()]
+        assert left_behind == []
+        assert not any(tensor.is_inference() for tensor in tensors_of(loaded.model))
+    assert torch.equal(logits(loaded), expected)
+
+
+@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
+def simulate(request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]) -> Callable[[int], dict[str, Any]]:
+    """`simulate(gigabytes)`: what happens on a card of that size (see `simulated_card.py`)."""
+
+    def run(gigabytes: int) -> dict[str, Any]:
+        script = Path(__file__).with_name("simulated_card.py")
+        command = [sys.executable, str(script), str(request.param), str(checkpoint_folder()), str(gigabytes)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.comfyui
+@pytest.mark.skipif(not checkouts(), reason=HINT)
+@pytest.mark.parametrize("gigabytes", [8, 12, 24])
+def test_critic_and_sampler_share_a_card(simulate: Callable[[int], dict[str, Any]], gigabytes: int) -> None:
+    found = simulate(gigabytes)
+    both_fit = gigabytes == 24
+    for one in found["rounds"]:
+        assert one["judging"]["critic"]
+        assert one["sampling"]["sampler"] > 4
+        assert one["sampling"]["critic"] is both_fit
+    assert all(one["judging"]["sampler"] > 6 for one in found["rounds"][1:]) is both_fit
+    assert found["most"] <= gigabytes  # never two copies, never more than there is
+
+    rounds = found["rounds"]
+    assert {one["listed"] for one in rounds} == {2 if both_fit else 1}
+    assert len({one["answer"] for one in rounds[::2]}) == len({one["answer"] for one in rounds[1::2]}) == 1
+    assert rounds[-1]["bytes"] <= 1.01 * rounds[4]["bytes"]  # no growth
+
+    assert found["after unload"] == {"critic": 0, "listed": 0}
+    assert found["back"]
+    assert found["left"] == 0
+    assert found["listed at last"] == 0
