@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from rational_rewards.models.checkpoints import EMBEDDED
+
 from . import ablation, engine, memory, shapes
 
 
@@ -29,12 +31,13 @@ def main() -> None:
     seen.add_argument("--prompts", type=int, default=200)
     seen.add_argument("--json", type=Path, help="also write the figures to this file")
     less = commands.add_parser("ablation", help="PARROT against anchored only and plain distillation, in the shapes world")
-    less.add_argument("--work", type=Path, required=True, help="folder of `parrot demo`, which has the base; runs go on there")
+    less.add_argument("--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there")
+    less.add_argument("--student", type=Path, default=EMBEDDED, help="folder of the critic that learns")
     less.add_argument("--seeds", type=int, default=3)
-    less.add_argument("--pairs", type=int, default=1600)
-    less.add_argument("--rows", type=int, default=2400)
-    less.add_argument("--test", type=int, default=200)
-    less.add_argument("--misreads", type=float, default=0.08)
+    less.add_argument("--pairs", type=int, default=1200)
+    less.add_argument("--rows", type=int, default=1800)
+    less.add_argument("--test", type=int, default=150)
+    less.add_argument("--misreads", type=float, default=0.15)
     less.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
     if parsed.benchmark in ("shapes", "ablation"):
@@ -43,8 +46,8 @@ def main() -> None:
             print(shapes.table(figures))
         else:
             figures = ablation.run(
-                parsed.work / "base",
-                parsed.work / "ablation",
+                parsed.student,
+                parsed.work,
                 parsed.pairs,
                 parsed.rows,
                 parsed.seeds,

@@ -2,6 +2,8 @@
 
 Three ways to make rows from the same preference pairs, equally many rows of each, the same student, recipe and held-out pairs:
 PARROT (anchored and filtered), anchored only, and plain distillation of what the teacher says without knowing the preference.
+The student is a critic that has learned the form already, the embedded one unless another is given: from nothing, what a few
+thousand rows teach is the form alone, and that is the same in all three.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from rational_rewards.parrot.projection import POINTWISE, project
 from rational_rewards.parrot.rows import ROWS, build_rows
 from rational_rewards.parrot.stream import read_records
 
+from .shapes import SIDE_BY_SIDE
+
 WAYS = ("PARROT", "anchored only", "plain distillation")
 
 
-def run(
-    base: Path, work: Path, pairs: int = 1600, rows: int = 2400, seeds: int = 3, misreads: float = 0.08, test: int = 200
-) -> dict[str, Any]:
+def run(student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: float, test: int) -> dict[str, Any]:
     """Accuracy (over all held-out pairs, and over those with a preference) and Spearman of every way and seed."""
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     survived: list[float] = []
@@ -42,9 +44,18 @@ def run(
             file, survival = _rows(way, painted, folder, seed, misreads, rows)
             if survival is not None:
                 survived.append(survival)
-            results[way].append(_taught(base, file, folder / _slug(way) / "states", seed, test))
+            results[way].append(_taught(student, file, folder / _slug(way), seed, test))
             print(way, seed, results[way][-1], flush=True)
-    return {"pairs": pairs, "rows": rows, "misreads": misreads, "test": test, "survival": survived, "results": results}
+    before = _measured(student, work / "before.json", test)
+    return {
+        "before": before,
+        "pairs": pairs,
+        "rows": rows,
+        "misreads": misreads,
+        "test": test,
+        "survival": survived,
+        "results": results,
+    }
 
 
 def _rows(
@@ -82,19 +93,29 @@ def _mixed(file: Path, number: int) -> Path:
     return target
 
 
-def _taught(base: Path, file: Path, states: Path, seed: int, test: int) -> dict[str, float]:
-    """A student taught on the rows, and how well it judges."""
-    model, processor = load(base)
-    recipe = Recipe("full", 1, 1e-3, 0.05, 0.01, tokens=8192, seed=seed, save_every=10_000)
-    distill(file, states, model, processor, recipe)
-    critic = Critic(TransformersEngine(model, processor), "student", own_rubrics=RUBRICS)
-    worlds = held_out(test)
-    compared, single = measure_pairs(critic, worlds), measure_singles(critic, worlds)
-    return {
-        "accuracy": compared.all.right / compared.all.total,
-        "decided": compared.decided.right / compared.decided.total,
-        "spearman": single.spearman,
-    }
+def _taught(student: Path, file: Path, folder: Path, seed: int, test: int) -> dict[str, float]:
+    """The student taught on the rows, and how well it judges then."""
+    return _measured(student, folder / "figures.json", test, file, Recipe("full", 1, 5e-4, 0.05, 0.01, seed=seed))
+
+
+def _measured(
+    student: Path, figures: Path, test: int, rows: Path | None = None, recipe: Recipe = Recipe("full")
+) -> dict[str, float]:
+    """How well the student judges, after learning from `rows` if there are any; kept in `figures`, so that a run can go on."""
+    if not figures.exists():
+        model, processor = load(student)
+        if rows:
+            distill(rows, figures.parent / "states", model, processor, recipe)
+        critic = Critic(TransformersEngine(model, processor, rows=SIDE_BY_SIDE), "student", own_rubrics=RUBRICS)
+        worlds = held_out(test)
+        compared, single = measure_pairs(critic, worlds), measure_singles(critic, worlds)
+        found = {
+            "accuracy": compared.all.right / compared.all.total,
+            "decided": compared.decided.right / compared.decided.total,
+            "spearman": single.spearman,
+        }
+        figures.write_text(json.dumps(found), encoding="utf-8")
+    return json.loads(figures.read_text(encoding="utf-8"))
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -106,6 +127,10 @@ def table(figures: dict[str, Any]) -> str:
         "| way | accuracy, all pairs | accuracy, pairs with a preference | Spearman |",
         "|---|---|---|---|",
     ]
+    before = figures["before"]
+    lines.append(
+        f"| the student before | {' | '.join(f'{before[name]:.3f}' for name in ('accuracy', 'decided', 'spearman'))} |"
+    )
     for way, runs in figures["results"].items():
         cells = [_spread([one[name] for one in runs]) for name in ("accuracy", "decided", "spearman")]
         lines.append(f"| {way} | {' | '.join(cells)} |")

@@ -1,0 +1,93 @@
+"""Cancelling, freeing and going on in a real ComfyUI: the queue keeps working, and memory comes back."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+
+import psutil
+import pytest
+from comfyui import HINT, checkouts, version
+from PIL import Image
+from server import Failed, Server
+
+pytestmark = [pytest.mark.comfyui, pytest.mark.skipif(not checkouts(), reason=HINT)]
+CANCELS, RUNS, WARM = 20, 100, 5
+
+
+@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
+def server(request, tmp_path_factory, checkpoint_folder):
+    """A running ComfyUI with two tiny critics and a picture."""
+    folder = tmp_path_factory.mktemp("comfyui")
+    for name, seed in (("t2i", 0), ("edit", 1)):
+        shutil.copytree(checkpoint_folder(seed=seed), folder / "models" / "LLM" / name)
+    (folder / "input").mkdir()
+    Image.effect_mandelbrot((192, 128), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(folder / "input" / "a.png")
+    running = Server(request.param, folder)
+    yield running
+    running.stop()
+
+
+def asking(prompt, checkpoint="t2i", edit=False, tokens=64, quantization="nf4"):
+    """A workflow that asks one critic for one critique."""
+    inputs = {"critic": ["critic", 0], "image": ["image", 0], "prompt": prompt, "max_new_tokens": tokens}
+    return {
+        "critic": {
+            "class_type": "RationalRewardsLoadCritic",
+            "inputs": {"checkpoint": checkpoint, "quantization": quantization, "max_pixels": 32 * 32 * 16},
+        },
+        "image": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "critique": {
+            "class_type": "RationalRewardsCritique",
+            "inputs": inputs | ({"source_image": ["image", 0]} if edit else {}),
+        },
+    }
+
+
+def resident(server):
+    """Bytes of the server's memory."""
+    return psutil.Process(server.process.pid).memory_info().rss
+
+
+def test_runs_that_alternate_critics_do_not_grow(server):
+    sizes = []
+    for number in range(RUNS):
+        edit = number % 2 == 1
+        server.run(asking(f"picture {number}", "edit" if edit else "t2i", edit))
+        sizes.append(resident(server))
+    assert abs(sizes[-1] - sizes[WARM - 1]) <= 0.03 * sizes[WARM - 1], [size // 2**20 for size in sizes[:: RUNS // 10]]
+
+
+def test_a_cancel_at_any_moment_leaves_a_working_queue(server):
+    rng = random.Random(4)
+    start = time.monotonic()
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.run(asking("how long it takes", tokens=512))
+    whole = time.monotonic() - start
+    before, cancelled = resident(server), 0
+    for number in range(CANCELS):
+        server.post("/free", {"unload_models": True, "free_memory": True})
+        prompt = server.queue(asking(f"cancelled {number}", tokens=512))
+        time.sleep(rng.uniform(0, whole))
+        server.post("/interrupt", {})
+        try:
+            server.result(prompt)
+        except Failed as stopped:
+            assert stopped.kind == "execution_interrupted"
+            cancelled += 1
+        assert "Text Faithfulness" in server.run(asking(f"after {number}"))["critique"]["text"][0]
+    assert cancelled >= CANCELS // 2
+    assert resident(server) <= 1.03 * before
+
+
+def test_two_loaders_share_a_critic_and_freeing_drops_it(server):
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    nodes = asking("shared") | {f"second {name}": node for name, node in asking("shared too").items()}
+    nodes["second critique"]["inputs"] |= {"critic": ["second critic", 0], "image": ["second image", 0]}
+    loads = server.text().count("Requested to load RationalRewardsCritic")
+    server.run(nodes)
+    assert server.text().count("Requested to load RationalRewardsCritic") == loads + 1
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.run(asking("again"))
+    assert server.text().count("Requested to load RationalRewardsCritic") == loads + 2
