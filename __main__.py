@@ -91,9 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=shapes_demo)
 
     actions = add_parrot(commands, _critic, load_critic, _watch)
-    made = actions.add_parser("demo", help="train the embedded critic from nothing: about two hours on two CPU cores")
+    made = actions.add_parser("demo", help="train the embedded critic from nothing: about an hour and a half on two CPU cores")
     made.add_argument("--work", type=Path, default=Path("parrot-demo"), help="folder for everything on the way; goes on there")
-    made.add_argument("--pairs", type=int, help="fewer preference pairs, for a try")
+    made.add_argument("--courses", type=int, nargs="+", help="preference pairs of each course; fewer for a try")
     made.add_argument("--base-steps", type=int, help="fewer steps of the base, for a try")
     made.set_defaults(run=make_shapes_critic)
 
@@ -319,7 +319,7 @@ def make_shapes_critic(parsed: argparse.Namespace) -> None:
 
     from .demo.train import Plan, make_critic
 
-    asked = {"pairs": parsed.pairs, "base_steps": parsed.base_steps}
+    asked = {"courses": tuple(parsed.courses) if parsed.courses else None, "base_steps": parsed.base_steps}
     plan = dataclasses.replace(Plan(), **{name: value for name, value in asked.items() if value is not None})
     print(f"The critic is in {make_critic(parsed.work, plan, _watch())}")
 

@@ -16,7 +16,7 @@ from typing import Any
 from rational_rewards.demo.base import RUBRICS
 from rational_rewards.demo.measure import held_out, measure_pairs, measure_singles
 from rational_rewards.demo.oracle import Oracle
-from rational_rewards.demo.train import BATCH, Plan, load, own_rubrics, paint_pairs
+from rational_rewards.demo.train import BATCH, load, own_rubrics, paint_pairs
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
 from rational_rewards.models.rubric import rubric_for
@@ -39,7 +39,7 @@ def run(student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: 
     survived: list[float] = []
     for seed in range(seeds):
         folder = work / f"seed-{seed}"
-        painted = paint_pairs(folder, Plan(seed=100 + seed, pairs=pairs))
+        painted = paint_pairs(folder, 100 + seed, range(pairs))
         for way in WAYS:
             file, survival = _rows(way, painted, folder, seed, misreads, rows)
             if survival is not None:

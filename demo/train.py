@@ -30,11 +30,15 @@ BATCH = 64  # pairs that a data phase works through between two writes
 
 @dataclass(frozen=True)
 class Plan:
-    """What the embedded critic is trained with. `base_steps` batches of 16 captions come first, then `pairs` preference pairs."""
+    """What the embedded critic is trained with.
+
+    `base_steps` batches of 16 captions come first, then courses of so many preference pairs each; a course goes on from the critic of
+    the one before, with fresh pairs and half its learning rate.
+    """
 
     seed: int = 0
     base_steps: int = 1600
-    pairs: int = 12_000
+    courses: tuple[int, ...] = (12_000, 9_000)
     misreads: float = 0.02
     learning_rate: float = 2e-3
     tokens: int = 4096
@@ -48,9 +52,13 @@ def own_rubrics(task: str, pair: bool) -> Rubric:
 
 def make_critic(work: Path, plan: Plan = Plan(), watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
     """All stages, in the folder `work`; returns the finished checkpoint."""
-    base = make_base(work, plan, watch, say)
-    rows = make_rows(work, plan, watch, say)
-    return teach(work, base, rows, plan, watch, say)
+    student, first, rate = make_base(work, plan, watch, say), 0, plan.learning_rate
+    for number, pairs in enumerate(plan.courses, 1):
+        course = work / f"course-{number}"
+        rows = make_rows(course, plan, range(first, first + pairs), watch, say)
+        student = teach(course, student, rows, plan, rate, watch, say)
+        first, rate = first + pairs, rate / 2
+    return student
 
 
 def make_base(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
@@ -63,9 +71,9 @@ def make_base(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str
     return done
 
 
-def make_rows(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
-    """Stages 1 to 3: pairs, rationales, what survives, single judgements, training rows."""
-    pairs = paint_pairs(work, plan, watch)
+def make_rows(work: Path, plan: Plan, numbers: range, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+    """A course's stages 1 to 3: pairs (by their numbers), rationales, what survives, single judgements, training rows."""
+    pairs = paint_pairs(work, plan.seed, numbers, watch)
     oracle = Oracle(plan.misreads)
     common: dict[str, Any] = {"batch_size": BATCH, "watch": watch}
     rationales = rationalize(pairs, work / "rationales", oracle, base=work, seed=plan.seed, **common)
@@ -89,24 +97,32 @@ def make_rows(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str
     return work / "rows" / ROWS
 
 
-def paint_pairs(work: Path, plan: Plan, watch: Watch = Watch()) -> list[PreferencePair]:
-    """The preference pairs, their pictures in `work`/images."""
+def paint_pairs(work: Path, seed: int, numbers: range, watch: Watch = Watch()) -> list[PreferencePair]:
+    """The preference pairs of these numbers, their pictures in `work`/images."""
     folder = work / "images"
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
-    for number in range(plan.pairs):
+    for number in numbers:
         watch.check()
-        pairs.append(world(plan.seed, number).pair(folder))
-        watch.progress(number + 1, plan.pairs, "pairs", "")
+        pairs.append(world(seed, number).pair(folder))
+        watch.progress(len(pairs), len(numbers), "pairs", "")
     return pairs
 
 
-def teach(work: Path, base: Path, rows: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
-    """Stage 4: the base becomes a critic."""
+def teach(
+    work: Path,
+    student: Path,
+    rows: Path,
+    plan: Plan,
+    learning_rate: float,
+    watch: Watch = Watch(),
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Stage 4: the student, a base or a critic, becomes a better critic."""
     done = work / "critic"
     if not done.exists():
-        model, processor = load(base)
-        recipe = Recipe("full", plan.epochs, plan.learning_rate, 0.03, 0.01, tokens=plan.tokens, seed=plan.seed)
+        model, processor = load(student)
+        recipe = Recipe("full", plan.epochs, learning_rate, 0.03, 0.01, tokens=plan.tokens, seed=plan.seed)
         distill(rows, work / "critic-states", model, processor, recipe, watch, _losses("critic", say))
         _save(model, processor, done, RUBRICS, plan)
     return done

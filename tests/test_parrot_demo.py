@@ -25,30 +25,30 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-small = train.Plan(base_steps=2, pairs=24, tokens=4096)
+small = train.Plan(base_steps=2, courses=(24, 12), tokens=4096)
 
 
 def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
-    critic = Critic.load(work / "critic", "none", "cpu")
+    critic = Critic.load(work / "course-2" / "critic", "none", "cpu")
     worlds = held_out(2)
     assert measure_pairs(critic, worlds).all.total == 2
     assert measure_singles(critic, worlds).flaws.total == sum(len(one.a.flaws) for one in worlds)
     assert critic.rubric("auto", edit=False).title == "Shapes, text to image"
-    assert json.loads((work / "critic" / "made_with.json").read_text())["pairs"] == 24
-    assert sum(file.stat().st_size for file in (work / "critic").rglob("*")) < 12e6
+    assert json.loads((work / "course-2" / "critic" / "made_with.json").read_text())["courses"] == [24, 12]
+    assert sum(file.stat().st_size for file in (work / "course-2" / "critic").rglob("*")) < 12e6
     assert not list(work.rglob("*.part"))
 
 
 def test_the_same_plan_makes_the_same_critic(work: Path, tmp_path: Path) -> None:
     again = train.make_critic(tmp_path, small, say=lambda text: None)
     for name in ("model.safetensors", "tokenizer.json", "config.json"):
-        assert (again / name).read_bytes() == (work / "critic" / name).read_bytes(), name
+        assert (again / name).read_bytes() == (work / "course-2" / "critic" / name).read_bytes(), name
 
 
 def test_pictures_are_never_larger_than_the_embedded_critic_reads(work: Path) -> None:
     from PIL import Image
 
-    critic = Critic.load(work / "critic", "none", "cpu")
+    critic = Critic.load(work / "course-2" / "critic", "none", "cpu")
     assert critic.engine.prepare(Image.new("RGB", (1024, 512))).size == (176, 80)
 
 
