@@ -1,6 +1,7 @@
 """RationalRewards for ComfyUI: a critic that explains, scores, compares, and rewrites the prompt.
 
-ComfyUI asks `comfy_entrypoint` for the nodes. Without ComfyUI the same things are `from rational_rewards import Critic`.
+ComfyUI asks `comfy_entrypoint` for the nodes and serves `web/` to its page. Without ComfyUI the same things are
+`from rational_rewards import Critic`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from .models.critic import Critic
     from .models.judgement import Comparison, Judgement
 
-__all__ = ["Comparison", "Critic", "Judgement", "comfy_entrypoint"]
+WEB_DIRECTORY = "./web"
+__all__ = ["WEB_DIRECTORY", "Comparison", "Critic", "Judgement", "comfy_entrypoint"]
 
 
 async def comfy_entrypoint() -> Any:

@@ -64,7 +64,7 @@ class Critic:
     ) -> Critic:
         """The critic of a checkpoint folder, or of the embedded checkpoint's name. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
 
-        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads less than half of the bytes.
+        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads those.
         `adapter` is the folder of a LoRA adapter, its name in the model folders, or "none".
         `options` go on to `loading.load`. Raises CheckpointError.
         """

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
 import folder_paths
+from comfy_api.latest import io
 
 from ..models.engines.base import Watch
 
 STEPS = 1000  # of a progress bar
+STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
+PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
+TAIL = 400  # characters of the answer that they carry
+HIDDEN = [io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo]  # what a node asks for to have a panel
 log = logging.getLogger(__name__)
 
 
@@ -57,11 +63,30 @@ def check_cancel() -> None:
 
 def say(node_id: str | None, text: str) -> None:
     """Show a short line of our own on a node, and in the log. Never for text that a model or a user wrote: old frontends run its HTML."""
+    log.info(text)
+    server = _server()
+    if node_id and server:
+        server.send_progress_text(text, node_id, server.client_id)
+
+
+def _server() -> Any:
+    """The running server, or None."""
     from server import PromptServer
 
-    log.info(text)
-    if node_id and getattr(PromptServer, "instance", None):
-        PromptServer.instance.send_progress_text(text, node_id, PromptServer.instance.client_id)
+    return getattr(PromptServer, "instance", None)
+
+
+def workflow_id(hidden: Any) -> str | None:
+    """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no workflow."""
+    info = hidden.extra_pnginfo
+    workflow = info.get("workflow") if isinstance(info, dict) else None
+    found = workflow.get("id") if isinstance(workflow, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def shown_on(hidden: Any) -> str | None:
+    """The id of the node on the canvas: a node that another one expanded into is shown on that one."""
+    return hidden.dynprompt.get_display_node_id(hidden.unique_id) if hidden.dynprompt else hidden.unique_id
 
 
 def rubric_changed(name: str | None) -> float:
@@ -81,7 +106,34 @@ class Bar:
         self.bar.update_absolute(min(STEPS, int(STEPS * done / total)) if total else 0, STEPS)
 
 
-def watch() -> Watch:
-    """Progress on the node, and cancel at every token."""
+class Stream:
+    """The answer on its way to the panel, for whoever queued the prompt: how far it is, which part, and the last words."""
+
+    def __init__(self, hidden: Any) -> None:
+        self.node, self.workflow = shown_on(hidden), workflow_id(hidden)
+        self.next = 0.0
+
+    def show(self, done: float, total: int, section: str, tail: str) -> None:
+        """As `Watch.progress`; what comes too soon after the last is left out."""
+        server, now = _server(), time.monotonic()
+        if not server or server.client_id is None or now < self.next:
+            return
+        self.next = now + PAUSE
+        text = tail.strip("\ufffd")[-TAIL:]  # the first and the last character may be halves
+        told = {"node": self.node, "workflow": self.workflow, "done": done, "total": total, "section": section, "text": text}
+        server.send_sync(STREAM, told, server.client_id)
+
+
+def watch(hidden: Any = None) -> Watch:
+    """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live."""
     bar = Bar()
-    return Watch(check_cancel, lambda done, total, section, tail: bar.show(done, total))
+    stream = Stream(hidden) if hidden else None
+    if stream:
+        stream.show(0, 1, "", "")  # reading the pictures comes first, and may take a while
+
+    def progress(done: float, total: int, section: str, tail: str) -> None:
+        bar.show(done, total)
+        if stream:
+            stream.show(done, total, section, tail)
+
+    return Watch(check_cancel, progress)

@@ -11,7 +11,7 @@ from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
 from ..models.judgement import Comparison, Judgement
 from ..models.rubric import list_rubrics
-from . import host
+from . import host, panel
 from .schema import (
     CATEGORY,
     ComparisonType,
@@ -71,9 +71,10 @@ class Critique(io.ComfyNode):
                 CritiqueType.Output(
                     "critique", tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores."
                 ),
-                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one an image."),
+                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."),
                 io.String.Output("report", tooltip="The whole critique to read, as markdown."),
             ],
+            hidden=host.HIDDEN,
             is_output_node=True,
         )
 
@@ -91,9 +92,12 @@ class Critique(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         images, sources = _pictures(image, source_image)
-        critique = critic.critique(images, prompt, sources, watch=host.watch(), **settings)
+        critique = critic.critique(images, prompt, sources, watch=host.watch(cls.hidden), **settings)
         report = critique.to_markdown()
-        return io.NodeOutput(critique, _scores(critique.judgements), report, ui={"text": [report]})
+        scores = _scores(critique.judgements)
+        pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
+        ui = panel.ui(pages, [report], "image", critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(critique, scores, report, ui=ui)
 
 
 class Score(io.ComfyNode):
@@ -133,7 +137,7 @@ class Score(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one an image."),
+                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."),
                 *(io.Float.Output(id, is_output_list=True, tooltip=tooltip) for id, tooltip in numbers),
                 io.Float.Output(
                     "confidence",
@@ -141,6 +145,7 @@ class Score(io.ComfyNode):
                     tooltip="How sure the critic was of its scores, 0 to 1: the probability it gave to what it answered. Not known (NaN) for free answers.",
                 ),
             ],
+            hidden=host.HIDDEN,
             is_output_node=True,
         )
 
@@ -159,16 +164,20 @@ class Score(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         images, sources = _pictures(image, source_image)
+        watch = host.watch(cls.hidden)
         if mode == "fast":
-            judgements = critic.fast_score(images, prompt, sources, rubric=settings.get("rubric", "auto"), watch=host.watch())
+            judgements = critic.fast_score(images, prompt, sources, rubric=settings.get("rubric", "auto"), watch=watch)
         else:
-            judgements = critic.critique(images, prompt, sources, until="scores", watch=host.watch(), **settings).judgements
+            judgements = critic.critique(images, prompt, sources, until="scores", watch=watch, **settings).judgements
         scores = _scores(judgements)
         keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
         columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
         lines = [f"Image {number}: {score:.3f}" for number, score in enumerate(scores, 1)]
-        return io.NodeOutput(scores, *columns, confidence, ui={"text": ["\n".join([*lines, f"Judged by {critic.name}."])]})
+        report = "\n".join([*lines, f"Judged by {critic.name}."])
+        pages = [panel.judgement_page(judgement) for judgement in judgements]
+        ui = panel.ui(pages, [report], "image", critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
 class Compare(io.ComfyNode):
@@ -180,7 +189,7 @@ class Compare(io.ComfyNode):
             node_id="RationalRewardsCompare",
             display_name="Compare",
             category=f"{CATEGORY}/critic",
-            description="Compares two images of the same prompt and passes the better one on. Judges both orders, so that neither place is favoured.",
+            description="Compares two images of the same prompt and passes the better one on. Judges both orders unless both_orders is off, so that neither place is favoured.",
             search_aliases=["A/B", "pairwise", "better image", "winner", "preference", "versus"],
             inputs=[
                 critic_input(),
@@ -205,10 +214,13 @@ class Compare(io.ComfyNode):
                     "winner_image", is_output_list=True, tooltip="The better image of each pair; A where they tie."
                 ),
                 io.Int.Output("winner", is_output_list=True, tooltip="1 for A, 2 for B, 0 for a tie."),
-                io.Float.Output("margin", is_output_list=True, tooltip="How much better A is, from -1 to 1."),
+                io.Float.Output(
+                    "margin", is_output_list=True, tooltip="How much better A is, from -1 to 1; below 0, B is better."
+                ),
                 io.String.Output("report", tooltip="The whole comparison to read, as markdown."),
                 ComparisonType.Output("comparison", tooltip="All comparisons of the batch."),
             ],
+            hidden=host.HIDDEN,
             is_output_node=True,
         )
 
@@ -232,7 +244,7 @@ class Compare(io.ComfyNode):
             tensor_to_pil(image_b, "image_b"),
             prompt,
             sources,
-            watch=host.watch(),
+            watch=host.watch(cls.hidden),
             **settings,
         )
         for number, comparison in enumerate(found, 1):
@@ -244,7 +256,10 @@ class Compare(io.ComfyNode):
         ]
         winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
         report = _report(found, critic.name)
-        return io.NodeOutput(images, winners, [c.margin for c in found], report, found, ui={"text": [report]})
+        margins = [comparison.margin for comparison in found]
+        pages = [panel.comparison_page(comparison) for comparison in found]
+        ui = panel.ui(pages, [report], "pair", critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(images, winners, margins, report, found, ui=ui)
 
 
 def _index(batch: torch.Tensor, i: int) -> slice:

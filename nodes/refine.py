@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..models.critique import Critique
 from ..models.images import pil_to_tensor, tensor_to_pil
 from ..models.refine import refine_prompts
-from . import host
+from . import host, panel
 from .schema import CATEGORY, CritiqueType, schema
 
 
@@ -40,25 +40,29 @@ class RefinePrompt(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="Words that must stay in the prompt, one phrase a line.",
+                    tooltip="Words that must stay in the prompt, one phrase per line.",
                 ),
             ],
             outputs=[
                 io.String.Output(
-                    "refined_prompt", is_output_list=True, tooltip="The prompt for the next text encoder, one an image."
+                    "refined_prompt", is_output_list=True, tooltip="The prompt for the next text encoder, one per image."
                 ),
                 io.String.Output("comments", is_output_list=True, tooltip="What was changed and why."),
                 io.Boolean.Output("changed", is_output_list=True, tooltip="Whether the prompt was rewritten."),
             ],
+            hidden=host.HIDDEN,
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, critique: Critique, refine_below: float = 4.0, keep: str = "") -> io.NodeOutput:
         phrases = [line.strip() for line in keep.splitlines() if line.strip()]
-        refined = refine_prompts(critique, refine_below, phrases, host.watch())
+        refined = refine_prompts(critique, refine_below, phrases, host.watch(cls.hidden))
         prompts = [one.prompt for one in refined]
-        return io.NodeOutput(prompts, [one.comments for one in refined], [one.changed for one in refined], ui={"text": prompts})
+        pairs = zip(critique.items, refined, strict=True)
+        pages = [panel.refinement_page(item.question.prompt, one) for item, one in pairs]
+        ui = panel.ui(pages, prompts, "prompt", critique.critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui)
 
 
 class CritiqueCard(io.ComfyNode):
@@ -76,7 +80,7 @@ class CritiqueCard(io.ComfyNode):
                 CritiqueType.Input("critique", tooltip="The critique from Critique."),
                 io.Image.Input("image", tooltip="The images that were judged, in the same order."),
             ],
-            outputs=[io.Image.Output("card", tooltip="One card an image, as a batch.")],
+            outputs=[io.Image.Output("card", tooltip="One card per image, as a batch.")],
             is_output_node=True,
         )
 

@@ -51,7 +51,7 @@ def rubric_input(names: list[str]) -> Any:
         options=["auto", *names],
         default="auto",
         optional=True,
-        tooltip="What is asked. auto takes the published rubric for text to image, or for image edit when source_image is connected.",
+        tooltip="What is asked. auto fits the task: text to image or, with source_image connected, image edit; a checkpoint's own wording comes first.",
     )
 
 

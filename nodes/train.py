@@ -38,7 +38,9 @@ class RationalizePreferences(io.ComfyNode):
             inputs=[
                 critic_input(),
                 dataset_input(),
-                seed_input("Only matters for a critic that samples."),
+                seed_input(
+                    "Leave it at 0: the critic always gives its likeliest answer here, and another seed starts all over."
+                ),
             ],
             outputs=[
                 io.String.Output("dataset", tooltip="The name of the dataset, for Train Critic Adapter."),
@@ -77,9 +79,18 @@ class TrainCriticAdapter(io.ComfyNode):
             inputs=[
                 critic_input(),
                 dataset_input(),
-                io.String.Input("name", default="my-taste", tooltip="What the adapter is called in Load Critic's list."),
+                io.String.Input(
+                    "name",
+                    default="my-taste",
+                    tooltip="What the adapter is called in Load Critic's list. A name that is taken gets a number.",
+                ),
                 io.Int.Input(
-                    "epochs", default=recipe.epochs, min=1, max=100, optional=True, tooltip="How often everything is learned."
+                    "epochs",
+                    default=recipe.epochs,
+                    min=1,
+                    max=100,
+                    optional=True,
+                    tooltip="How many times it goes through all training rows.",
                 ),
                 io.Int.Input(
                     "rank", default=recipe.rank, min=1, max=256, optional=True, tooltip="Size of the adapter; 8 to 32 is usual."

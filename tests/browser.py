@@ -49,6 +49,46 @@ SET = """([title, name, value]) => {
 }"""
 
 
+# Nodes by title: type, widget values, place, and links to other nodes' outputs ("Title" or "Title.output").
+BUILD = """nodes => {
+    const made = {}
+    for (const [title, { type, values, at }] of Object.entries(nodes)) {
+        const node = made[title] = LiteGraph.createNode(type)
+        node.title = title
+        node.pos = at
+        app.graph.add(node)
+        for (const [name, value] of Object.entries(values)) {
+            const widget = node.widgets.find(widget => widget.name === name)
+            widget.value = value
+            widget.callback?.(value)
+        }
+    }
+    for (const [title, { links }] of Object.entries(nodes))
+        for (const [input, from] of Object.entries(links)) {
+            const [source, output] = from.split(".")
+            made[source].connect(output ? made[source].findOutputSlot(output) : 0, made[title], made[title].findInputSlot(input))
+        }
+    return Object.fromEntries(Object.entries(made).map(([title, node]) => [title, String(node.id)]))
+}"""
+# The panels of this pack, each marked with the title of its node.
+MARK = """() => {
+    for (const node of app.graph.nodes) {
+        const panel = node.widgets?.find(widget => widget.name === "rational_rewards")?.element
+        if (panel) panel.dataset.of = node.title
+    }
+}"""
+EMPTY = {
+    "last_node_id": 0,
+    "last_link_id": 0,
+    "nodes": [],
+    "links": [],
+    "groups": [],
+    "config": {},
+    "extra": {},
+    "version": 0.4,
+}
+
+
 class Canvas:
     """The page with its graph. `errors` collects what went wrong in it: exceptions, and console errors of this pack's files."""
 
@@ -67,6 +107,15 @@ class Canvas:
         """Open the page and wait until it can be used; `nodes_2` chooses between the two ways of drawing nodes."""
         self.server.post("/api/settings/Comfy.VueNodes.Enabled", nodes_2).raise_for_status()
         self.page.goto(self.server.url)
+        self._wait()
+
+    def reload(self) -> None:
+        """Load the page again, as F5 does, until its workflow is back."""
+        self.page.reload()
+        self._wait()
+        self.page.wait_for_function("() => app.graph.nodes.length > 0")
+
+    def _wait(self) -> None:
         self.page.wait_for_function(READY, arg="RationalRewardsCritique", timeout=120_000)
         self.page.wait_for_timeout(1500)
 
@@ -75,6 +124,20 @@ class Canvas:
         missing = self.page.evaluate(LOAD, workflow)
         self.page.keyboard.press("Escape")  # older frontends open a dialog about missing models
         return missing
+
+    def build(self, nodes: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`. Returns their ids by title."""
+        self.load(EMPTY)
+        return self.page.evaluate(BUILD, nodes)
+
+    def panel(self, title: str) -> Any:
+        """The panel on the node with that title, as a locator."""
+        self.page.evaluate(MARK)
+        return self.page.locator(f'.rr-panel[data-of="{title}"]')
+
+    def choose(self, setting: str, value: Any) -> None:
+        """Change a setting in the settings dialog."""
+        self.page.evaluate("([id, value]) => app.extensionManager.setting.set(id, value)", [setting, value])
 
     def nodes(self) -> list[dict[str, Any]]:
         """What the page shows: id, type, title, pos, size, faulty, widgets (name, value, saved) of every node."""
@@ -105,6 +168,7 @@ class Canvas:
 
     def picture(self, file: Path) -> None:
         """Save a picture of the page with the whole graph in view."""
+        self.page.evaluate("() => app.canvas.deselectAll()")  # or only what is selected would be in view
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.page.wait_for_timeout(1500)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +183,8 @@ def canvas(server: Server, width: int = 1600, height: int = 1000) -> Iterator[Ca
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(OPTIONS))
         try:
-            yield Canvas(browser.new_page(viewport={"width": width, "height": height}), server)
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(60_000)  # computers that run tests are busy
+            yield Canvas(page, server)
         finally:
             browser.close()

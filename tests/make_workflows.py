@@ -26,8 +26,13 @@ FOLDER = PACK / "workflows"
 TITLE = 30  # height of a node's title bar
 GAP = 40  # between nodes, columns and groups
 PADDING, HEADING = 20, 44  # inside a group
-# Heights that these nodes need in Nodes 2.0, where the classic canvas needs far less.
-NODES_2 = {"RationalRewardsCritique": 310, "RationalRewardsScore": 400, "RationalRewardsCompare": 380}
+# Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
+NODES_2 = {
+    "RationalRewardsCritique": 510,
+    "RationalRewardsScore": 590,
+    "RationalRewardsCompare": 640,
+    "RationalRewardsRefinePrompt": 380,
+}
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
 PICTURE = 1600  # width of the pictures in pixels

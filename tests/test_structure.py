@@ -37,7 +37,8 @@ def imports(file):
 @pytest.mark.parametrize("room", ["models", "parrot", "demo"])
 def test_rooms_below_the_nodes_never_import_comfyui(room):
     for file in (ROOT / room).rglob("*.py"):
-        found = {name for name, _ in imports(file)}
+        late = file.name == "residency.py"  # the one that talks to the host's memory manager, and only where it is called
+        found = {name for name, at_import in imports(file) if at_import or not late}
         assert not found & HOST, file
         assert not any("nodes" in name for name in found if name.startswith(".")), file
 

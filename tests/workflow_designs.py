@@ -438,4 +438,5 @@ MAKERS = (
     compare_two_samplers,
     score_a_batch,
     judge_a_picture,
+    shapes_demo,
 )

@@ -1,0 +1,69 @@
+/** Rows of bars: a dimension's score from 1 to 4, of one picture or of two, with the reasons behind it. */
+
+import { make, words } from "./elements.js"
+import { dimensionName, say } from "./strings.js"
+
+/** One picture's dimension. `open` holds the keys of open rows. */
+export function judgementRow(dimension, open) {
+    const { score, applies } = dimension
+    const name = dimensionName(dimension.key, dimension.name)
+    const label = spoken(name, applies, "ofFour", { score })
+    const bars = [bar(score, label, `rr-level-${Math.round(score ?? 0)}`)]
+    return row(dimension, name, bars, [value(score, applies)], open)
+}
+
+/** The same dimension of two pictures, A above B. */
+export function comparisonRow(dimension, open) {
+    const { a, b, applies } = dimension
+    const name = dimensionName(dimension.key, dimension.name)
+    const label = spoken(name, applies, "bothOfFour", { a, b })
+    if (a === null || b === null) return row(dimension, name, [bar(null, label, "")], [value(null, applies)], open)
+    const bars = [bar(a, label, "rr-side-a"), bar(b, "", "rr-side-b")]
+    return row(dimension, name, bars, [value(a, true), value(b, true)], open)
+}
+
+function row(dimension, name, bars, values, open) {
+    const sides = bars.length > 1 ? ["A", "B"].map((side) => make("span", "rr-side", side)) : []
+    const cells = [
+        words("span", "rr-name", name),
+        make("span", "rr-sides", ...sides),
+        make("span", "rr-bars", ...bars),
+        make("span", "rr-values", ...values),
+    ]
+    const quiet = values.some((value) => value.classList.contains("rr-none")) ? " rr-quiet-row" : ""
+    if (!dimension.why) return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
+    const summary = make("summary", "rr-cells", make("span", "rr-turn"), ...cells)
+    const found = make("details", `rr-row${quiet}`, summary, words("p", "rr-why", dimension.why))
+    found.open = open.has(dimension.key)
+    found.addEventListener("toggle", () => open[found.open ? "add" : "delete"](dimension.key))
+    return found
+}
+
+/** Four fields, filled up to the score. A label is read out in the bar's place; a bar without one is part of another. */
+function bar(score, label, kind) {
+    const fields = [0, 1, 2, 3].map((field) => {
+        const fill = make("b", kind)
+        fill.style.width = `${100 * Math.min(1, Math.max(0, (score ?? 0) - field))}%`
+        return make("i", "", fill)
+    })
+    const found = make("span", score === null ? "rr-bar rr-none" : "rr-bar", ...fields)
+    if (label) {
+        found.role = "img"
+        found.ariaLabel = found.title = label
+    } else found.ariaHidden = "true"
+    return found
+}
+
+function value(score, applies) {
+    const text = applies ? (score?.toFixed(1) ?? "–") : say("notApplicable")
+    const found = make("span", score === null ? "rr-value rr-none" : "rr-value", text)
+    found.ariaHidden = "true" // the bar says it
+    return found
+}
+
+/** What is read out in a bar's place. `scores` are a picture's or a pair's, by the names that the words have for them. */
+function spoken(name, applies, key, scores) {
+    if (!applies) return say("doesNotApply", { name })
+    if (Object.values(scores).includes(null)) return say("couldNotBeRead", { name })
+    return say(key, { name, ...Object.fromEntries(Object.entries(scores).map(([side, score]) => [side, score.toFixed(1)])) })
+}

@@ -1,0 +1,42 @@
+/** Finding nodes in ComfyUI's graph, by the ids that the server and the page use for them. */
+
+import { app } from "../../scripts/app.js"
+
+const root = () => app.rootGraph ?? app.graph
+
+/** The node of an execution id: "12", or "5:3" for node 3 inside the subgraph node 5. */
+export function nodeOfExecution(id) {
+    const path = String(id ?? "").split(":")
+    let node = null
+    let graph = root()
+    for (const step of path) {
+        node = nodeIn(graph, step)
+        graph = node?.subgraph
+    }
+    return node
+}
+
+/** The node of a locator: "12", or "<id of a subgraph>:3". */
+export function nodeOfLocator(locator) {
+    const [last, graph] = String(locator).split(":").reverse()
+    return nodeIn(graph ? root()?.subgraphs?.get(graph) : root(), last)
+}
+
+/** The locator of a node, under which the page keeps its outputs. */
+export function locatorOf(node) {
+    return !node.graph || node.graph === root() ? String(node.id) : `${node.graph.id}:${node.id}`
+}
+
+// Ids are numbers in some versions and strings in others.
+const nodeIn = (graph, id) => graph?.getNodeById?.(/^\d+$/.test(id) ? Number(id) : id) ?? null
+
+/**
+ * Whether a result belongs to another workflow that is open in another tab: ComfyUI hands every result to the tab in front.
+ * A mere difference says nothing, for results from the cache carry the id of the run that made them.
+ */
+export function isElsewhere(workflow) {
+    if (typeof workflow !== "string" || !workflow || root()?.id === workflow) return false
+    const tabs = app.extensionManager?.workflow
+    const id = (tab) => tab.activeState?.id ?? tab.initialState?.id
+    return Boolean(tabs?.openWorkflows?.some((tab) => tab !== tabs.activeWorkflow && id(tab) === workflow))
+}

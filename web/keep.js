@@ -1,0 +1,49 @@
+/** Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in the workflow. */
+
+import { app } from "../../scripts/app.js"
+import { locatorOf } from "./graph.js"
+import { readPages } from "./pages.js"
+
+const PROPERTY = "rational_rewards"
+const MOST = 200_000 // characters of one node's results: the workflow also travels in every picture that is saved
+
+/** What a node has: the pages of this session where it has run, else those that came with the workflow. */
+export function recall(node) {
+    const now = readPages(app.nodeOutputs?.[locatorOf(node)]?.[PROPERTY])
+    return now.length ? now : readPages(node.properties?.[PROPERTY]?.pages)
+}
+
+/** Whether the node's panel is folded. */
+export function isFolded(node) {
+    return node.properties?.[PROPERTY]?.folded === true
+}
+
+/** Put pages and fold into the workflow; with nothing to keep, what was there goes. */
+export function keep(node, pages, folded) {
+    const kept = compact(pages)
+    const before = JSON.stringify(node.properties[PROPERTY])
+    if (kept.length || folded) node.properties[PROPERTY] = { v: 1, pages: kept, folded }
+    else delete node.properties[PROPERTY]
+    if (JSON.stringify(node.properties[PROPERTY]) !== before) noteChange()
+}
+
+/** As much as may be kept: without the raw answers where it is too much, then the first pages. */
+function compact(pages) {
+    const fits = (some) => JSON.stringify(some).length <= MOST
+    if (fits(pages)) return pages
+    let kept = pages.map((page) => ({ ...page, raw: "" }))
+    while (kept.length && !fits(kept)) kept = kept.slice(0, Math.floor(kept.length / 2))
+    return kept
+}
+
+let timer = 0
+
+/** Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may be none. */
+function noteChange() {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+        const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
+        const look = tracker?.captureCanvasState ?? tracker?.checkState
+        look?.call(tracker)
+    }, 300)
+}

@@ -1,0 +1,74 @@
+/**
+ * What may be shown. A page comes from the node, or from a workflow file that anybody may have written: every field is checked,
+ * every number clamped, every text cut, and nothing else is taken over.
+ */
+
+const MOST = { pages: 100, dimensions: 32, notes: 8, name: 100, text: 4_000, raw: 40_000, prompt: 100_000 }
+
+/** The pages of a list; what is no page is left out. */
+export function readPages(list) {
+    return Array.isArray(list) ? list.slice(0, MOST.pages).map(readPage).filter(Boolean) : []
+}
+
+/** One page, or null where there is nothing to show. See nodes/panel.py for the fields. */
+function readPage(given) {
+    if (!given || typeof given !== "object") return null
+    const page = {
+        of: choice(given.of, ["image", "pair", "prompt", "round"]) ?? "image",
+        critic: text(given.critic, MOST.name),
+        dimensions: list(given.dimensions, MOST.dimensions).map(readDimension).filter(Boolean),
+        summary: text(given.summary),
+        comments: text(given.comments),
+        notes: list(given.notes, MOST.notes).map((note) => text(note)).filter(Boolean),
+        raw: text(given.raw, MOST.raw),
+    }
+    if ("winner" in given) {
+        page.winner = choice(given.winner, ["A", "B", "tie"])
+        page.totals = [number(given.totals?.[0], 1, 4), number(given.totals?.[1], 1, 4)]
+        page.consistent = typeof given.consistent === "boolean" ? given.consistent : null
+    } else if ("score" in given) {
+        page.score = number(given.score, 0, 1)
+        page.mean = number(given.mean, 1, 4)
+        page.confidence = number(given.confidence, 0, 1)
+    }
+    if (typeof given.after === "string") {
+        page.before = text(given.before, MOST.prompt)
+        page.after = text(given.after, MOST.prompt)
+    }
+    return "winner" in page || "score" in page || "after" in page ? page : null
+}
+
+function readDimension(given) {
+    if (!given || typeof given !== "object") return null
+    const [score, a, b] = [given.score, given.a, given.b].map((value) => number(value, 1, 4))
+    return {
+        key: text(given.key, MOST.name),
+        name: text(given.name, MOST.name),
+        applies: given.applies !== false,
+        why: text(given.why),
+        ...("a" in given ? { a, b } : { score }),
+    }
+}
+
+/** What the critic is doing, from an event; null where it is none. */
+export function readStream(given) {
+    if (!given || typeof given !== "object") return null
+    const total = number(given.total, 1, 1e6) ?? 1
+    return {
+        total,
+        done: number(given.done, 0, total) ?? 0,
+        section: text(given.section, MOST.name),
+        text: text(given.text),
+    }
+}
+
+/** A string of at most `most` characters; empty where it is none. */
+export function text(value, most = MOST.text) {
+    if (typeof value !== "string") return ""
+    return value.length > most ? `${value.slice(0, most - 1).replace(/[\uD800-\uDBFF]$/, "")}…` : value
+}
+
+const number = (value, low, high) =>
+    typeof value === "number" && Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : null
+const choice = (value, known) => (known.includes(value) ? value : null)
+const list = (value, most) => (Array.isArray(value) ? value.slice(0, most) : [])

@@ -1,0 +1,138 @@
+/** The panel of one node: what it shows now, and how high it is. */
+
+import { button, make } from "./elements.js"
+import { isOnCanvas, tame } from "./pointer.js"
+import { say } from "./strings.js"
+import { details, empty, failure, headline, live } from "./view.js"
+
+const LOWEST = 34
+const HIGHEST = 380 // pixels; what is longer scrolls, or the user makes the node larger
+const SLACK = 2
+
+export class Panel {
+    /** `save(pages, folded)` is called when there is something new to keep. */
+    constructor(node, save) {
+        this.node = node
+        this.save = save
+        this.pages = []
+        this.at = 0
+        this.folded = false
+        this.open = new Set() // rows that are open, on every page
+        this.live = null
+        this.error = null
+        this.height = LOWEST
+        this.body = make("div", "rr-body")
+        this.scroller = make("div", "rr-scroller", this.body)
+        this.root = make("div", "rr-panel", this.scroller)
+        this.root.role = "group"
+        this.root.ariaLabel = say("panel")
+        tame(this.root, this.scroller)
+        this.observer = new ResizeObserver(() => this.fit())
+        this.observer.observe(this.body)
+        this.draw()
+    }
+
+    /** What was kept. */
+    show(pages, folded) {
+        Object.assign(this, { pages, folded, live: null, error: null })
+        this.at = pages[0]?.of === "round" ? pages.length - 1 : 0
+        this.draw()
+    }
+
+    /** A new result. */
+    receive(pages) {
+        this.show(pages, this.folded)
+        this.save(pages, this.folded)
+    }
+
+    /** The critic at work. */
+    stream(stream) {
+        if (!this.live) {
+            this.live = live()
+            this.draw()
+        }
+        this.live.update(stream)
+    }
+
+    /** An error, in words; an empty string where none came. */
+    fail(message) {
+        this.live = null
+        this.error = message
+        this.draw()
+    }
+
+    /** The last result again, after a run that was stopped, or when a new one starts. */
+    settle() {
+        if (!this.live && this.error === null) return
+        this.live = this.error = null
+        this.draw()
+    }
+
+    dispose() {
+        this.observer.disconnect()
+    }
+
+    draw() {
+        const page = this.pages[this.at]
+        if (this.live) this.body.replaceChildren(this.live.element)
+        else if (this.error !== null) this.body.replaceChildren(failure(this.error))
+        else if (!page) this.body.replaceChildren(empty())
+        else {
+            const below = this.folded ? [] : details(page, this.open).filter(Boolean)
+            this.body.replaceChildren(make("div", "rr-head", headline(page), this.pager(page), this.folder()), ...below)
+        }
+    }
+
+    pager(page) {
+        const count = this.pages.length
+        if (count < 2) return null
+        const turn = (by) => () => {
+            this.at = (this.at + by + count) % count
+            this.draw()
+            this.root.querySelector(by > 0 ? ".rr-next" : ".rr-previous").focus()
+        }
+        const where = make("span", "rr-quiet", `${this.at + 1} / ${count}`)
+        where.title = where.ariaLabel = say(page.of, { number: this.at + 1, count })
+        where.ariaLive = "polite"
+        const back = button("rr-previous", "‹", say("previous"), turn(-1))
+        return make("div", "rr-pager", back, where, button("rr-next", "›", say("next"), turn(1)))
+    }
+
+    folder() {
+        const fold = button("rr-fold", make("span", "rr-turn"), say(this.folded ? "unfold" : "fold"), () => {
+            this.folded = !this.folded
+            this.draw()
+            this.root.querySelector(".rr-fold").focus()
+            this.save(this.pages, this.folded)
+        })
+        fold.ariaExpanded = String(!this.folded)
+        return fold
+    }
+
+    /**
+     * Follow the content's height. The content lies absolutely in its frame, so that the height it asks for cannot grow by
+     * itself.
+     */
+    fit() {
+        const before = this.height
+        const content = Math.ceil(this.body.offsetHeight)
+        if (!content) return // not on the screen
+        const least = this.live ? before : LOWEST // a panel that jumps while it is read would be hard to follow
+        this.height = Math.min(HIGHEST, Math.max(least, content))
+        if (this.height === before) return
+        if (!this.node.flags?.collapsed) this.fitNode(this.height - before, this.root.offsetHeight - before)
+        this.root.style.setProperty("--rr-height", `${this.height}px`)
+        this.node.graph?.setDirtyCanvas(true, true)
+    }
+
+    /** Let the node grow and shrink along, unless the user has made it larger than it must be. */
+    fitNode(change, spare) {
+        const { node } = this
+        const [width, height] = node.size
+        if (isOnCanvas(this.root)) {
+            const least = node.computeSize()[1]
+            const tight = height - (least - change) < SLACK
+            if (tight || height < least) node.setSize([width, least])
+        } else if (change < 0 && spare < SLACK) node.setSize([width, height + change]) // it grows by itself
+    }
+}

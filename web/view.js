@@ -1,0 +1,120 @@
+/** From a page to elements: what the panel shows. */
+
+import { comparisonRow, judgementRow } from "./bars.js"
+import { wordDiff } from "./diff.js"
+import { copyButton, make, words } from "./elements.js"
+import { dimensionOfKey, say } from "./strings.js"
+
+const RAW = Symbol("raw answer") // among the keys of open rows
+
+/** The line that stays when the panel is folded. */
+export function headline(page) {
+    if ("winner" in page) {
+        const winner = { A: "aWins", B: "bWins", tie: "tie" }[page.winner] ?? "noWinner"
+        const verdict = make("strong", "rr-verdict", say(winner))
+        return make("div", "rr-headline", verdict, make("span", "rr-quiet", totals(page)))
+    }
+    if ("score" in page) {
+        const number = make("strong", "rr-score", page.score === null ? "–" : page.score.toFixed(2))
+        number.title = say("score")
+        return make("div", "rr-headline", number, make("span", "rr-quiet", facts(page)))
+    }
+    return make("div", "rr-headline", make("strong", "rr-verdict", say(page.before === page.after ? "unchanged" : "rewritten")))
+}
+
+function facts(page) {
+    if (page.mean === null) return say("notRead")
+    const mean = say("mean", { mean: page.mean.toFixed(1) })
+    return page.confidence === null ? mean : `${mean} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
+}
+
+function totals({ totals: [a, b] }) {
+    return a === null || b === null ? "" : say("totals", { a: a.toFixed(2), b: b.toFixed(2) })
+}
+
+/** Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date. */
+export function details(page, open) {
+    const rows = page.dimensions.map((dimension) => ("a" in dimension ? comparisonRow : judgementRow)(dimension, open))
+    return [
+        rows.length > 0 && make("div", "rr-rows", ...rows),
+        "after" in page && prompts(page),
+        page.comments && passage(say("comments"), page.comments, say("copyComments")),
+        page.summary && passage(say("summary"), page.summary),
+        page.consistent === true && make("p", "rr-note", say("bothOrders")),
+        ...page.notes.map((note) => words("p", "rr-note", note)),
+        foot(page, open),
+    ]
+}
+
+/** The prompt as it was and as it is, in one text. */
+function prompts({ before, after }) {
+    const pieces = wordDiff(before, after).map(([kind, text]) => {
+        if (kind === "same") return make("span", "", text)
+        const [, lead, changed, trail] = text.match(/^(\s*)([^]*?)(\s*)$/) // spaces around it are not marked
+        return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
+    })
+    return section(say("changes"), copyButton(say("copyPrompt"), after), words("p", "rr-prompt", ...pieces))
+}
+
+function passage(title, text, copyLabel) {
+    return section(title, copyLabel && copyButton(copyLabel, text), words("p", "rr-text", text))
+}
+
+const section = (title, copy, text) =>
+    make("section", "rr-passage", make("div", "rr-title", make("h4", "", title), copy), text)
+
+function foot(page, open) {
+    const judge = page.critic && words("span", "rr-quiet", say("judgedBy", { name: page.critic }))
+    if (!page.raw) return judge && make("div", "rr-foot", judge)
+    const summary = make("summary", "", make("span", "rr-turn"), say("raw"))
+    const raw = make("details", "rr-raw", summary, copyButton(say("copyRaw"), page.raw), words("p", "rr-text", page.raw))
+    raw.open = open.has(RAW)
+    raw.addEventListener("toggle", () => open[raw.open ? "add" : "delete"](RAW))
+    return make("div", "rr-foot", raw, judge)
+}
+
+/** What is seen while the critic works; `update(stream)` brings it up to date. */
+export function live() {
+    const doing = make("span", "rr-doing")
+    const which = make("span", "rr-quiet")
+    const fill = make("i", "")
+    const bar = make("div", "rr-progress", fill)
+    const text = words("p", "rr-stream")
+    bar.role = "progressbar"
+    bar.ariaValueMin = "0"
+    bar.ariaValueMax = "100"
+    const element = make("div", "rr-live", make("div", "rr-headline", doing, which), bar, text)
+    return {
+        element,
+        update(stream) {
+            const share = Math.round((100 * stream.done) / stream.total)
+            // Between two parts nothing is announced, and what was stays.
+            if (stream.section || !stream.done) doing.textContent = bar.ariaLabel = activity(stream.section)
+            const current = Math.min(stream.total, Math.floor(stream.done) + 1)
+            which.textContent = stream.total > 1 ? `${current} / ${stream.total}` : ""
+            fill.style.width = `${share}%`
+            bar.ariaValueNow = String(share)
+            text.textContent = stream.text
+            text.scrollTop = text.scrollHeight
+        },
+    }
+}
+
+const PARTS = { analysis: "analysis", summary: "summary", comments: "comments", refined_request: "refinedRequest" }
+
+/** What a section such as "text_faithfulness.justification" means in words. */
+function activity(section) {
+    if (!section) return say("reading")
+    const [part, ...inside] = section.split(".")
+    if (Object.hasOwn(PARTS, part)) return say("writingPart", { part: say(PARTS[part]) })
+    if (inside.length) return say("writingPart", { part: dimensionOfKey(part) })
+    return say(part === "scores" ? "scoring" : "writing")
+}
+
+export const empty = () => make("p", "rr-empty", say("empty"))
+
+export function failure(message) {
+    const element = words("p", "rr-failure", message || say("failed"))
+    element.role = "alert"
+    return element
+}
