@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .engines.base import Place
 from .layers import memory
 
 
@@ -25,7 +26,7 @@ class RationalRewardsCritic(nn.Module):
         self.device = place_of(inner)
 
 
-class Residency:
+class Residency(Place):
     """A model under ComfyUI's memory manager, from the device where it is now. `patcher` is the manager's handle.
 
     Whoever owns the model must own this: the manager itself holds the patcher weakly. One Residency for a model, all its life.

@@ -91,9 +91,9 @@ def canvas(request, server):
     server.post("/api/settings/Comfy.ColorPalette", "dark").raise_for_status()
     with browser.canvas(server, 2400, 1200) as opened:
         opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        opened.name = "nodes-2" if request.param else "classic"
+        opened.name = "nodes-2" if request.param else "classic"  # type: ignore[attr-defined]
         opened.open(nodes_2=request.param)
-        opened.ids = opened.build(GRAPH)
+        opened.ids = opened.build(GRAPH)  # type: ignore[attr-defined]
         yield opened
 
 
@@ -352,7 +352,9 @@ def test_a_workflow_file_may_hold_anything(ran, kept):
 
 def test_results_are_kept_after_a_reload(ran, shots):
     before = texts(ran)
-    ran.page.wait_for_timeout(1500)  # ComfyUI writes its draft a little later
+    draft = """text => [localStorage, sessionStorage].flatMap(Object.values).some(value => value.includes(text))"""
+    ran.page.wait_for_function(draft, arg=pages(ran, "Compare")[0]["summary"])  # ComfyUI writes it a little later, by itself
+    ran.page.wait_for_timeout(500)
     ran.reload()
     assert texts(ran) == before
     shots(ran, f"{ran.name}-dark-after-reload")

@@ -113,7 +113,7 @@ def test_forty_preferences_teach_the_critic_a_taste_for_blur(server, pairs):
             },
             "plot": {"class_type": "SaveImage", "inputs": {"images": ["train", 2], "filename_prefix": "loss"}},
         },
-        seconds=600,
+        seconds=1500,
     )
     assert "| kept |" in outputs["rationalize"]["text"][0]
     assert "Loss" in outputs["train"]["text"][0]

@@ -70,7 +70,9 @@ class Place:
 
 
 class Engine(Protocol):
-    """Writes answers."""
+    """Writes answers. `place` is asked for the model before it is used."""
+
+    place: Place
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """The picture at the size the engine reads it; what has been prepared stays as it is."""
