@@ -351,11 +351,14 @@ def test_a_workflow_file_may_hold_anything(ran, kept):
 
 
 def test_results_are_kept_after_a_reload(ran, shots):
+    critic = f"critic {uuid.uuid4().hex}"
+    ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [pages(ran, "Score")[0] | {"critic": critic}]}])
     before = texts(ran)
-    draft = """text => [localStorage, sessionStorage].flatMap(Object.values).some(value => value.includes(text))"""
-    ran.page.wait_for_function(draft, arg=pages(ran, "Compare")[0]["summary"])  # ComfyUI writes it a little later, by itself
-    ran.page.wait_for_timeout(500)
+    # ComfyUI writes its draft a little later. Nobody clicks or types meanwhile.
+    draft = "critic => [localStorage, sessionStorage].flatMap(Object.values).some(draft => draft.includes(critic))"
+    ran.page.wait_for_function(draft, arg=critic)
     ran.reload()
+    assert critic in ran.panel("Score").inner_text()
     assert texts(ran) == before
     shots(ran, f"{ran.name}-dark-after-reload")
     assert ran.page.evaluate("() => Object.keys(app.nodeOutputs ?? {}).length") == 0, "they come from the workflow"

@@ -84,7 +84,8 @@ def accuracy(server, adapter):
             },
             "show": {"class_type": "PreviewAny", "inputs": {"source": ["evaluate", 0]}},
             "plot": {"class_type": "SaveImage", "inputs": {"images": ["evaluate", 2], "filename_prefix": "plot"}},
-        }
+        },
+        seconds=900,
     )
     return float(outputs["show"]["text"][0])
 
