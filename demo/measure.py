@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -14,14 +15,17 @@ from ..models.refine import refine_prompts
 from .chance import stream
 from .edits import Edit
 from .listen import named_flaws
-from .painter import imagine, paint
-from .prompts import parse_request, prompt_of, random_request
+from .painter import Painting, imagine, paint
+from .prompts import insistences, insisting, parse_request, prompt_of, random_request, refined
 from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_of
 from .voice import Case, EditCase
 from .worlds import World, world
 
 HELD_OUT = 900_000_001  # seed of the worlds that nothing is trained on
 PORTION = 64  # questions asked at once
+
+
+APART = 100_000  # numbers from here on are for `held_out_apart`
 
 
 @dataclass
@@ -69,6 +73,12 @@ class SingleMeasures:
 def held_out(count: int) -> list[World]:
     """Pairs that nothing is trained on."""
     return [world(HELD_OUT, number) for number in range(count)]
+
+
+def held_out_apart(dimension: str, count: int) -> list[World]:
+    """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among all pairs."""
+    found = (world(HELD_OUT, number) for number in itertools.count(APART))
+    return list(itertools.islice((one for one in found if one.differs == dimension and one.preferred != "tie"), count))
 
 
 def measure_pairs(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> PairMeasures:
@@ -142,7 +152,10 @@ def _true_score(case: Case, dimension: str) -> float | None:
 
 @dataclass
 class Refinement:
-    """One prompt's way through the loop: true text-faithfulness scores (1..4) and all true flaws, before and after."""
+    """One prompt's way through the loop: true text-faithfulness scores (1..4) and all true flaws, before and after.
+
+    `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit` what is in both.
+    """
 
     prompt: str
     refined: str
@@ -150,25 +163,45 @@ class Refinement:
     after: float
     flaws_before: int
     flaws_after: int
+    insisted: int
+    needed: int
+    hit: int
 
 
 def measure_refinement(critic: Critic, count: int, watch: Watch = Watch()) -> list[Refinement]:
     """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against the first prompt."""
+
+    def rewrite(firsts: Sequence[Painting], prompts: Sequence[str]) -> list[str]:
+        critique = critic.critique([first.image for first in firsts], prompts, watch=watch)
+        return [one.prompt for one in refine_prompts(critique, watch=watch)]
+
+    return _refined_by(rewrite, count)
+
+
+def measure_blind_refinement(count: int) -> list[Refinement]:
+    """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to be measured against."""
+    return _refined_by(lambda firsts, prompts: [prompt_of(insisting(parse_request(prompt))) for prompt in prompts], count)
+
+
+def _refined_by(rewrite: Callable[[Sequence[Painting], Sequence[str]], Sequence[str]], count: int) -> list[Refinement]:
     prompts = [prompt_of(random_request(stream(HELD_OUT, "refine", number))) for number in range(count)]
     found: list[Refinement] = []
     for start in range(0, count, PORTION):
         portion = prompts[start : start + PORTION]
         firsts = [paint(prompt, HELD_OUT + start + i) for i, prompt in enumerate(portion)]
-        critique = critic.critique([first.image for first in firsts], portion, watch=watch)
-        refined = [one.prompt for one in refine_prompts(critique, watch=watch)]
-        for i, (prompt, better, first) in enumerate(zip(portion, refined, firsts, strict=True)):
-            second = imagine(parse_request(better), HELD_OUT + start + i)
+        for i, (prompt, better, first) in enumerate(zip(portion, rewrite(firsts, portion), firsts, strict=True)):
+            asked = parse_request(better)
+            second = imagine(asked, HELD_OUT + start + i)
             before = flaws_of(first.request, first.scene)
             try:
                 after = flaws_of(first.request, second)
             except ValueError:  # the refined prompt asks for another number of things
                 after = [*before, Flaw(TEXT_FAITHFULNESS, "missing", weight=4)]
-            found.append(Refinement(prompt, better, _faithful(before), _faithful(after), weight_of(before), weight_of(after)))
+            insisted, needed = insistences(asked), insistences(refined(first.request, before))
+            counts = len(insisted), len(needed), len(insisted & needed)
+            found.append(
+                Refinement(prompt, better, _faithful(before), _faithful(after), weight_of(before), weight_of(after), *counts)
+            )
     return found
 
 

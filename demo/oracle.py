@@ -74,7 +74,7 @@ class Oracle:
         comparison = Comparison.parse(reference.rationale, task=pair.task)
         parts = judgement_parts(case)
         for key, said in comparison.dimensions.items():
-            if said.applicable and rng.random() < TRUST:
+            if reference.rationale and said.applicable and rng.random() < TRUST:
                 score = said.score_a if reference.letter == "A" else said.score_b
                 parts[f"{key}.justification"] = one_side(said.justification, reference.letter)
                 parts[f"{key}.score"] = number(score)

@@ -121,6 +121,18 @@ def random_request(rng: random.Random) -> Request:
     return Request(tuple(wishes), background, rng.choice(WORDS) if rng.random() < 0.5 else "")
 
 
+def insisting(request: Request) -> Request:
+    """The request that insists on everything, as somebody would write it who has not looked at the picture."""
+    wishes = tuple(replace(wish, exactly=True) for wish in request.wishes)
+    return replace(request, wishes=wishes, plain=bool(request.background), spelled=bool(request.word), sharp=True)
+
+
+def insistences(request: Request) -> set[int | str]:
+    """What a request insists on: wishes by their numbers, "background", "word", "quality"."""
+    on = {"background": request.plain, "word": request.spelled, "quality": request.sharp}
+    return {i for i, wish in enumerate(request.wishes) if wish.exactly} | {name for name, there in on.items() if there}
+
+
 def refined(request: Request, flaws: list[Flaw]) -> Request:
     """The request that insists on what went wrong, and keeps the rest as it was."""
     kinds = {flaw.kind for flaw in flaws}

@@ -62,8 +62,13 @@ class World:
 
 def world(seed: int, number: int) -> World:
     """Pair number `number` of a series."""
-    made = (_edit_world if stream(seed, "kind", number).random() < EDITS else _picture_world)(seed, number)
+    made = (_edit_world if is_edit(seed, number) else _picture_world)(seed, number)
     return made if _changed(made) == {made.differs} else replace(made, differs="")
+
+
+def is_edit(seed: int, number: int) -> bool:
+    """Whether that pair is of two edits of a source picture."""
+    return stream(seed, "kind", number).random() < EDITS
 
 
 def _changed(made: World) -> set[str]:

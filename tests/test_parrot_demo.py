@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from rational_rewards.__main__ import main
 from rational_rewards.demo import train
 from rational_rewards.demo.measure import held_out, measure_pairs, measure_refinement, measure_singles, spearman
 from rational_rewards.demo.scene import DIMENSIONS
+from rational_rewards.demo.worlds import EDITS, is_edit
 from rational_rewards.models.checkpoints import EMBEDDED
 from rational_rewards.models.critic import Critic
+from rational_rewards.models.errors import ParrotError
 
 
 @pytest.fixture(scope="module")
@@ -25,30 +30,54 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-small = train.Plan(base_steps=2, courses=(24, 12), tokens=4096)
+small = train.Plan(base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5)), tokens=4096)
 
 
 def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
-    critic = Critic.load(work / "course-2" / "critic", "none", "cpu")
+    critic = Critic.load(work / "critic", "none", "cpu")
     worlds = held_out(2)
     assert measure_pairs(critic, worlds).all.total == 2
     assert measure_singles(critic, worlds).flaws.total == sum(len(one.a.flaws) for one in worlds)
     assert critic.rubric("auto", edit=False).title == "Shapes, text to image"
-    assert json.loads((work / "course-2" / "critic" / "made_with.json").read_text())["courses"] == [24, 12]
-    assert sum(file.stat().st_size for file in (work / "course-2" / "critic").rglob("*")) < 12e6
+    courses = json.loads((work / "critic" / "made_with.json").read_text())["courses"]
+    assert [course["pairs"] for course in courses] == [24, 12]
+    assert sum(file.stat().st_size for file in (work / "critic").rglob("*")) < 12e6
     assert not list(work.rglob("*.part"))
+
+
+def test_courses_take_fresh_worlds_with_the_share_of_edits_that_they_ask_for() -> None:
+    numbers = itertools.count()
+    even, edits = (train.pick(0, numbers, train.Course(500, 1e-3, share)) for share in (EDITS, 0.5))
+    assert even == list(range(500))
+    assert min(edits) >= 500
+    assert len(set(edits)) == 500
+    assert sum(is_edit(0, number) for number in edits) / 500 == pytest.approx(0.5, abs=0.07)
+
+
+def test_the_finished_critic_is_the_mean_of_the_last_two(work: Path) -> None:
+    one, two, whole = (
+        load_file(folder / "model.safetensors")
+        for folder in (work / "course-1/critic", work / "course-2/critic", work / "critic")
+    )
+    assert any(not torch.equal(one[name], two[name]) for name in whole)
+    assert all(torch.allclose((one[name].float() + two[name].float()) / 2, whole[name].float(), atol=1e-2) for name in whole)
+
+
+def test_a_folder_of_another_plan_is_not_gone_on_with(work: Path) -> None:
+    with pytest.raises(ParrotError, match="another plan"):
+        train.make_critic(work, train.Plan(base_steps=3))
 
 
 def test_the_same_plan_makes_the_same_critic(work: Path, tmp_path: Path) -> None:
     again = train.make_critic(tmp_path, small, say=lambda text: None)
     for name in ("model.safetensors", "tokenizer.json", "config.json"):
-        assert (again / name).read_bytes() == (work / "course-2" / "critic" / name).read_bytes(), name
+        assert (again / name).read_bytes() == (work / "critic" / name).read_bytes(), name
 
 
 def test_pictures_are_never_larger_than_the_embedded_critic_reads(work: Path) -> None:
     from PIL import Image
 
-    critic = Critic.load(work / "course-2" / "critic", "none", "cpu")
+    critic = Critic.load(work / "critic", "none", "cpu")
     assert critic.engine.prepare(Image.new("RGB", (1024, 512))).size == (176, 80)
 
 
