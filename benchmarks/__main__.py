@@ -28,21 +28,22 @@ def main() -> None:
     seen = commands.add_parser("shapes", help="how well a critic judges the shapes world, and whether its refined prompts help")
     seen.add_argument("--checkpoint", default="shapes demo (CPU)", help="folder or name of the critic")
     seen.add_argument("--pairs", type=int, default=600)
+    seen.add_argument("--each", type=int, default=200, help="pairs for each dimension in which alone they differ")
     seen.add_argument("--prompts", type=int, default=200)
     seen.add_argument("--json", type=Path, help="also write the figures to this file")
     less = commands.add_parser("ablation", help="PARROT against anchored only and plain distillation, in the shapes world")
     less.add_argument("--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there")
     less.add_argument("--student", type=Path, default=EMBEDDED, help="folder of the critic that learns")
     less.add_argument("--seeds", type=int, default=3)
-    less.add_argument("--pairs", type=int, default=1200)
-    less.add_argument("--rows", type=int, default=1800)
+    less.add_argument("--pairs", type=int, default=600)
+    less.add_argument("--rows", type=int, default=600)
     less.add_argument("--test", type=int, default=150)
     less.add_argument("--misreads", type=float, default=0.15)
     less.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
     if parsed.benchmark in ("shapes", "ablation"):
         if parsed.benchmark == "shapes":
-            figures = shapes.run(parsed.checkpoint, parsed.pairs, parsed.prompts)
+            figures = shapes.run(parsed.checkpoint, parsed.pairs, parsed.each, parsed.prompts)
             print(shapes.table(figures))
         else:
             figures = ablation.run(

@@ -8,6 +8,7 @@ thousand rows teach is the form alone, and that is the same in all three.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from pathlib import Path
@@ -26,7 +27,7 @@ from rational_rewards.parrot.distill import Recipe, distill
 from rational_rewards.parrot.pairs import PreferencePair
 from rational_rewards.parrot.projection import POINTWISE, project
 from rational_rewards.parrot.rows import ROWS, build_rows
-from rational_rewards.parrot.stream import read_records
+from rational_rewards.parrot.stream import digest, read_records
 
 from .shapes import SIDE_BY_SIDE
 
@@ -46,7 +47,7 @@ def run(student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: 
                 survived.append(survival)
             results[way].append(_taught(student, file, folder / _slug(way), seed, test))
             print(way, seed, results[way][-1], flush=True)
-    before = _measured(student, work / "before.json", test)
+    before = _measured(student, work / "before", test)
     return {
         "before": before,
         "pairs": pairs,
@@ -95,17 +96,20 @@ def _mixed(file: Path, number: int) -> Path:
 
 def _taught(student: Path, file: Path, folder: Path, seed: int, test: int) -> dict[str, float]:
     """The student taught on the rows, and how well it judges then."""
-    return _measured(student, folder / "figures.json", test, file, Recipe("full", 1, 5e-4, 0.05, 0.01, seed=seed))
+    return _measured(student, folder, test, file, Recipe("full", 1, 5e-4, 0.05, 0.01, seed=seed))
 
 
 def _measured(
-    student: Path, figures: Path, test: int, rows: Path | None = None, recipe: Recipe = Recipe("full")
+    student: Path, folder: Path, test: int, rows: Path | None = None, recipe: Recipe = Recipe("full")
 ) -> dict[str, float]:
-    """How well the student judges, after learning from `rows` if there are any; kept in `figures`, so that a run can go on."""
+    """How well the student judges, after learning from `rows` if there are any; kept in the folder, so that a run can go on."""
+    known = [digest(student / "model.safetensors"), digest(rows) if rows else "", test, repr(recipe)]
+    key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+    figures = folder / f"figures-{key}.json"
     if not figures.exists():
         model, processor = load(student)
         if rows:
-            distill(rows, figures.parent / "states", model, processor, recipe)
+            distill(rows, folder / f"states-{key}", model, processor, recipe)
         critic = Critic(TransformersEngine(model, processor, rows=SIDE_BY_SIDE), "student", own_rubrics=RUBRICS)
         worlds = held_out(test)
         compared, single = measure_pairs(critic, worlds), measure_singles(critic, worlds)
@@ -114,6 +118,7 @@ def _measured(
             "decided": compared.decided.right / compared.decided.total,
             "spearman": single.spearman,
         }
+        folder.mkdir(parents=True, exist_ok=True)
         figures.write_text(json.dumps(found), encoding="utf-8")
     return json.loads(figures.read_text(encoding="utf-8"))
 

@@ -23,6 +23,7 @@ from rational_rewards.demo.checkpoint import EIGHT_BILLION, HALF_BILLION, TINY, 
 from rational_rewards.models.critic import Critic, pick_device
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
+from rational_rewards.models.layers import memory
 from rational_rewards.models.loading import load
 
 SHAPES = {"tiny": TINY, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
@@ -92,13 +93,13 @@ def measure(loaded: Any, device: str, tokens: int, repeat: int, images: int) -> 
             critic.critique(picture, PROMPT, **settings)
 
     generate(loaded.model, inputs, 4)  # the first call of anything is slow
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     one = medians({"ours": ours, "reference": reference}, repeat, device)
     figures: dict[str, Any] = {"prompt_tokens": inputs["input_ids"].shape[1], "answer_tokens": counts}
     figures["one_image_seconds"] = one
     figures["one_image_ratio"] = one["reference"] / one["ours"]
     if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        ours()  # alone: `generate` has a peak of its own
         figures["peak_bytes_one_image"] = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
     many = medians({"batch": batch, "singles": singles}, repeat, device)
@@ -151,7 +152,10 @@ def decode_speed(loaded: Any, inputs: dict[str, torch.Tensor], device: str, step
     figures: dict[str, Any] = {"tokens_per_second": steps / seconds}
     if device == "cuda":
         figures["bandwidth_bytes_per_second"] = bandwidth()
-        read_per_token = loaded.bytes - loaded.model.get_input_embeddings().weight.nbytes + session.nbytes
+        unread = (
+            memory(loaded.model.model.visual) + loaded.model.get_input_embeddings().weight.nbytes
+        )  # only questions need them
+        read_per_token = loaded.bytes - unread + session.nbytes
         figures["bandwidth_share"] = read_per_token * steps / seconds / figures["bandwidth_bytes_per_second"]
     return figures
 

@@ -10,32 +10,37 @@ from rational_rewards.demo.measure import (
     Refinement,
     Share,
     held_out,
+    held_out_apart,
+    measure_blind_refinement,
     measure_pairs,
     measure_refinement,
     measure_singles,
 )
+from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.critic import Critic
 
 SIDE_BY_SIDE = 64  # answers: for a tiny model that costs little more than one
 
 
-def run(checkpoint: str, pairs: int, prompts: int) -> dict[str, Any]:
-    """Figures of a critic on `pairs` held-out pairs and `prompts` held-out prompts."""
+def run(checkpoint: str, pairs: int, each: int, prompts: int) -> dict[str, Any]:
+    """Figures of a critic on `pairs` held-out pairs, `each` more that differ in one dimension only, and `prompts` held-out prompts."""
     critic = Critic.load(checkpoint, "none", "cpu")
     critic.engine.rows = SIDE_BY_SIDE  # type: ignore[attr-defined]
     start = time.monotonic()
     worlds = held_out(pairs)
     compared = measure_pairs(critic, worlds)
     single = measure_singles(critic, worlds)
-    rounds = measure_refinement(critic, prompts)
+    apart = {key: asdict(measure_pairs(critic, held_out_apart(key, each)).decided) for key in DIMENSIONS}
     return {
         "critic": critic.name,
         "pairs": pairs,
         "prompts": prompts,
         "seconds": round(time.monotonic() - start),
         "compared": asdict(compared),
+        "apart": apart,
         "single": asdict(single),
-        "refinement": refinement_figures(rounds),
+        "refinement": refinement_figures(measure_refinement(critic, prompts)),
+        "blind": refinement_figures(measure_blind_refinement(prompts)),
     }
 
 
@@ -49,18 +54,20 @@ def refinement_figures(rounds: list[Refinement]) -> dict[str, Any]:
         "worse_in_faithfulness": sum(one.after < one.before for one in rounds),
         "flaws_before": sum(one.flaws_before for one in rounds) / len(rounds),
         "flaws_after": sum(one.flaws_after for one in rounds) / len(rounds),
+        "insisted": {"right": sum(one.hit for one in rounds), "total": sum(one.insisted for one in rounds)},
+        "needed": {"right": sum(one.hit for one in rounds), "total": sum(one.needed for one in rounds)},
         "worse_in_flaws": [asdict(one) for one in rounds if one.flaws_after > one.flaws_before],
     }
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures to read."""
-    compared, single, refined = figures["compared"], figures["single"], figures["refinement"]
+    compared, single = figures["compared"], figures["single"]
     rows = [
         ("pairwise accuracy, all pairs (a tie is its own class)", _share(compared["all"])),
         ("pairwise accuracy, pairs with a preference", _share(compared["decided"])),
-        *((f"- differing in {key.replace('_', ' ')} only", _share(share)) for key, share in compared["by_dimension"].items()),
         *((f"- {task}", _share(share)) for task, share in compared["by_task"].items()),
+        *((f"pairs that differ in {key.replace('_', ' ')} only", _share(share)) for key, share in figures["apart"].items()),
         ("both orders agree", _share(compared["agree"])),
         ("judgements that did not fail", _share(single["judged"])),
         ("Spearman of score against number of flaws", f"{single['spearman']:.3f}"),
@@ -68,14 +75,23 @@ def table(figures: dict[str, Any]) -> str:
         ("true flaws that are named", _share(single["flaws"])),
         ("named flaws that are true", _share(single["named"])),
         *((f"score right: {key.replace('_', ' ')}", _share(share)) for key, share in single["scores"].items()),
-        ("true faithfulness before and after refining", f"{refined['faithfulness_before']:.2f} -> {refined['faithfulness_after']:.2f}"),
-        ("share of the missing faithfulness that was won", f"{refined['recovered']:.1%}" if refined["recovered"] is not None else "-"),
-        ("true flaws before and after", f"{refined['flaws_before']:.2f} -> {refined['flaws_after']:.2f}"),
-        ("prompts that got worse", f"{len(refined['worse_in_flaws'])} of {figures['prompts']}"),
-    ]  # fmt: skip
+    ]
     lines = [f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, {figures['seconds']} s", ""]
-    lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    return "\n".join(lines)
+    lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    lines += ["| refining | the critic | insisting on everything, blindly |", "|---|---|---|"]
+    both = [_refining(figures[who], figures["prompts"]) for who in ("refinement", "blind")]
+    return "\n".join([*lines, *(f"| {name} | {value} | {both[1][name]} |" for name, value in both[0].items())])
+
+
+def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
+    return {
+        "true faithfulness before and after": f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}",
+        "share of the missing faithfulness that was won": "-" if found["recovered"] is None else f"{found['recovered']:.1%}",
+        "true flaws before and after": f"{found['flaws_before']:.2f} -> {found['flaws_after']:.2f}",
+        "prompts that got worse": f"{len(found['worse_in_flaws'])} of {prompts}",
+        "what went wrong and is insisted on": _share(found["needed"]),
+        "what is insisted on and went wrong": _share(found["insisted"]),
+    }
 
 
 def _share(counts: dict[str, int]) -> str:
