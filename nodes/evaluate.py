@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..models.errors import PreferenceError, QuestionError
 from ..models.images import pil_to_tensor
-from ..parrot.dataset import dataset_folder
+from ..parrot.dataset import dataset_folder, pairs_in
 from . import host
 from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema
@@ -58,7 +58,7 @@ class EvaluateCritic(io.ComfyNode):
 
     @classmethod
     def execute(cls, critic: Any, dataset: str, both_orders: bool = True) -> io.NodeOutput:
-        from ..parrot.evaluate import evaluate, pairs_in
+        from ..parrot.evaluate import evaluate
         from ..parrot.plots import evaluation_plot
 
         folder = dataset_folder(host.preferences_root(), dataset)
@@ -70,4 +70,4 @@ class EvaluateCritic(io.ComfyNode):
             raise QuestionError(UNREAD)
         report = found.to_markdown()
         plot = pil_to_tensor(evaluation_plot(found))
-        return io.NodeOutput(found.accuracy.share, report, plot, ui={"text": [report]})
+        return io.NodeOutput(found.accuracy.share, report, plot, ui=host.preview(cls, plot, report))

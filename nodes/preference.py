@@ -61,7 +61,7 @@ class RecordPreference(io.ComfyNode):
                 io.Image.Input(
                     "image_b", tooltip="Image B, or a batch of the same length: first with first, second with second."
                 ),
-                prompt_input(),
+                prompt_input(of="both images were"),
                 io.Combo.Input(
                     "preferred",
                     options=list(PREFERRED),

@@ -6,12 +6,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..models.errors import RationalRewardsError
 from ..models.images import pil_to_tensor
 from ..parrot.critic_teacher import CriticTeacher
-from ..parrot.dataset import PreferenceDataset, dataset_folder
+from ..parrot.dataset import dataset_folder, pairs_in
 from ..parrot.distill import Recipe
 from ..parrot.learn import learn
-from ..parrot.pipeline import latest_rows, rationalize_pairs
+from ..parrot.pipeline import CHANGED, has_changed, latest_rows, rationalize_pairs
 from . import host
 from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema
@@ -57,9 +58,11 @@ class RationalizePreferences(io.ComfyNode):
     @classmethod
     def execute(cls, critic: Any, dataset: str, seed: int = 0) -> io.NodeOutput:
         folder = dataset_folder(host.preferences_root(), dataset)
-        pairs = PreferenceDataset(folder).pairs()
+        pairs = pairs_in(folder)
         teacher = CriticTeacher.of(critic)
-        found = rationalize_pairs(pairs, folder, teacher, rubrics=teacher.rubrics, seed=seed, watch=host.watch())
+        found = rationalize_pairs(
+            pairs, folder, teacher, rubrics=teacher.rubrics, note=teacher.note, seed=seed, watch=host.watch()
+        )
         report = found.to_markdown()
         return io.NodeOutput(dataset, report, found.survival.rate or 0.0, ui={"text": [report]})
 
@@ -116,8 +119,11 @@ class TrainCriticAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> Any:
-        return dataset_changed(dataset)
+    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> str:
+        try:
+            return str(latest_rows(dataset_folder(host.preferences_root(), dataset or "")))  # its folder names the run
+        except RationalRewardsError:
+            return ""  # explained when the node runs
 
     @classmethod
     def execute(
@@ -132,9 +138,10 @@ class TrainCriticAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..parrot.plots import loss_plot
 
-        rows = latest_rows(dataset_folder(host.preferences_root(), dataset))
-        recipe = Recipe(epochs=epochs, rank=rank, learning_rate=learning_rate, seed=seed % 2**32)
+        folder = dataset_folder(host.preferences_root(), dataset)
+        rows = latest_rows(folder)
+        recipe = Recipe(epochs=epochs, rank=rank, learning_rate=learning_rate, seed=seed)
         learned = learn(critic, rows, name, host.model_roots()[0], recipe, host.watch())
-        report = learned.to_markdown()
+        report = "\n\n".join([learned.to_markdown(), *[CHANGED] * has_changed(rows, folder)])
         plot = pil_to_tensor(loss_plot(learned.trained.losses, f"Loss of {learned.name}"))
-        return io.NodeOutput(learned.name, report, plot, ui={"text": [report]})
+        return io.NodeOutput(learned.name, report, plot, ui=host.preview(cls, plot, report))

@@ -16,6 +16,7 @@ from ..models.engines.base import Watch
 from ..models.judgement import Comparison
 from ..models.rubric import rubric_for
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
+from .mentions import find_label
 from .pairs import PreferencePair, Preferred
 from .stream import Outputs, Record, seed_for
 from .teacher import Teacher
@@ -116,7 +117,7 @@ def task_of(record: Record) -> str:
 
 def _usable(text: str, pair: PreferencePair, rubrics: Rubrics, anchored: bool) -> bool:
     comparison = Comparison.parse(text, rubric=rubrics(pair.task, True))
-    return comparison.complete and (not anchored or agrees(comparison, pair.preferred))
+    return comparison.complete and (not anchored or (agrees(comparison, pair.preferred) and not find_label(text, pair.prompt)))
 
 
 def _record(pair: PreferencePair, rationale: str, samples: int, base: Path) -> Record:

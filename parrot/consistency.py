@@ -1,7 +1,8 @@
 """Phase 2, predictive consistency: a rationale is kept only if the preference follows from it (paper equation 2, appendix C.2).
 
 The teacher reads the request and the rationale, without pictures and without the preference, and says which picture is preferred.
-Before that, a rationale whose own scores say otherwise is out.
+Before that, a rationale whose own scores say otherwise is out, and one that speaks of the preference it was told: from that the
+preference would follow whatever the pictures show, and the student would learn to cite what it never sees.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from ..models.judgement import Comparison
 from ..models.rubric import rubric_for
 from .anchored import agrees, task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
+from .mentions import find_label
 from .pairs import Preferred
 from .stream import Outputs, Record, count_lines, digest, read_records
 from .teacher import Teacher
 
 CONSISTENT, DROPPED = "consistent.jsonl", "dropped.jsonl"
 UNREADABLE = "unreadable"
+LEAKS = "mentions the preference"
 CONTRADICTS = "contradicts the preference"
 UNDECIDED = "does not decide"
 OTHER = "predicts the other"
@@ -109,4 +112,6 @@ def _own_reason(record: Record, rubrics: Rubrics) -> str:
     comparison = Comparison.parse(record["rationale"], rubric=rubrics(task_of(record), True))
     if not comparison.complete or comparison.totals is None:
         return UNREADABLE
-    return "" if agrees(comparison, record["preferred"]) else CONTRADICTS
+    if not agrees(comparison, record["preferred"]):
+        return CONTRADICTS
+    return LEAKS if find_label(record["rationale"], record["prompt"]) else ""

@@ -22,6 +22,10 @@ from .teacher import Reference
 
 WORDING = Path(__file__).parent / "wording" / "teacher.yaml"
 ANSWER = "{{answer}}"
+INSISTING = (
+    "This critic knows its own questions only and cannot follow a hint: its scores were set by your choice, so that the filter below "
+    "had nothing to check."
+)
 
 
 class CriticTeacher:
@@ -49,7 +53,10 @@ class CriticTeacher:
         self.settings = Settings(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
         digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
         self.name = f"{critic.name}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
+        if pixels := getattr(critic.engine, "max_pixels", 0):  # an engine on another computer decides for itself
+            self.name += f", {pixels} pixels"
         self.name += ", insisting" * insist
+        self.note = INSISTING if insist else ""
 
     @classmethod
     def of(cls, critic: Critic, **options: Any) -> CriticTeacher:
@@ -145,8 +152,13 @@ class CriticTeacher:
 
 
 def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
-    """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie, both get the mean."""
+    """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie, both get the mean.
+
+    A summary that came to another result gives way to one that says the preference.
+    """
     parts = normal_parts(text, rubric)
+    if parts.get("summary") and Comparison.parse(text, rubric=rubric).winner != preferred:
+        parts["summary"] = "It's a tie." if preferred == "tie" else f"Image {preferred} is better."
     for spec in rubric.dimensions:
         keys = [f"{spec.key}.score_a", f"{spec.key}.score_b"]
         if any(parts.get(key, "N/A") == "N/A" for key in keys):

@@ -44,7 +44,7 @@ def dataset_folder(root: Path, name: str) -> Path:
     """
     # Typed on macOS and on Linux, the same letters can be different bytes.
     plain = unicodedata.normalize("NFC", name.strip())
-    if not plain or plain.startswith(".") or plain.endswith(".") or _FORBIDDEN.search(plain) or _RESERVED.fullmatch(plain):
+    if not is_plain_name(plain):
         raise PreferenceError(
             f'"{name}" cannot be the name of a dataset: choose a plain name such as my-taste, without / \\ : * ? " < > | '
             "or a dot at either end."
@@ -52,6 +52,23 @@ def dataset_folder(root: Path, name: str) -> Path:
     if len(plain.encode("utf-8", "replace")) > 150:
         raise PreferenceError(f'"{plain[:40]}..." is too long for the name of a dataset: choose a shorter one.')
     return root / plain
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is a plain folder name on Windows, Linux and macOS alike."""
+    return bool(name) and "." not in (name[0], name[-1]) and not _FORBIDDEN.search(name) and not _RESERVED.fullmatch(name)
+
+
+def pairs_in(folder: Path) -> list[PreferencePair]:
+    """The standing preferences of the dataset in `folder`. Raises PreferenceError where there are none."""
+    if not (folder / LINES).is_file():
+        there = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
+        hint = f"choose one of {', '.join(there)}" if there else "record preferences with Record Preference first"
+        raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {hint}.')
+    pairs = PreferenceDataset(folder).pairs()
+    if not pairs:
+        raise PreferenceError(f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.')
+    return pairs
 
 
 def image_hash(image: Image.Image) -> str:

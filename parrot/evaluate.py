@@ -17,7 +17,6 @@ from typing import Any
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError, PreferenceError
 from ..models.judgement import Comparison, Winner, mean
-from .dataset import LINES, PreferenceDataset
 from .pairs import PreferencePair, Preferred
 
 Z_95 = 1.959964  # the normal distribution has 95 % of its mass within this many standard deviations
@@ -282,18 +281,6 @@ def evaluate(
         result.outcomes += [outcomes[pair.id] for pair in portion]
         watch.progress(len(result.outcomes), len(pairs), "evaluation", "")
     return result
-
-
-def pairs_in(folder: Path) -> list[PreferencePair]:
-    """The standing preferences of the dataset in `folder`, to evaluate on. Raises PreferenceError where there are none."""
-    if not (folder / LINES).is_file():
-        there = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
-        hint = f"choose one of {', '.join(there)}" if there else "record preferences with Record Preference first"
-        raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {hint}.')
-    pairs = PreferenceDataset(folder).pairs()
-    if not pairs:
-        raise PreferenceError(f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.')
-    return pairs
 
 
 def _check(pairs: Sequence[PreferencePair], watch: Watch) -> None:

@@ -12,15 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..models.adapters import write_record
 from ..models.checkpoints import ADAPTERS
 from ..models.critic import Critic
 from ..models.engines.base import Watch
-from ..models.errors import ParrotError
+from ..models.errors import OutOfMemoryError, ParrotError
+from .alone import alone
+from .dataset import is_plain_name
 from .distill import Recipe, distill
+from .manifest import Manifest, rubric_digests
 from .stream import count_lines, digest
 from .training import Trained
 
+NO_ROOM = "There is not enough memory to train this critic: load it as nf4, or lower max_pixels on Load Critic, and rationalize again."
 STATES = "training"  # folder beside the rows: states to resume from
 
 
@@ -55,7 +61,8 @@ class Learned:
 def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Recipe(), watch: Watch = Watch()) -> Learned:
     """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards what it was.
 
-    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError.
+    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError, also for rows that a
+    critic with other rubrics wrote, and OutOfMemoryError.
     """
     from ..models.engines.transformers_engine import TransformersEngine
 
@@ -67,16 +74,32 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
             f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic to train one.'
         )
     name = clean_name(name)
+    _check_wording(critic, rows)
     engine.release()
     engine.place.ready(training_bytes(loaded.model, recipe))
-    state = json.dumps([digest(rows), critic.name, repr(recipe)])
+    state = json.dumps([digest(rows), critic.name, engine.max_pixels, repr(recipe)])
     work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
-    trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
-    number = count_lines(rows)
-    write_record(work / "adapter", loaded.checkpoint, loaded.quantization, recipe.rank, number, name=name)
-    folder = _publish(work / "adapter", root / ADAPTERS, name)
-    shutil.rmtree(work, ignore_errors=True)
+    with alone(work, "training on these rows"):
+        try:
+            trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
+        except torch.OutOfMemoryError:
+            raise OutOfMemoryError(NO_ROOM) from None
+        number = count_lines(rows)
+        write_record(work / "adapter", loaded.checkpoint, loaded.quantization, recipe.rank, number, name=name)
+        folder = _publish(work / "adapter", root / ADAPTERS, name)
+        shutil.rmtree(work, ignore_errors=True)
     return Learned(folder.name, folder, number, trained, critic.name, recipe)
+
+
+def _check_wording(critic: Critic, rows: Path) -> None:
+    """Rows ask in their teacher's rubrics, and a critic that is asked in others would learn another's words."""
+    made = Manifest.read(rows.parent)
+    asked = rubric_digests(lambda task, pair: critic.rubric("auto", edit=task == "edit", pair=pair))
+    if made and made.settings.get("rubrics", asked) != asked:
+        raise ParrotError(
+            f"These explanations were written by a critic with other rubrics than {critic.name}: run Rationalize Preferences with "
+            "this critic first."
+        )
 
 
 def training_bytes(model: Any, recipe: Recipe) -> int:
@@ -88,7 +111,7 @@ def training_bytes(model: Any, recipe: Recipe) -> int:
 
 def clean_name(name: str) -> str:
     """A name that is a folder's name on every system. Raises ParrotError for one that cannot be."""
-    if not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name) or name.casefold() == "none":
+    if not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name) or name.casefold() == "none" or not is_plain_name(name):
         raise ParrotError(f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.')
     return name
 
@@ -97,11 +120,15 @@ def _publish(made: Path, adapters: Path, name: str) -> Path:
     """Move the finished adapter to its place, as a whole, under a name that is free."""
     adapters.mkdir(parents=True, exist_ok=True)
     scratch = adapters / f".{name}-{os.getpid()}-{time.time_ns()}"
-    shutil.copytree(made, scratch)
-    for number in range(1, 1000):
-        target = adapters / (name if number == 1 else f"{name}-{number}")
-        if not target.exists():
-            scratch.rename(target)
-            return target
-    shutil.rmtree(scratch)
+    try:
+        shutil.copytree(made, scratch)
+        for number in range(1, 1000):
+            target = adapters / (name if number == 1 else f"{name}-{number}")
+            if not target.exists():
+                scratch.rename(target)
+                return target
+    except OSError as error:
+        raise ParrotError(f"The adapter could not be written to {adapters} ({error}): mend that and train again.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     raise ParrotError(f'There are too many adapters named "{name}": choose another name.')

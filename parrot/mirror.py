@@ -21,10 +21,13 @@ _NAMED = re.compile(
 )
 _BARE = re.compile(r"(?<![\w\-'’])(?<![A-Z]\.)[AB](?![\w\-+])(?!\.\w)")
 _QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`|(?<!\w)'[^'\n]{0,80}'(?!\w)")
-# Names that cannot be exchanged: in lower case, where "image a" may be an article; with a hyphen; by place.
+# Names that cannot be exchanged: in lower case, where "image a" may be an article; with a hyphen; by number; by place. Where a name and
+# a thing in the picture cannot be told apart ("the first one"), it counts as a name: one row is lost, and none is false.
 _UNSAFE = re.compile(
-    rf"\b{_NOUN}\s+b\b|\b(?i:{_NOUN})\s+[AB][-+]|\b(?i:the\s+(?:first|second|left|right)(?:-hand)?\s+"
-    r"(?:images?|pictures?|photos?|candidates?|versions?|options?|edits?|results?|outputs?|samples?))\b"
+    rf"\b{_NOUN}\s+b\b|\b(?i:{_NOUN})\s+[AB][-+]|\b(?i:{_NOUN})\s+#?(?:[12]\b|(?i:one|two)\b(?!\s+(?i:of)\b))"
+    rf"|\b(?i:the\s+(?:first|second|left|right)(?:-hand)?\s+(?:\w+\s+)?(?:one|{_NOUN}))\b"
+    r"|\b(?i:the\s+(?:first|second|former|latter)\s+(?:is|has|shows|looks|fails|follows|does|wins|keeps|misses))\b"
+    r"|\b(?i:(?:than|unlike|to|over|versus|vs\.?)\s+the\s+(?:first|second|former|latter))\b(?!\s+\w)"
 )
 
 # A capital letter inside a sentence, behind one of these words, is a name: "than A", "in B". Behind others ("vitamin B") it may not be.

@@ -8,31 +8,36 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
 from ..models.rubric import rubric_for
+from .alone import alone
 from .anchored import pairs_digest, rationalize
 from .consistency import CONSISTENT, Survival, filter_consistent
+from .dataset import PreferenceDataset
 from .export import export_llama_factory
-from .manifest import Rubrics, rubric_digests
+from .manifest import Manifest, Rubrics, rubric_digests
 from .pairs import PreferencePair
 from .projection import POINTWISE, ProjectionReport, project
 from .rows import ROWS, RowsReport, build_rows
 from .teacher import Teacher
 
 RUNS = "rationalized"  # folder in a dataset; one folder in it for each state of the preferences, teacher and seed
+CHANGED = "The preferences have changed since they were rationalized: rationalize them again to learn from all of them."
 LATEST = "latest"  # file in it that names the newest finished one
 
 
 @dataclass(frozen=True)
 class Rationalized:
-    """What the data phases made of a dataset."""
+    """What the data phases made of a dataset. `note`: what the reader has to know about the teacher, or ""."""
 
     folder: Path
     survival: Survival
     projection: ProjectionReport
     rows: RowsReport
+    note: str = ""
 
     @property
     def file(self) -> Path:
@@ -41,8 +46,8 @@ class Rationalized:
 
     def to_markdown(self) -> str:
         """All reports, one below the other."""
-        return "\n\n".join(["## Rationales", self.survival.to_markdown(), "## Single images", self.projection.to_markdown(),
-                            "## Rows", self.rows.to_markdown()])  # fmt: skip
+        parts = ["## Rationales", self.note, self.survival.to_markdown(), "## Single images", self.projection.to_markdown()]
+        return "\n\n".join(part for part in [*parts, "## Rows", self.rows.to_markdown()] if part)
 
 
 def rationalize_pairs(
@@ -51,6 +56,7 @@ def rationalize_pairs(
     teacher: Teacher,
     *,
     rubrics: Rubrics = rubric_for,
+    note: str = "",
     seed: int = 0,
     batch_size: int = 8,
     watch: Watch = Watch(),
@@ -58,31 +64,31 @@ def rationalize_pairs(
     """Run all data phases for the pairs of the dataset in the folder `dataset`; stopped and called again, they go on.
 
     With more preferences, another teacher or another seed they start afresh in a folder of their own. The rows, with a dataset
-    entry and configurations for LLaMA-Factory beside them, are for `latest_rows`. Raises ParrotError.
+    entry and configurations for LLaMA-Factory beside them, are for `latest_rows`. `note` goes into the report. Raises ParrotError,
+    also where another program is at it.
     """
     if not pairs:
         raise ParrotError(f'The dataset "{dataset.name}" has no preferences: record some with Record Preference first.')
     state = json.dumps([pairs_digest(pairs, dataset), teacher.name, seed, rubric_digests(rubrics)])
     run = hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     folder = dataset / RUNS / run
-    rationales = rationalize(
-        pairs, folder / "rationales", teacher, base=dataset, rubrics=rubrics, seed=seed, batch_size=batch_size, watch=watch
-    )
-    survival = filter_consistent(
-        rationales, folder / "consistency", teacher, rubrics=rubrics, batch_size=batch_size, watch=watch
-    )
-    consistent = folder / "consistency" / CONSISTENT
-    projection = project(
-        consistent, folder / "projection", teacher, base=dataset, rubrics=rubrics, seed=seed, batch_size=batch_size, watch=watch
-    )
-    judgements = folder / "projection" / POINTWISE
-    rows = build_rows(
-        consistent, judgements, folder / "rows", base=dataset, rubrics=rubrics, batch_size=batch_size, watch=watch
-    )
-    if rows.pairwise + rows.pointwise:
-        export_llama_factory(folder / "rows")
-    _remember(dataset, run)
-    return Rationalized(folder, survival, projection, rows)
+    common: dict[str, Any] = {"rubrics": rubrics, "batch_size": batch_size, "watch": watch}
+    with alone(folder, f'rationalizing the dataset "{dataset.name}"'):
+        rationales = rationalize(pairs, folder / "rationales", teacher, base=dataset, seed=seed, **common)
+        survival = filter_consistent(rationales, folder / "consistency", teacher, **common)
+        consistent = folder / "consistency" / CONSISTENT
+        projection = project(consistent, folder / "projection", teacher, base=dataset, seed=seed, **common)
+        rows = build_rows(consistent, folder / "projection" / POINTWISE, folder / "rows", base=dataset, **common)
+        if rows.pairwise + rows.pointwise:
+            export_llama_factory(folder / "rows")
+        _remember(dataset, run)
+    return Rationalized(folder, survival, projection, rows, note)
+
+
+def has_changed(rows: Path, dataset: Path) -> bool:
+    """Whether preferences were recorded or taken back since those rows were made from the dataset in the folder `dataset`."""
+    made = Manifest.read(rows.parent.parent / "rationales")
+    return made is not None and made.input != pairs_digest(PreferenceDataset(dataset).pairs(), dataset)
 
 
 def latest_rows(dataset: Path) -> Path:
@@ -97,6 +103,6 @@ def latest_rows(dataset: Path) -> Path:
 
 
 def _remember(dataset: Path, run: str) -> None:
-    scratch = dataset / RUNS / f"{LATEST}.tmp"
+    scratch = dataset / RUNS / f"{LATEST}-{run}.tmp"
     scratch.write_text(run, encoding="utf-8")
     os.replace(scratch, dataset / RUNS / LATEST)

@@ -10,11 +10,16 @@ from typing import Any
 from ..models import places
 from ..models.engines.base import Watch
 
+Options = Callable[[argparse.ArgumentParser], None]
+
 
 def add_commands(
-    commands: Any, critic_options: Callable[[argparse.ArgumentParser], None], load_critic: Callable[[Any], Any], watch: Any
+    commands: Any, critic_options: Options, answer_options: Options, load_critic: Callable[[Any], Any], watch: Any
 ) -> Any:
-    """Add `parrot` to the shell's commands and return its actions; the rest are the shell's own ways to name a critic and to show progress."""
+    """Add `parrot` to the shell's commands and return its actions.
+
+    The rest are the shell's own ways to name a critic, to say how it answers, to load it and to show progress.
+    """
     parrot = commands.add_parser("parrot", help="teach a critic from preferences").add_subparsers(
         required=True, metavar="action"
     )
@@ -42,6 +47,7 @@ def add_commands(
     explain = parrot.add_parser("rationalize", help="let a critic explain the preferences, and keep what holds up")
     _dataset(explain)
     critic_options(explain)
+    answer_options(explain)
     explain.set_defaults(run=lambda parsed: _rationalize(parsed, load_critic, watch()))
 
     train = parrot.add_parser("train", help="train an adapter on what `rationalize` made")
@@ -99,25 +105,29 @@ def _undo(parsed: argparse.Namespace) -> None:
 
 def _rationalize(parsed: argparse.Namespace, load_critic: Callable[[Any], Any], watch: Watch) -> None:
     from .critic_teacher import CriticTeacher
-    from .dataset import PreferenceDataset
+    from .dataset import pairs_in
     from .pipeline import rationalize_pairs
 
     folder = dataset_at(parsed.dataset)
-    pairs = PreferenceDataset(folder).pairs()
-    teacher = CriticTeacher.of(load_critic(parsed), temperature=parsed.temperature, answer=parsed.answer)
-    found = rationalize_pairs(pairs, folder, teacher, rubrics=teacher.rubrics, seed=parsed.seed, watch=watch)
+    pairs = pairs_in(folder)  # before the critic is loaded, which takes longer
+    options = {"temperature": parsed.temperature, "answer": parsed.answer, "max_new_tokens": parsed.max_new_tokens}
+    teacher = CriticTeacher.of(load_critic(parsed), **options)
+    found = rationalize_pairs(pairs, folder, teacher, rubrics=teacher.rubrics, note=teacher.note, seed=parsed.seed, watch=watch)
     print(f"{found.to_markdown()}\n\nRows: {found.file}")
 
 
 def _train(parsed: argparse.Namespace, load_critic: Callable[[Any], Any], watch: Watch) -> None:
     from .distill import Recipe
     from .learn import learn
-    from .pipeline import latest_rows
+    from .pipeline import CHANGED, has_changed, latest_rows
     from .plots import loss_plot
 
-    rows = latest_rows(dataset_at(parsed.dataset))
+    folder = dataset_at(parsed.dataset)
+    rows = latest_rows(folder)
     recipe = Recipe(epochs=parsed.epochs, rank=parsed.rank, learning_rate=parsed.learning_rate, seed=parsed.seed)
     learned = learn(load_critic(parsed), rows, parsed.name, places.model_roots()[0], recipe, watch)
     print(learned.to_markdown())
+    if has_changed(rows, folder):
+        print(f"\n{CHANGED}")
     if parsed.plot:
         loss_plot(learned.trained.losses, f"Loss of {learned.name}").save(parsed.plot)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from ..models.engines.base import Watch
+from ..models.errors import ParrotError
 from .examples import IGNORED, Batches
 from .optimizer import MuonAdamW
 
@@ -50,9 +55,9 @@ def train(
 ) -> Trained:
     """Train the parameters of `model` that require a gradient, one pass over `batches`, states to resume from in `folder`.
 
-
     A run that was killed goes on at its last state and ends with the same weights. `watch.progress` counts steps;
-    `watch.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then.
+    `watch.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then. Raises ParrotError where
+    the weights are no numbers any more.
     """
     from transformers import TrainingArguments
 
@@ -74,8 +79,9 @@ def train(
         save_strategy="steps",
         save_steps=schedule.save_every,
         save_total_limit=1,
-        seed=schedule.seed,
-        data_seed=schedule.seed,
+        seed=schedule.seed % 2**32,  # what numpy takes
+        data_seed=schedule.seed % 2**32,
+        logging_nan_inf_filter=False,  # it would report the mean so far where the loss is no number
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -84,18 +90,22 @@ def train(
     optimizer = None
     if schedule.muon and hasattr(torch.optim, "Muon"):
         optimizer = MuonAdamW(model, schedule.learning_rate, schedule.weight_decay)
-    trainer = _trainer()(
-        model=model,
-        args=arguments,
-        train_dataset=batches,
-        data_collator=_only,
-        optimizers=(optimizer, None),
-        callbacks=[_callback(watch, len(batches), say)],
-    )
-    trainer.pop_callback(_printer())
-    model.train()
-    trainer.train(resume_from_checkpoint=_latest(folder))
+    with _own_chance():
+        trainer = _trainer()(
+            model=model,
+            args=arguments,
+            train_dataset=batches,
+            data_collator=_only,
+            optimizers=(optimizer, None),
+            callbacks=[_callback(watch, len(batches), say)],
+        )
+        trainer.pop_callback(_printer())
+        model.train()
+        trainer.train(resume_from_checkpoint=_latest(folder))
     model.eval()
+    if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
+        shutil.rmtree(folder, ignore_errors=True)  # or the next attempt would go on from there
+        raise ParrotError("The training went astray, its weights are no numbers any more: lower learning_rate and train again.")
     losses = [(int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry]
     return Trained(trainer.state.global_step, losses)
 
@@ -118,6 +128,19 @@ def _trainer() -> Any:
             )
 
     return AnswerTrainer
+
+
+@contextmanager
+def _own_chance() -> Iterator[None]:
+    """Trainer seeds the whole process; whoever else throws dice in it gets its own back."""
+    cards = list(range(torch.cuda.device_count()))
+    before = random.getstate(), numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=cards):
+            yield
+    finally:
+        random.setstate(before[0])
+        numpy.random.set_state(before[1])
 
 
 def _only(items: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -12,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
+from PIL import Image
+from scripted_teacher import ScriptedTeacher
 
 from rational_rewards.demo.oracle import Oracle
 from rational_rewards.demo.worlds import world
@@ -21,10 +25,13 @@ from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Watch
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.models.loading import load
+from rational_rewards.parrot.anchored import rationalize
+from rational_rewards.parrot.dataset import PreferenceDataset
 from rational_rewards.parrot.distill import Recipe, Rows, distill
 from rational_rewards.parrot.examples import IGNORED, by_length, collate, encoder_of
-from rational_rewards.parrot.learn import learn
-from rational_rewards.parrot.pipeline import latest_rows, rationalize_pairs
+from rational_rewards.parrot.learn import clean_name, learn
+from rational_rewards.parrot.pipeline import has_changed, latest_rows, rationalize_pairs
+from rational_rewards.parrot.projection import project
 
 PIXELS = 64 * 64
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, rank=4, tokens=6000, save_every=2)
@@ -121,6 +128,59 @@ def test_an_adapter_touches_neither_vision_tower_nor_output_layer(
     assert not [name for name in names if "visual" in name or "lm_head" in name]
 
 
+def test_training_leaves_everybody_else_s_dice_alone(dataset: Path, student: Callable[..., Any], tmp_path: Path) -> None:
+    found = student()
+
+    def dice() -> bytes:
+        return pickle.dumps((random.getstate(), numpy.random.get_state(), torch.random.get_rng_state().tolist()))
+
+    before = dice()
+    distill(latest_rows(dataset), tmp_path, found.model, found.processor, Recipe(epochs=1, tokens=6000), max_pixels=PIXELS)
+    assert dice() == before
+
+
+def test_training_that_went_astray_is_an_error_and_leaves_nothing_to_go_on_from(
+    dataset: Path, student: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = student()
+    wild = Recipe(epochs=2, learning_rate=1e30, tokens=6000, save_every=1)
+    with pytest.raises(ParrotError, match="lower learning_rate"):
+        distill(latest_rows(dataset), tmp_path / "wild", found.model, found.processor, wild, max_pixels=PIXELS)
+    assert not (tmp_path / "wild").exists()
+    assert not [module for module, _ in found.model.named_modules() if "lora" in module]
+
+
+def test_rows_in_another_critic_s_words_are_refused(dataset: Path, tmp_path: Path) -> None:
+    critic = Critic.load("shapes demo (CPU)")
+    with pytest.raises(ParrotError, match=r"other rubrics than .*: run Rationalize Preferences with this critic first"):
+        learn(critic, latest_rows(dataset), "taste", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "none", "a/b", "..", "con", "nul", "COM1", ".hidden", "x" * 80])
+def test_a_name_that_is_no_folder_s_name_everywhere_is_refused(name: str) -> None:
+    with pytest.raises(ParrotError, match="cannot be an adapter's name"):
+        clean_name(name)
+
+
+def test_plain_distillation_judges_without_a_reference(tmp_path: Path) -> None:
+    pairs = [world(12, number).pair(tmp_path) for number in range(4)]
+    oracle = Oracle(0.1)
+    records = rationalize(pairs, tmp_path / "rationales", oracle, base=tmp_path, anchored=False)
+    report = project(records, tmp_path / "projection", oracle, base=tmp_path, referenced=False, check_order=False)
+    assert report.kept == 8
+
+
+def test_rows_know_when_preferences_were_recorded_since(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    preferences = PreferenceDataset(tmp_path)
+    preferences.record(pictures[0], pictures[1], "red", "A")
+    rationalize_pairs(preferences.pairs(), tmp_path, ScriptedTeacher())
+    rows = latest_rows(tmp_path)
+    assert not has_changed(rows, tmp_path)
+    preferences.record(pictures[0], pictures[2], "red", "A")
+    assert has_changed(rows, tmp_path)
+
+
 def test_training_that_was_cancelled_goes_on_and_ends_the_same(
     dataset: Path, student: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -147,6 +207,8 @@ import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 from rational_rewards.models.loading import load
+from rational_rewards.parrot.anchored import rationalize
+from rational_rewards.parrot.dataset import PreferenceDataset
 from rational_rewards.parrot.distill import Recipe, distill
 found = load(Path(sys.argv[1]), "none", "cpu", dtype=torch.float32)
 print("ready", flush=True)

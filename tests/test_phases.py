@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from rational_rewards.models.engines.base import Watch
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.parrot.anchored import rationalize
-from rational_rewards.parrot.consistency import filter_consistent
+from rational_rewards.parrot.consistency import LEAKS, filter_consistent
+from rational_rewards.parrot.critic_teacher import wording
 from rational_rewards.parrot.manifest import Manifest
-from rational_rewards.parrot.mentions import find_mention
+from rational_rewards.parrot.mentions import find_label, find_mention
 from rational_rewards.parrot.pairs import PreferencePair
+from rational_rewards.parrot.pipeline import rationalize_pairs
 from rational_rewards.parrot.projection import project
 from rational_rewards.parrot.stream import read_records, seed_for
 
@@ -275,6 +278,12 @@ def test_plain_distillation_shows_no_reference_and_ignores_the_order(tmp_path):
         "Both images are sharp.",
         "Image 2 is darker.",
         "Candidate B wins.",
+        "As the remarks say, it is blurred.",
+        "The remarks are right that it is dark.",
+        "Contrary to the remarks, it is sharp.",
+        "Compared to the other one, it is soft.",
+        "It is sharper than its counterpart.",
+        "This one was preferred.",
     ],
 )
 def test_words_about_the_reference_or_the_other_image_are_found(text):
@@ -298,6 +307,8 @@ def test_words_about_the_reference_or_the_other_image_are_found(text):
         "Vitamin B is written on the box.",
         "The image as a whole is good; the result is sharp.",
         "The picture on the left wall is crooked.",
+        "One star is larger than the other one.",
+        "It was chosen to be dark.",
         "Compared with what was asked, the hat is too small.",
     ],
 )
@@ -317,3 +328,49 @@ def test_with_a_source_both_images_may_be_spoken_of():
     assert find_mention(text, "remove the hat", "edit") == ""
     assert find_mention(text, "a dog", "t2i")
     assert find_mention("Edited Image A lost the dog.", "remove the hat", "edit")
+
+
+def test_what_the_teacher_calls_its_reference_is_found_where_it_leaks():
+    told = wording()["reference"]
+    noun = re.findall(r"<(\w+)>", told)[0]
+    assert f"here are {noun}" in told
+    assert find_mention(f"As the {noun} say, the hat is gone.", "a cat with a hat")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Known beforehand, Image A was chosen, so I follow that choice.",
+        "Whoever looked at these two liked Image A.",
+        "It agrees with the stated preference.",
+        "I was told that Image A is better.",
+        "People who saw them preferred Image A.",
+    ],
+)
+def test_a_rationale_that_cites_the_preference_is_dropped(tmp_path, text):
+    class Citing(ScriptedTeacher):
+        def rationalize(self, pairs, seeds, anchored, watch):
+            written = super().rationalize(pairs, seeds, anchored, watch)
+            return [said.replace("Summary:", f"Summary: {text}", 1) for said in written]
+
+    assert find_label(text)
+    records = phase1(tmp_path, some_pairs(4), Citing())
+    assert all(text in record["rationale"] for record in lines(records))
+    survival = filter_consistent(records, tmp_path / "consistency", Citing())
+    assert survival.kept == 0
+    assert survival.dropped == {LEAKS: 4}
+
+
+def test_a_rationale_may_come_to_a_preference_of_its_own():
+    assert find_label("Image A is preferred overall, because its hat is red.") == ""
+    assert find_label("The sign says people chose red.", "a sign that says people chose red") == ""
+
+
+def test_two_programs_cannot_rationalize_one_dataset_at_once(tmp_path):
+    class Second(ScriptedTeacher):
+        def rationalize(self, pairs, seeds, anchored, watch):
+            with pytest.raises(ParrotError, match=r'Another program is rationalizing the dataset "mine" already'):
+                rationalize_pairs(some_pairs(4), tmp_path / "mine", ScriptedTeacher())
+            return super().rationalize(pairs, seeds, anchored, watch)
+
+    rationalize_pairs(some_pairs(4), tmp_path / "mine", Second())

@@ -265,6 +265,12 @@ def test_the_images_change_their_names_and_articles_stay(text, wanted):
         '"A" is better.',
         "image b is darker",
         "A missed hat.",  # an article, or the name of an image
+        "The first is sharper than the second.",
+        "The second one is worse.",
+        "The first edited image is sharper.",
+        "Image 1 is sharper than Image 2.",
+        "Candidate two is worse.",
+        "It is sharper than the latter.",
     ],
 )
 def test_texts_that_could_be_mirrored_wrongly_are_not_mirrored(text):
