@@ -251,21 +251,24 @@ class Critic:
     ) -> list[Answer]:
         """Answers from the memo where they reach far enough; the rest from the engine, equal questions once."""
         keys = [self._key(question, settings) for question in questions]
+        found: dict[
+            Any, Answer
+        ] = {}  # not looked up twice: with many questions the memo forgets the first before the last is answered
         wanted: dict[Any, tuple[Question, Answer | None]] = {}
         for i, (key, question) in enumerate(zip(keys, questions, strict=True)):
             earlier = going_on[i] if going_on else None
             known = self.answers.get(key)
-            if earlier is not None or known is None or _reach(known) < _reach(settings):
+            if earlier is None and known is not None and _reach(known) >= _reach(settings):
+                found[key] = known
+            else:
                 wanted[key] = (question, earlier or known)
         if wanted:
             asked = [question for question, _ in wanted.values()]
             written = self.engine.answer(asked, settings, watch, [earlier for _, earlier in wanted.values()])
-            fresh = dict(zip(wanted, written, strict=True))
-            for key, answer in fresh.items():
+            for key, answer in zip(wanted, written, strict=True):
                 self.answers.put(key, answer)
-        else:
-            fresh = {}
-        return [fresh.get(key) or self.answers.get(key) for key in keys]  # type: ignore[misc]
+                found[key] = answer
+        return [found[key] for key in keys]
 
     @staticmethod
     def _key(question: Question, settings: Settings) -> tuple[Any, ...]:

@@ -64,14 +64,15 @@ class Plan:
         )
 
 
-def plan_download(official: Official, target_root: Path, endpoint: str | None = None) -> Plan:
+def plan_download(official: Official, target_root: Path, endpoint: str | None = None, offline: bool = False) -> Plan:
     """Ask the hub what is to be downloaded into `target_root`/<repository's name>; nothing is written yet.
 
-    An unfinished download is planned on at the revision it began with. `endpoint` is the hub's address (None: the default).
+    An unfinished download is planned on at the revision it began with. `endpoint` is the hub's address (None: the default);
+    `offline` forbids to ask it, as the environment variables in OFFLINE do.
     Raises DownloadError: not an official repository, offline, not reachable, no room on the disk.
     """
     target = Path(target_root) / official.name
-    _check_allowed(official, target)
+    _check_allowed(official, target, offline)
     unfinished = _read_marker(target, official)
     info = _list_repository(official, target, unfinished["revision"], endpoint) if unfinished else None
     info = info or _list_repository(official, target, "main", endpoint)
@@ -96,6 +97,7 @@ def download(
     on_progress: Callable[[int, int], None] | None = None,
     check_cancel: Callable[[], None] | None = None,
     endpoint: str | None = None,
+    offline: bool = False,
 ) -> Path:
     """Download an official checkpoint, or go on with it, and return its folder.
 
@@ -112,7 +114,7 @@ def download(
         raise DownloadError(
             f"{target} holds a checkpoint already: choose it from the list, or move it away to download another."
         )
-    plan = plan_download(official, target_root, endpoint)
+    plan = plan_download(official, target_root, endpoint, offline)
     log.info("Download: %s", plan)
     try:
         _download(plan, report, check, endpoint)
@@ -279,12 +281,14 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
     os.replace(scratch, path)
 
 
-def _check_allowed(official: Official, target: Path) -> None:
+def _check_allowed(official: Official, target: Path, offline: bool) -> None:
     if official.repo not in [known.repo for known in OFFICIAL]:
         raise DownloadError(
             f"{official.repo} is not an official checkpoint, and only {' and '.join(known.repo for known in OFFICIAL)} "
             f"are downloaded: put its files into {target} yourself."
         )
+    if offline:
+        raise _failure(official, target, "Settings > RationalRewards > Stay offline is on")
     for variable in OFFLINE:
         if os.environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on"):
             raise _failure(official, target, f"{variable} is set")

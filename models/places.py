@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .user_settings import UserSettings, read_user_settings
+
 PACK = Path(__file__).resolve().parent.parent
 
 
@@ -24,11 +26,17 @@ def user_folder() -> Path:
     return comfyui / "user" / "rational_rewards" if comfyui else Path.home() / ".rational_rewards"
 
 
+def settings() -> UserSettings:
+    """What the user chose on the settings page of that ComfyUI."""
+    comfyui = comfyui_folder()
+    return read_user_settings(comfyui / "user") if comfyui else UserSettings()
+
+
 def model_roots() -> list[Path]:
     """Where checkpoints may lie, the download target first."""
     comfyui = comfyui_folder()
     models = comfyui / "models" if comfyui else user_folder() / "models"
-    return [models / "rationalrewards", models / "LLM"]
+    return settings().roots(models, [models / "rationalrewards", models / "LLM"])
 
 
 def rubric_folders() -> list[Path]:

@@ -109,7 +109,7 @@ def _patcher_class() -> type:
                 self._place(device_to)
             except BaseException:
                 # The manager does not list a model whose loading failed, so nobody else would ever move the half of it back.
-                self._place(self.offload_device, again=True)
+                self._place(self.offload_device)
                 raise
             return self.loaded_size() - before
 
@@ -152,8 +152,9 @@ def _patcher_class() -> type:
             # Nothing is ever pinned.
             pass
 
-        def _place(self, device: torch.device, again: bool = False) -> None:
-            if self.model.device != device or again:
+        def _place(self, device: torch.device) -> None:
+            if self.model.device != device:
+                self.model.device = torch.device("meta")  # nowhere as a whole: a move that fails half-way is made again
                 move(self.model.inner, device)
                 self.model.device = device
 

@@ -76,7 +76,6 @@ class LoadCritic(io.ComfyNode):
                 ),
             ],
             outputs=[CriticType.Output("critic", tooltip="The critic, for every node with an input critic.")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -119,12 +118,14 @@ class LoadCritic(io.ComfyNode):
         chosen = adapters.resolve_adapter(adapter, roots)
         found = checkpoints.resolve(checkpoint, roots)
         if isinstance(found, checkpoints.Official):
-            host.say(cls.hidden.unique_id, f"Downloading {downloads.plan_download(found, roots[0])}")
-            folder = downloads.download(found, roots[0], bar.show, host.check_cancel)
+            offline = host.settings().offline
+            folder = downloads.download(found, roots[0], bar.show, host.check_cancel, offline=offline)
         else:
             folder = found.folder
         taste = (str(chosen.folder), *chosen.stamp) if chosen else ()
-        key = (str(folder), (folder / "config.json").stat().st_mtime, quantization, taste, attention, max_pixels)
+        stamp = (folder / "config.json").stat().st_mtime
+        # With save_quantized: a critic that has been used can no longer be saved, so that it is loaded anew.
+        key = (str(folder), stamp, quantization, taste, attention, max_pixels, save_quantized)
         critic = in_use.get(key)
         if critic is None:
             whole = checkpoints.inspect_checkpoint(folder)

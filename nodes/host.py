@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,17 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import folder_paths
-from comfy_api.latest import io
+import torch
+from comfy_api.latest import io, ui
 
 from ..models.engines.base import Watch
+from ..models.user_settings import UserSettings, read_user_settings
 
 STEPS = 1000  # of a progress bar
 STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
 PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
 TAIL = 400  # characters of the answer that they carry
 HIDDEN = [io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo]  # what a node asks for to have a panel
-log = logging.getLogger(__name__)
 
 
 def register_model_folders() -> None:
@@ -29,9 +30,15 @@ def register_model_folders() -> None:
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
 
 
+def settings() -> UserSettings:
+    """What the user chose on the settings page."""
+    return read_user_settings(Path(folder_paths.get_user_directory()))
+
+
 def model_roots() -> list[Path]:
     """Where checkpoints may lie, the download target first."""
-    return [Path(path) for name in ("rationalrewards", "LLM") for path in folder_paths.get_folder_paths(name)]
+    usual = [Path(path) for name in ("rationalrewards", "LLM") for path in folder_paths.get_folder_paths(name)]
+    return settings().roots(Path(folder_paths.models_dir), usual)
 
 
 def rubric_folders() -> list[Path]:
@@ -50,7 +57,13 @@ def device() -> Any:
 
 
 def make_room(size: int) -> None:
-    """Ask ComfyUI to free `size` bytes on its device before something is loaded there."""
+    """Ask ComfyUI to free `size` bytes on its device before something is loaded there, and to let go of what only earlier runs used.
+
+    The second is for newer versions, which do it when a node is done: too late for a critic that takes the place of another.
+    """
+    memory = sys.modules.get("comfy.memory_management")
+    if memory and hasattr(memory, "extra_ram_release"):
+        memory.extra_ram_release(sys.maxsize)
     target = device()
     if target.type != "cpu":
         comfy.model_management.free_memory(size, target)
@@ -59,14 +72,6 @@ def make_room(size: int) -> None:
 def check_cancel() -> None:
     """Raise ComfyUI's own exception when the user has cancelled."""
     comfy.model_management.throw_exception_if_processing_interrupted()
-
-
-def say(node_id: str | None, text: str) -> None:
-    """Show a short line of our own on a node, and in the log. Never for text that a model or a user wrote: old frontends run its HTML."""
-    log.info(text)
-    server = _server()
-    if node_id and server:
-        server.send_progress_text(text, node_id, server.client_id)
 
 
 def _server() -> Any:
@@ -89,10 +94,14 @@ def shown_on(hidden: Any) -> str | None:
     return hidden.dynprompt.get_display_node_id(hidden.unique_id) if hidden.dynprompt else hidden.unique_id
 
 
-def rubric_changed(name: str | None) -> float:
-    """When the user's own rubric of that name was last changed, so that a node runs again after an edit; 0 for built-in ones."""
-    files = [folder / f"{name}.yaml" for folder in rubric_folders()]
-    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[str, Any]:
+    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its outputs."""
+    return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
+
+
+def rubrics_changed() -> list[tuple[str, float]]:
+    """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because one may extend another."""
+    return sorted((file.name, file.stat().st_mtime) for folder in rubric_folders() for file in folder.glob("*.yaml"))
 
 
 class Bar:

@@ -24,7 +24,10 @@ from .schema import (
     source_input,
 )
 
-UNREAD = "The critic's answer to image {number} could not be read, so there is no score to pass on: set answer to locked, or raise max_new_tokens."
+UNREAD = (
+    "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer to locked, or raise "
+    "max_new_tokens."
+)
 
 
 def _pictures(image: torch.Tensor, source_image: torch.Tensor | None) -> tuple[list[Any], list[Any] | None]:
@@ -36,7 +39,7 @@ def _scores(judgements: list[Judgement]) -> list[float]:
     numbers = []
     for number, judgement in enumerate(judgements, 1):
         if judgement.score is None or not judgement.complete:
-            raise QuestionError(UNREAD.format(number=number))
+            raise QuestionError(UNREAD.format(what="image", number=number))
         numbers.append(judgement.score)
     return numbers
 
@@ -79,8 +82,8 @@ class Critique(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
-        return host.rubric_changed(rubric)
+    def fingerprint_inputs(cls, **others: Any) -> Any:
+        return host.rubrics_changed()
 
     @classmethod
     def execute(
@@ -150,8 +153,8 @@ class Score(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
-        return host.rubric_changed(rubric)
+    def fingerprint_inputs(cls, **others: Any) -> Any:
+        return host.rubrics_changed()
 
     @classmethod
     def execute(
@@ -189,7 +192,8 @@ class Compare(io.ComfyNode):
             node_id="RationalRewardsCompare",
             display_name="Compare",
             category=f"{CATEGORY}/critic",
-            description="Compares two images of the same prompt and passes the better one on. Judges both orders unless both_orders is off, so that neither place is favoured.",
+            description="Compares two images of the same prompt and passes the better one on. Judges both orders unless both_orders "
+            "is off, so that neither place is favoured.",
             search_aliases=["A/B", "pairwise", "better image", "winner", "preference", "versus"],
             inputs=[
                 critic_input(),
@@ -198,7 +202,7 @@ class Compare(io.ComfyNode):
                     "image_b",
                     tooltip="Image B, or a batch of the same length; a single image meets every image of the other side.",
                 ),
-                prompt_input(),
+                prompt_input(of="both images were"),
                 source_input(),
                 io.Boolean.Input(
                     "both_orders",
@@ -225,8 +229,8 @@ class Compare(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, rubric: str | None = "auto", **others: Any) -> Any:
-        return host.rubric_changed(rubric)
+    def fingerprint_inputs(cls, **others: Any) -> Any:
+        return host.rubrics_changed()
 
     @classmethod
     def execute(
@@ -249,11 +253,8 @@ class Compare(io.ComfyNode):
         )
         for number, comparison in enumerate(found, 1):
             if comparison.winner is None or not comparison.complete:
-                raise QuestionError(UNREAD.format(number=number))
-        images = [
-            (image_b if comparison.winner == "B" else image_a)[_index(image_b if comparison.winner == "B" else image_a, i)]
-            for i, comparison in enumerate(found)
-        ]
+                raise QuestionError(UNREAD.format(what="pair", number=number))
+        images = [_one(image_b if comparison.winner == "B" else image_a, i) for i, comparison in enumerate(found)]
         winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
         report = _report(found, critic.name)
         margins = [comparison.margin for comparison in found]
@@ -262,10 +263,10 @@ class Compare(io.ComfyNode):
         return io.NodeOutput(images, winners, margins, report, found, ui=ui)
 
 
-def _index(batch: torch.Tensor, i: int) -> slice:
+def _one(batch: torch.Tensor, i: int) -> torch.Tensor:
     """Image `i` of a batch (or the only one), as a batch of one."""
     at = i if len(batch) > 1 else 0
-    return slice(at, at + 1)
+    return batch[at : at + 1]
 
 
 def _report(comparisons: list[Comparison], judge: str) -> str:

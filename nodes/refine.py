@@ -92,4 +92,5 @@ class CritiqueCard(io.ComfyNode):
         items = critique.of(len(pictures))
         prompts = [item.question.prompt for item in items]
         cards = draw_cards(pictures, critique.refined(watch=host.watch()), prompts)
-        return io.NodeOutput(pil_to_tensor(*cards))
+        card = pil_to_tensor(*cards)
+        return io.NodeOutput(card, ui=host.preview(cls, card))

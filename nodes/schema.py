@@ -31,9 +31,9 @@ def critic_input() -> Any:
     return CriticType.Input("critic", tooltip="The critic from Load Critic.")
 
 
-def prompt_input() -> Any:
+def prompt_input(of: str = "the image was") -> Any:
     return io.String.Input(
-        "prompt", multiline=True, default="", tooltip="The prompt the image was made from, as the artist wrote it."
+        "prompt", multiline=True, default="", tooltip=f"The prompt that {of} made from, as the artist wrote it."
     )
 
 

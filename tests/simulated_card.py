@@ -1,4 +1,6 @@
-"""A critic beside a diffusion model on a simulated card: `simulated_card.py CHECKOUT CHECKPOINT GIGABYTES`, facts as JSON on the last line.
+"""A critic beside a diffusion model on a simulated card, facts as JSON on the last line.
+
+`simulated_card.py CHECKOUT CHECKPOINT GIGABYTES ROUNDS [OPTION]`; OPTION is one of ComfyUI's command line for memory, such as --lowvram.
 
 ComfyUI's memory manager, bitsandbytes and the critic are real. The card is torch's device "cpu:0": copies to it are real copies, but what
 is free on it is computed from what the manager lists, and both models declare the sizes that real ones have.
@@ -12,9 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-CHECKOUT, CHECKPOINT, CARD = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+CHECKOUT, CHECKPOINT, CARD, ROUNDS = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+OPTION = "".join(sys.argv[5:])
 GIGABYTE = 2**30
-CRITIC, SAMPLER, ROUNDS = 6.9, 6.5, 20
+CRITIC, SAMPLER = 6.9, 6.5
 sys.argv = [sys.argv[0], "--cpu"]
 sys.path[0] = CHECKOUT
 
@@ -49,7 +52,9 @@ def pretend_a_card() -> None:
     manager.get_total_memory = lambda *args, **kwargs: int(CARD * GIGABYTE)
     manager.get_torch_device = lambda: card
     manager.soft_empty_cache = lambda force=False: None
-    manager.vram_state = manager.VRAMState.NORMAL_VRAM
+    state = {"--lowvram": "LOW_VRAM", "--novram": "NO_VRAM", "--highvram": "HIGH_VRAM"}.get(OPTION, "NORMAL_VRAM")
+    manager.vram_state = manager.VRAMState[state]  # what the options come to at the start, where there is a card
+    manager.DISABLE_SMART_MEMORY = OPTION == "--disable-smart-memory"
     manager.is_device_cpu = lambda device: device == host
     manager.get_all_torch_devices = lambda *args, **kwargs: [card]
 

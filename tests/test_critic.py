@@ -45,6 +45,12 @@ def test_a_batch_of_eight_equals_eight_singles(family, source, make_critic, phot
     assert all(judgement.complete for judgement in batch.judgements)
 
 
+def test_a_batch_that_is_larger_than_the_memory_of_answers_can_be_asked_again(make_critic, photos):
+    critic = make_critic()
+    critic.answers.size = 2
+    assert raws(critic.critique(photos[:4], "a photo", **SHORT)) == raws(critic.critique(photos[:4], "a photo", **SHORT))
+
+
 def test_a_batch_with_sampling_equals_singles_too(make_critic, photos):
     options = dict(temperature=1.0, seed=7, **SHORT)
     batch = make_critic().critique(photos[:4], "a photo", **options)

@@ -327,6 +327,14 @@ def test_offline_says_how_to_get_the_files_by_hand(
     assert plan_download(T2I, tmp_path, hub.endpoint).missing > 0
 
 
+def test_the_setting_forbids_it_too(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="Stay offline is on"):
+        download(T2I, tmp_path, endpoint=hub.endpoint, offline=True)
+    with pytest.raises(DownloadError, match="Stay offline is on"):
+        plan_download(T2I, tmp_path, hub.endpoint, offline=True)
+    assert hub.requests == []
+
+
 def test_no_connection_says_the_same(tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(DownloadError, match=r"could not be downloaded \(.*\): fetch it on any computer with"):
         download(T2I, tmp_path, None, None, "http://127.0.0.1:9")

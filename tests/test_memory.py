@@ -14,6 +14,21 @@ from server import Failed, Server
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.skipif(not checkouts(), reason=HINT)]
 CANCELS, RUNS, WARM = 20, 100, 5
+# A custom node pack that notes, whenever a critic's weights are read, how many critics there are already.
+COUNTER = """
+import gc
+from transformers import Qwen3VLForConditionalGeneration as Critic
+
+NODE_CLASS_MAPPINGS = {}
+read = Critic.from_pretrained.__func__
+
+@classmethod
+def counted(cls, *args, **kwargs):
+    print("critics before loading:", sum(type(found) is Critic for found in gc.get_objects()), flush=True)
+    return read(cls, *args, **kwargs)
+
+Critic.from_pretrained = counted
+"""
 
 
 @pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
@@ -23,6 +38,8 @@ def server(request, tmp_path_factory, checkpoint_folder):
     for name, seed in (("t2i", 0), ("edit", 1)):
         shutil.copytree(checkpoint_folder(seed=seed), folder / "models" / "LLM" / name)
     (folder / "input").mkdir()
+    (folder / "custom_nodes").mkdir()
+    (folder / "custom_nodes" / "counter.py").write_text(COUNTER, encoding="utf-8")
     Image.effect_mandelbrot((192, 128), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(folder / "input" / "a.png")
     running = Server(request.param, folder)
     yield running
@@ -84,6 +101,15 @@ def test_a_cancel_at_any_moment_leaves_a_working_queue(server):
         assert "Text Faithfulness" in server.run(asking(f"after {number}"))["critique"]["text"][0]
     assert cancelled >= CANCELS // 2
     assert resident(server) <= 1.03 * before
+
+
+def test_a_changed_setting_frees_the_critic_before_the_next_is_loaded(server):
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.run(asking("first"))
+    for quantization in ("int8", "none", "nf4"):
+        server.run(asking("second", quantization=quantization))
+    counted = [int(line.rpartition(" ")[2]) for line in server.text().splitlines() if "critics before loading" in line]
+    assert counted[-3:] == [0, 0, 0]
 
 
 def test_two_loaders_share_a_critic_and_freeing_drops_it(server):

@@ -40,13 +40,31 @@ def test_a_model_moves_as_a_whole_and_answers_as_before(
     assert torch.equal(logits(loaded), expected)
 
 
-@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
-def simulate(request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]) -> Callable[[int], dict[str, Any]]:
-    """`simulate(gigabytes)`: what happens on a card of that size (see `simulated_card.py`)."""
+@pytest.mark.comfyui
+@pytest.mark.skipif(not checkouts(), reason=HINT)
+def test_an_eviction_that_failed_half_way_is_made_good_at_the_next_use(checkpoint_folder: Callable[..., Path]) -> None:
+    script = Path(__file__).with_name("broken_eviction.py")
+    command = [sys.executable, str(script), str(checkouts()[0]), str(checkpoint_folder())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"failed": True, "nowhere": True, "moves": ["cpu:0"], "back": True}
 
-    def run(gigabytes: int) -> dict[str, Any]:
+
+@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
+def simulate(request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]) -> Callable[..., dict[str, Any]]:
+    """`simulate(gigabytes, rounds, option)`: what happens on a card of that size (see `simulated_card.py`)."""
+
+    def run(gigabytes: int, rounds: int, *option: str) -> dict[str, Any]:
         script = Path(__file__).with_name("simulated_card.py")
-        command = [sys.executable, str(script), str(request.param), str(checkpoint_folder()), str(gigabytes)]
+        command = [
+            sys.executable,
+            str(script),
+            str(request.param),
+            str(checkpoint_folder()),
+            str(gigabytes),
+            str(rounds),
+            *option,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1])
@@ -57,8 +75,8 @@ def simulate(request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Pa
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize("gigabytes", [8, 12, 24])
-def test_critic_and_sampler_share_a_card(simulate: Callable[[int], dict[str, Any]], gigabytes: int) -> None:
-    found = simulate(gigabytes)
+def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]], gigabytes: int) -> None:
+    found = simulate(gigabytes, 20)
     both_fit = gigabytes == 24
     for one in found["rounds"]:
         assert one["judging"]["critic"]
@@ -75,4 +93,21 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[[int], dict[str, Any
     assert found["after unload"] == {"critic": 0, "listed": 0}
     assert found["back"]
     assert found["left"] == 0
+    assert found["listed at last"] == 0
+
+
+@pytest.mark.comfyui
+@pytest.mark.skipif(not checkouts(), reason=HINT)
+@pytest.mark.parametrize(
+    ("gigabytes", "option"), [(12, "--lowvram"), (12, "--novram"), (12, "--highvram"), (24, "--disable-smart-memory")]
+)
+def test_options_of_the_command_line_are_heeded(simulate: Callable[..., dict[str, Any]], gigabytes: int, option: str) -> None:
+    found = simulate(gigabytes, 4, option)
+    for one in found["rounds"]:
+        assert one["judging"]["critic"], "whole or not at all, also where other models are loaded in parts"
+        assert not one["sampling"]["critic"]
+    assert len({one["answer"] for one in found["rounds"][::2]}) == 1
+    assert found["most"] <= gigabytes
+    assert found["after unload"] == {"critic": 0, "listed": 0}
+    assert found["back"]
     assert found["listed at last"] == 0

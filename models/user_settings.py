@@ -1,0 +1,40 @@
+"""What the user chose on ComfyUI's settings page. The page's script (`web/settings.js`) names the settings and says what they do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FILE = Path("default", "comfy.settings.json")  # in ComfyUI's user folder; with --multi-user only the default user's are heeded
+
+
+@dataclass(frozen=True)
+class UserSettings:
+    """`model_folder`: where critics are looked for first and put, "" for the usual place. `offline`: nothing is ever downloaded."""
+
+    model_folder: str = ""
+    offline: bool = False
+
+    def roots(self, models: Path, usual: list[Path]) -> list[Path]:
+        """The folders for critics, the chosen one first; a relative one lies in ComfyUI's `models` folder."""
+        # Not `Path.expanduser`, which fails for a user that is not there: ComfyUI asks for these while it loads the pack.
+        chosen = [models / os.path.expanduser(self.model_folder)] if self.model_folder else []
+        return list(dict.fromkeys([*chosen, *usual]))
+
+
+def read_user_settings(user_folder: Path) -> UserSettings:
+    """The settings in ComfyUI's user folder, read anew each time: the page may change them at any moment."""
+    try:
+        found = json.loads((user_folder / FILE).read_text(encoding="utf-8"))
+        folder, offline = found.get("RationalRewards.ModelFolder"), found.get("RationalRewards.Offline")
+    except FileNotFoundError:
+        return UserSettings()
+    except (OSError, ValueError, AttributeError) as error:  # half-written, or not a table
+        log.warning("ComfyUI's settings could not be read (%s).", error)
+        return UserSettings()
+    return UserSettings(folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True)
