@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     taste = commands.add_parser("evaluate", help="how often a critic chooses as somebody did, over a dataset of preferences")
     taste.add_argument("--dataset", required=True, metavar="FOLDER_OR_NAME", help="dataset that Record Preference has written")
-    _critic(taste)
+    _result(taste)
     taste.add_argument("--one-order", action="store_true", help="judge only A before B")
     taste.set_defaults(run=evaluate_critic)
 
@@ -90,10 +90,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=shapes_demo)
 
-    actions = add_parrot(commands, _critic, load_critic, _watch)
-    made = actions.add_parser("demo", help="train the embedded critic from nothing: about an hour and a half on two CPU cores")
+    actions = add_parrot(commands, _critic, _answer, load_critic, _watch)
+    made = actions.add_parser("demo", help="train the embedded critic from nothing: about two hours on two CPU cores")
     made.add_argument("--work", type=Path, default=Path("parrot-demo"), help="folder for everything on the way; goes on there")
-    made.add_argument("--courses", type=int, nargs="+", help="preference pairs of each course; fewer for a try")
+    made.add_argument(
+        "--courses",
+        type=int,
+        nargs="+",
+        help="preference pairs of the first, second, ... course, and no course after these; for a try",
+    )
     made.add_argument("--base-steps", type=int, help="fewer steps of the base, for a try")
     made.set_defaults(run=make_shapes_critic)
 
@@ -106,11 +111,11 @@ def _judging(parser: argparse.ArgumentParser) -> None:
     """Options of every command that judges the pictures of one prompt."""
     parser.add_argument("--prompt", required=True, help="the prompt the pictures were made from")
     parser.add_argument("--source", metavar="FILE", help="for image edits: the picture before the edit")
-    _critic(parser)
+    _result(parser)
 
 
 def _critic(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that loads a critic: which one, how it answers, and where the result goes."""
+    """Options of every command that loads a critic."""
     parser.add_argument(
         "--checkpoint",
         metavar="FOLDER",
@@ -121,12 +126,22 @@ def _critic(parser: argparse.ArgumentParser) -> None:
         "--adapter", default="none", metavar="FOLDER", help="folder of an adapter, or its name in the model folders"
     )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
-    parser.add_argument("--rubric", default="auto", help="name of a rubric")
+    parser.add_argument("--max-pixels", type=int, default=None, help="pixel budget; default: 802816")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _answer(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that lets a critic write."""
     parser.add_argument("--answer", choices=["locked", "free"], default="locked")
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-new-tokens", type=int, default=2048)
-    parser.add_argument("--max-pixels", type=int, default=None, help="pixel budget; default: 802816")
+
+
+def _result(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that judges: in which words it asks, and where the result goes."""
+    _critic(parser)
+    _answer(parser)
+    parser.add_argument("--rubric", default="auto", help="name of a rubric")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for standard output, without the report)")
 
 
@@ -161,7 +176,7 @@ def load_critic(parsed: argparse.Namespace) -> Any:
 def _download(official: Any, root: Path) -> Path:
     from .models.downloads import download
 
-    return download(official, root, _show_bytes, lambda: None)
+    return download(official, root, _show_bytes, offline=places.settings().offline)
 
 
 def _show_bytes(done: float, total: float) -> None:
@@ -262,7 +277,8 @@ def compare(parsed: argparse.Namespace) -> None:
 
 def evaluate_critic(parsed: argparse.Namespace) -> None:
     """`evaluate`: accuracy on a dataset of preferences, and what it is made of."""
-    from .parrot.evaluate import evaluate, pairs_in
+    from .parrot.dataset import pairs_in
+    from .parrot.evaluate import evaluate
     from .parrot.shell import dataset_at
 
     pairs = pairs_in(dataset_at(parsed.dataset))  # before the critic is loaded, which takes longer
@@ -319,8 +335,12 @@ def make_shapes_critic(parsed: argparse.Namespace) -> None:
 
     from .demo.train import Plan, make_critic
 
-    asked = {"courses": tuple(parsed.courses) if parsed.courses else None, "base_steps": parsed.base_steps}
-    plan = dataclasses.replace(Plan(), **{name: value for name, value in asked.items() if value is not None})
+    plan = Plan()
+    if parsed.base_steps is not None:
+        plan = dataclasses.replace(plan, base_steps=parsed.base_steps)
+    if parsed.courses:
+        courses = zip(plan.courses, parsed.courses, strict=False)
+        plan = dataclasses.replace(plan, courses=tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in courses))
     print(f"The critic is in {make_critic(parsed.work, plan, _watch())}")
 
 

@@ -46,6 +46,11 @@ def categories(info: dict[str, Any]) -> dict[str, str]:
     return {word: word for node in _own(info) for word in node["category"].split("/")}
 
 
+def main_strings(info: dict[str, Any]) -> dict[str, Any]:
+    """`main.json`."""
+    return {"nodeCategories": categories(info), "settingsCategories": settings_categories(), "rationalRewards": panel_strings()}
+
+
 def panel_strings() -> dict[str, str]:
     """The panel's words by key, from its script."""
     table = re.search(
@@ -57,9 +62,18 @@ def panel_strings() -> dict[str, str]:
 
 def settings() -> dict[str, Any]:
     """Name and tooltip of every setting, by its id as locales write it, from the script that registers them."""
-    script = (WEB / "main.js").read_text(encoding="utf-8")
-    found = re.findall(rf"\bid: ({TEXT}),\s+name: ({TEXT}),\s+tooltip: ({TEXT})", script)
+    found = re.findall(rf"\bid: ({TEXT}),\s+name: ({TEXT}),\s+tooltip: ({TEXT})", settings_script())
     return {json.loads(id).replace(".", "_"): {"name": json.loads(name), "tooltip": json.loads(tip)} for id, name, tip in found}
+
+
+def settings_categories() -> dict[str, str]:
+    """The headings of the settings page."""
+    return {heading: heading for heading in ("RationalRewards", *re.findall(r'group: "(.+?)"', settings_script()))}
+
+
+def settings_script() -> str:
+    """The script that registers the settings."""
+    return (WEB / "settings.js").read_text(encoding="utf-8")
 
 
 def read(language: str, file: str) -> dict[str, Any]:
@@ -117,7 +131,7 @@ def main() -> None:
         finally:
             server.stop()
     write(ENGLISH, "nodeDefs", node_definitions(info))
-    write(ENGLISH, "main", {"nodeCategories": categories(info), "rationalRewards": panel_strings()})
+    write(ENGLISH, "main", main_strings(info))
     write(ENGLISH, "settings", settings())
     found = [
         f"{language}/{file}.json: {line}"

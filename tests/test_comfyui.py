@@ -84,7 +84,7 @@ def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
     """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one. What is imported: test_structure.py."""
     times = re.findall(rf"([0-9.]+) seconds.*{NAME}", server.text())
     assert times, server.text()[-2000:]
-    assert float(times[0]) <= 0.3
+    assert float(times[0]) <= 1
 
 
 def test_local_checkpoints_come_before_those_to_download(server):

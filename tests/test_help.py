@@ -19,6 +19,7 @@ from make_locales import (
     panel_strings,
     read,
     settings,
+    settings_categories,
     strings,
 )
 from server import NAME, PACK, Server
@@ -148,6 +149,7 @@ def test_panel_strings_keep_their_slots(language):
 
 def test_the_english_tables_are_those_of_the_page():
     assert read(ENGLISH, "main")["rationalRewards"] == panel_strings()
+    assert read(ENGLISH, "main")["settingsCategories"] == settings_categories()
     assert read(ENGLISH, "settings") == settings()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import comfyui
 import pytest
 import requests
 import websocket
-from server import NAME, Failed, Server
+from server import NAME, PACK, Failed, Server
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -48,6 +49,54 @@ GRAPH = {
     "Refine Prompt": node(KIND("RefinePrompt"), 1780, 0, critique="Critique"),
     "Save": node("SaveImage", 460, 860, {"filename_prefix": "panel"}, images="First"),
 }
+
+# The same nodes under the same ids in two tabs, with different pictures.
+TAB = {
+    "Load Critic": GRAPH["Load Critic"],
+    "Picture": painter(0, 340, 1, 0.0),
+    "Critique": node(KIND("Critique"), 460, 0, {"prompt": PROMPT}, critic="Load Critic", image="Picture"),
+    "Score": node(KIND("Score"), 900, 0, {"prompt": PROMPT}, critic="Load Critic", image="Picture"),
+}
+WORKFLOW = "() => (app.rootGraph ?? app.graph).id"
+# A change of the workflow, and Ctrl+Z.
+UNDO = """async () => {
+    const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker
+    const titles = () => app.graph.nodes.map(node => node.title).join()
+    const before = titles()
+    app.graph.nodes[0].title = "changed"
+    ;(tracker.captureCanvasState ?? tracker.checkState).call(tracker)
+    await app.extensionManager.command.execute("Comfy.Undo")
+    await new Promise(done => setTimeout(done, 500))
+    return titles() === before
+}"""
+# Real words of the server reach the page only when `tellNews()` is called.
+HOLD_NEWS = """() => {
+    const { socket } = app.api, held = []
+    const hold = event => {
+        event.stopImmediatePropagation()
+        held.push(event.data)
+    }
+    socket.addEventListener("message", hold, true)
+    window.tellNews = () => {
+        socket.removeEventListener("message", hold, true)
+        for (const data of held) socket.dispatchEvent(new MessageEvent("message", { data }))
+    }
+}"""
+# Every observer that watches a panel from now on, until it is disconnected.
+COUNT_OBSERVERS = """() => {
+    window.observers ??= new Set()
+    const Real = window.RealObserver ??= ResizeObserver
+    window.ResizeObserver = class extends Real {
+        observe(target, options) {
+            super.observe(target, options)
+            if (target.matches(".rr-panel *")) observers.add(this)
+        }
+        disconnect() {
+            super.disconnect()
+            observers.delete(this)
+        }
+    }
+}"""
 
 # What a node hands over, given to its panel as ComfyUI does.
 EXECUTED = "([title, output]) => app.graph.nodes.find(node => node.title === title).onExecuted(output)"
@@ -140,6 +189,22 @@ def test_a_new_node_has_room_for_its_panel_and_says_what_to_do(canvas):
         panel = [widget for widget in shown["widgets"] if widget["name"] == "rational_rewards"]
         assert [widget["saved"] for widget in panel] == [False] * (shown["title"] in SHOWN)
     assert all("rational_rewards" not in one["inputs"] for one in canvas.prompt().values())
+
+
+def test_the_panel_speaks_the_user_s_language_where_it_has_the_words(canvas):
+    said = canvas.page.evaluate(
+        """async module => {
+            const { say, speak } = await import(module)
+            const keys = ["empty", "raw", "panel"]
+            speak("xx", { xx: { rationalRewards: { empty: "Noch leer", raw: 7, other: "x" } } })
+            const translated = keys.map(key => say(key))
+            speak("yy", { xx: {} })
+            return [translated, keys.map(key => say(key)), say("image", { number: 2, count: 3 })]
+        }""",
+        f"/extensions/{NAME}/strings.js",
+    )
+    english = ["Run the workflow to see the result here.", "Raw answer", "Critique"]
+    assert said == [["Noch leer", *english[1:]], english, "Image 2 of 3"]
 
 
 def test_results_are_read_on_their_nodes(ran, shots):
@@ -307,6 +372,7 @@ def test_hostile_words_are_shown_as_words(ran, shots):
     shots(ran, f"{ran.name}-hostile")
     for summary in panel.locator("summary").all():
         summary.click()
+    ran.page.wait_for_timeout(500)  # the browser tells a little later what was closed
     ran.page.evaluate(EXECUTED, ["Score", ran.outputs["Score"]])
 
 
@@ -454,6 +520,166 @@ def test_a_result_for_another_tab_stays_away(ran):
     assert f"{output['score']:.2f}" in ran.panel("Score").inner_text()
 
 
+def turn_to(canvas, side, workflow):
+    """Bring the "Previous" or "Next" tab to the front, which must be that workflow."""
+    canvas.page.evaluate("command => app.extensionManager.command.execute(command)", f"Workspace.{side}OpenedWorkflow")
+    canvas.page.wait_for_function(f"id => ({WORKFLOW})() === id", arg=workflow)
+    canvas.page.wait_for_timeout(1000)
+
+
+def finish(canvas, prompt_id):
+    """Wait until the page has heard that a run is over."""
+    canvas.page.wait_for_function("id => over.includes(id)", arg=prompt_id, timeout=240_000)
+    canvas.page.wait_for_timeout(300)
+    canvas.page.keyboard.press("Escape")  # older frontends open a dialog about errors
+
+
+def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
+    """What is queued in one tab, and then another is turned to: results, live words and errors, and what is undone and kept later."""
+
+    def shown():
+        return [canvas.panel(title).inner_text() for title in ("Critique", "Score")]
+
+    def run(prompt, workflow=None):  # as queued by this page
+        info = {"extra_pnginfo": {"workflow": {"id": workflow}}} if workflow else {}
+        client = canvas.page.evaluate("() => app.api.clientId")
+        answer = server.post("/prompt", {"prompt": prompt, "client_id": client, "extra_data": info})
+        finish(canvas, answer.json()["prompt_id"])
+
+    canvas.page.evaluate(
+        """() => {
+            window.over = []
+            for (const end of ["execution_success", "execution_error"])
+                app.api.addEventListener(end, ({ detail }) => over.push(detail.prompt_id))
+        }"""
+    )
+    ids, mine = canvas.build(TAB), canvas.page.evaluate(WORKFLOW)
+    finish(canvas, canvas.queue())
+    here = shown()
+    assert canvas.build(TAB) == ids
+    other = canvas.page.evaluate(WORKFLOW)
+    canvas.set("Score", "rubric", "edit")
+    failing = canvas.prompt()
+    canvas.set("Score", "rubric", "auto")
+    canvas.set("Picture", "flaws", 1.0)
+    canvas.set("Picture", "seed", 7)
+    working = canvas.prompt()
+
+    canvas.page.evaluate(HOLD_NEWS)
+    queued = canvas.queue()
+    results = server.result(queued)
+    turn_to(canvas, "Previous", mine)
+    assert shown() == here
+    canvas.page.evaluate(
+        """() => {
+            window.lives = 0
+            window.looking = new MutationObserver(() => { lives += document.querySelectorAll(".rr-live").length })
+            looking.observe(document.body, { subtree: true, childList: true })
+            tellNews()
+        }"""
+    )
+    finish(canvas, queued)
+    assert shown() == here
+    assert canvas.page.evaluate(UNDO)
+    assert shown() == here, "nor by Ctrl+Z"
+    canvas.panel("Score").get_by_role("button", name="Show less").click()
+    canvas.panel("Score").get_by_role("button", name="Show more").click()
+    score = next(node for node in canvas.serialize()["nodes"] if str(node["id"]) == ids["Score"])
+    assert f"{score['properties']['rational_rewards']['pages'][0]['score']:.2f}" in here[1], "nor is it kept"
+
+    # A node of the same kind fails there, then one of another kind under the id of a panel's node.
+    run(failing, other)
+    assert shown() == here
+    picture = {"class_type": "SaveImage", "inputs": {"images": [ids["Picture"], 0], "filename_prefix": "../../outside"}}
+    run({ids["Picture"]: working[ids["Picture"]], ids["Critique"]: picture})
+    assert shown() == here
+    assert canvas.page.evaluate("() => lives") == 0
+    canvas.page.evaluate("() => looking.disconnect()")
+
+    turn_to(canvas, "Next", other)
+    there = shown()
+    for text, old, title in zip(there, here, ("Critique", "Score"), strict=True):
+        assert text != old
+        assert f"{results[ids[title]]['rational_rewards'][0]['score']:.2f}" in text, "where it belongs it has arrived"
+    turn_to(canvas, "Previous", mine)
+    assert shown() == here
+
+    del working[ids["Critique"]]
+    working[ids["Score"]]["inputs"]["seed"] += 1
+    run(working, other)
+    canvas.page.evaluate(
+        """async id => {
+            const tabs = app.extensionManager.workflow
+            await tabs.closeWorkflow(tabs.openWorkflows.find(tab => tab.activeState?.id === id))
+        }""",
+        other,
+    )
+    assert canvas.page.evaluate(UNDO)
+    assert shown() == here, "nor when the other tab has gone"
+
+
+def test_a_lost_connection_ends_the_live_view_and_leaves_errors(canvas):
+    """The server may have crashed and been started again: no word of the old run's end will come."""
+    from playwright.sync_api import expect
+
+    ids = canvas.build(TAB)
+    tell = "([type, detail]) => app.api.dispatchEvent(new CustomEvent(type, { detail }))"
+    error = {"node_id": ids["Score"], "node_type": KIND("Score"), "exception_message": "It went wrong.", "traceback": []}
+    error |= {"prompt_id": "lost", "exception_type": "Exception", "executed": [], "current_inputs": {}, "current_outputs": {}}
+    canvas.page.evaluate(tell, ["execution_start", {"prompt_id": "lost"}])
+    canvas.page.evaluate(tell, ["execution_error", error])
+    wait(canvas, "Score", "It went wrong.")
+    canvas.page.keyboard.press("Escape")
+    words = {"node": ids["Critique"], "workflow": None, "done": 0.5, "total": 1, "section": "summary", "text": "A square that"}
+    canvas.page.evaluate(tell, [STREAM, words])
+    assert "A square that" in wait(canvas, "Critique", "Writing")
+    canvas.page.evaluate(
+        """() => new Promise(done => {
+            app.api.addEventListener("reconnected", done, { once: true })
+            app.api.socket.close()
+        })"""
+    )
+    expect(canvas.page.locator(".rr-live")).to_have_count(0)
+    assert "Run the workflow" in canvas.panel("Critique").inner_text()
+    assert "It went wrong." in canvas.panel("Score").inner_text()
+    canvas.page.evaluate(tell, [STREAM, words])
+    assert "A square that" in wait(canvas, "Critique", "Writing"), "the run goes on"
+    canvas.page.evaluate(tell, ["execution_start", {"prompt_id": "next"}])
+    assert canvas.page.locator(".rr-live").count() == 0
+
+
+def test_panels_inside_subgraphs_go_with_their_workflow(canvas):
+    blueprint = json.loads((PACK / "subgraphs" / "Critique and refine.json").read_text(encoding="utf-8"))
+    canvas.page.evaluate(COUNT_OBSERVERS)
+    counts = []
+    for _ in range(4):
+        canvas.load(blueprint)
+        counts.append(canvas.page.evaluate("() => observers.size"))
+    assert counts == [2] * 4, "Critique and Refine Prompt"
+    # A panel that is there lives on, and so does that of a node that is not yet on the canvas.
+    canvas.page.evaluate("type => { window.waiting = LiteGraph.createNode(type) }", KIND("Score"))
+    canvas.load(blueprint)
+    page = {"of": "image", "score": 0.5, "mean": 2.5, "critic": "somebody"}
+    texts = canvas.page.evaluate(
+        """async output => {
+            app.graph.add(waiting)
+            const inner = [...(app.rootGraph ?? app.graph).subgraphs.values()].flatMap(graph => graph.nodes)
+            const nodes = [waiting, ...inner].filter(node => node.widgets?.some(widget => widget.name === "rational_rewards"))
+            return nodes.map(node => {
+                node.onExecuted(output)
+                return node.widgets.find(widget => widget.name === "rational_rewards").element.textContent
+            })
+        }""",
+        {"rational_rewards": [page]},
+    )
+    assert len(texts) == 3
+    assert all("0.50" in text for text in texts)
+    assert canvas.page.evaluate("() => observers.size") == 3
+    canvas.load(browser.EMPTY)
+    assert canvas.page.evaluate("() => observers.size") == 0
+    canvas.page.evaluate("() => { window.ResizeObserver = RealObserver }")
+
+
 # ---------------------------------------------------------------- without the page
 
 
@@ -473,18 +699,21 @@ def test_progress_and_words_arrive_in_order_over_the_websocket(server):
     socket = server.listen()
     info = {"extra_pnginfo": {"workflow": {"id": "the workflow"}}}
     asked = {"prompt": prompt, "client_id": server.client, "extra_data": info}
+    start = time.monotonic()
     prompt_id = requests.post(f"{server.url}/prompt", json=asked, timeout=60).json()["prompt_id"]
     events = []
     while not (events and events[-1]["type"] in ("execution_success", "execution_error")):
         message = socket.recv()
         if isinstance(message, str):
             events.append(json.loads(message))
+    seconds = time.monotonic() - start
     outputs = server.result(prompt_id)
     for name in ("critique", "refine"):
         mine = [e for e in events if str(e["data"].get("node")) == name and e["type"] in (STREAM, "progress", "executed")]
         kinds = [event["type"] for event in mine]
         streams = [event["data"] for event in mine if event["type"] == STREAM]
         assert kinds[0] == STREAM, "what the panel shows first"
+        assert len(streams) <= 8 * seconds + 1, "no more than an eye can follow"
         assert "progress" in kinds
         assert kinds.index("executed") == len(kinds) - 1
         assert [s["done"] for s in streams] == sorted(s["done"] for s in streams)

@@ -124,7 +124,7 @@ def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **l
         "report": text("critique.report", "What the critic says", 200, fill=True),
         "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
         "refined": text("refine.refined_prompt", "Refined prompt"),
-        "card": Node("RationalRewardsCritiqueCard", links={"critique": "critique", "image": image}),
+        "card": Node("RationalRewardsCritiqueCard", links={"critique": "critique", "image": image}, height=330, fill=True),
         "save card": save("card", "Save the card", "critique-card"),
     }
 
@@ -398,7 +398,7 @@ def shapes_demo() -> Workflow:
         return Node("RationalRewardsCritique", title, links=links)
 
     def card(title: str, critique: str, image: str) -> Node:
-        return Node("RationalRewardsCritiqueCard", title, links={"critique": critique, "image": image})
+        return Node("RationalRewardsCritiqueCard", title, links={"critique": critique, "image": image}, height=330, fill=True)
 
     nodes = {
         "note": note(words, 260),
@@ -411,22 +411,20 @@ def shapes_demo() -> Workflow:
         "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
         "refined": text("refine.refined_prompt", "Refined prompt"),
         "card": card("Card of the first picture", "critique", "first"),
-        "first card": preview("card", "First card"),
         "second": paint("Second picture", "refine.refined_prompt"),
         "second preview": preview("second", "Second picture"),
         "critique 2": judge("Critique of the second picture", "second"),
         "report 2": text("critique 2.report", "What the critic says now", 240, fill=True),
         "card 2": card("Card of the second picture", "critique 2", "second"),
-        "second card": preview("card 2", "Second card"),
     }
     return Workflow(
         nodes,
         [
             Group("Prompt and critic", GREY, [(340, ["note", "prompt", "critic"])]),
             Group("First picture", GREY, [(300, ["first", "first preview"])]),
-            Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card", "first card"])]),
+            Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card"])]),
             Group("Second picture", GREY, [(300, ["second", "second preview"])]),
-            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2", "second card"])]),
+            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
         ],
     )
 

@@ -27,6 +27,11 @@ export function locatorOf(node) {
     return !node.graph || node.graph === root() ? String(node.id) : `${node.graph.id}:${node.id}`
 }
 
+/** Whether the graph that a node is in has left the page. A node that waits to be put into one has gone nowhere. */
+export function isGone({ graph }) {
+    return Boolean(graph) && graph !== root() && root()?.subgraphs?.get(graph.id) !== graph
+}
+
 // Ids are numbers in some versions and strings in others.
 const nodeIn = (graph, id) => graph?.getNodeById?.(/^\d+$/.test(id) ? Number(id) : id) ?? null
 

@@ -1,16 +1,36 @@
 /** Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in the workflow. */
 
 import { app } from "../../scripts/app.js"
-import { locatorOf } from "./graph.js"
+import { isElsewhere, locatorOf } from "./graph.js"
 import { readPages } from "./pages.js"
 
-const PROPERTY = "rational_rewards"
+const OUTPUT = "rational_rewards" // the key under which nodes hand over their pages
+const PROPERTY = "rational_rewards" // the node's property in the workflow
 const MOST = 200_000 // characters of one node's results: the workflow also travels in every picture that is saved
+
+/** The pages in what a node has brought out, without those for a workflow in another tab. */
+export function pagesOf(output) {
+    const pages = output?.[OUTPUT]
+    return Array.isArray(pages) ? readPages(pages.filter((page) => !isElsewhere(page?.workflow))) : []
+}
 
 /** What a node has: the pages of this session where it has run, else those that came with the workflow. */
 export function recall(node) {
-    const now = readPages(app.nodeOutputs?.[locatorOf(node)]?.[PROPERTY])
+    const now = pagesOf(app.nodeOutputs?.[locatorOf(node)])
     return now.length ? now : readPages(node.properties?.[PROPERTY]?.pages)
+}
+
+/**
+ * Take another tab's pages out of what ComfyUI has noted for a node: it would bring them back when that tab is closed. The output
+ * itself stays as it is, for the tab that it belongs to has the same object.
+ */
+export function forget(node) {
+    const locator = locatorOf(node)
+    const noted = app.nodeOutputs?.[locator]
+    if (!noted?.[OUTPUT] || pagesOf(noted).length) return
+    const others = { ...noted }
+    delete others[OUTPUT]
+    app.nodeOutputs[locator] = others
 }
 
 /** Whether the node's panel is folded. */

@@ -1,40 +1,30 @@
-/** The panel's door to ComfyUI: which nodes get one, what it is told, the settings. */
+/** The pack's door to ComfyUI's page: which nodes get a panel, what it is told, the settings. */
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { isElsewhere, nodeOfLocator } from "./graph.js"
-import { isFolded, keep, recall } from "./keep.js"
-import { readPages } from "./pages.js"
+import { isGone, nodeOfLocator } from "./graph.js"
+import { forget, isFolded, keep, pagesOf, recall } from "./keep.js"
 import { Panel } from "./panel.js"
+import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
 
-const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt", "LoopEnd"].map((name) => `RationalRewards${name}`))
-const OUTPUT = "rational_rewards" // the key under which nodes hand over their pages
+const PACK = "RationalRewards" // the ids of its nodes begin so
+const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt", "LoopEnd"].map((name) => PACK + name))
+const LOADER = `${PACK}LoadCritic`
+const WIDGET = "rational_rewards" // the panel's name among a node's widgets
 const TYPE = "RATIONAL_REWARDS_PANEL" // a word of our own: for core's words Nodes 2.0 would draw core's widgets
 const WIDTH = 340 // of a new node: room for a dimension's name, its bar and its score
+const NARROWEST = 225 // for a new node's title, which ComfyUI leaves no room for where inputs have short names
 const MARGIN = 10 // around the panel on the canvas, as around text fields
-const SETTINGS = [
-    {
-        id: "RationalRewards.Panel",
-        name: "Show the critique on the nodes",
-        tooltip: "For nodes that are added or opened from now on. Without it the critique is still in the nodes' outputs.",
-    },
-    {
-        id: "RationalRewards.KeepResults",
-        name: "Keep results in the workflow",
-        tooltip: "The last result is saved with its node, and comes back with the workflow or with a picture that holds it.",
-    },
-]
 
 const panels = new Map()
-const isOn = (id) => app.extensionManager.setting.get(id) !== false
 
 /** Give a node its panel, behind all its inputs. */
 function attach(node) {
-    const save = (pages, folded) => keep(node, isOn("RationalRewards.KeepResults") ? pages : [], folded)
+    const save = (pages, folded) => keep(node, keepsResults() ? pages : [], folded)
     const panel = new Panel(node, save)
-    const widget = node.addDOMWidget(OUTPUT, TYPE, panel.root, {
+    const widget = node.addDOMWidget(WIDGET, TYPE, panel.root, {
         serialize: false, // not an input of the prompt
         hideOnZoom: false,
         hideInPanel: true, // the side panel of newer pages would take it away from the node
@@ -48,10 +38,13 @@ function attach(node) {
 
     after(node, "onExecuted", (output) => accept(node, output))
     after(node, "onConfigure", () => panel.show(recall(node), isFolded(node)))
-    after(node, "onRemoved", () => {
-        panel.dispose()
-        panels.delete(node)
-    })
+    after(node, "onRemoved", () => release(node))
+}
+
+/** Let go of a node that is no longer there. */
+function release(node) {
+    panels.get(node)?.dispose()
+    panels.delete(node)
 }
 
 /** Call `more` behind what the node does already. */
@@ -64,16 +57,18 @@ function after(node, name, more) {
     }
 }
 
-/** Show and keep what a node has brought out. */
+/** Show and keep what a node has brought out; what another tab's node of the same id has, is put away. */
 function accept(node, output) {
     const panel = panels.get(node)
-    const pages = readPages(output?.[OUTPUT])
-    if (panel && pages.length && !isElsewhere(output[OUTPUT][0]?.workflow)) panel.receive(pages)
+    if (!panel) return
+    const pages = pagesOf(output)
+    if (pages.length) panel.receive(pages)
+    else forget(node)
 }
 
 app.registerExtension({
     name: "RationalRewards.Panel",
-    settings: SETTINGS.map((setting) => ({ ...setting, type: "boolean", defaultValue: true })),
+    settings: SETTINGS,
 
     async init() {
         const sheet = document.createElement("link")
@@ -94,7 +89,14 @@ app.registerExtension({
     },
 
     nodeCreated(node) {
-        if (NODES.has(node.comfyClass) && isOn("RationalRewards.Panel")) attach(node)
+        if (node.comfyClass?.startsWith(PACK) && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
+        if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
+        if (node.comfyClass === LOADER) setSize(node)
+    },
+
+    /** A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, but not those inside subgraphs. */
+    afterConfigureGraph() {
+        for (const node of panels.keys()) if (isGone(node)) release(node)
     },
 
     /** Another tab came to the front, or a job was opened from the queue: `outputs` are those of its nodes, by locator. */

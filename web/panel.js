@@ -5,9 +5,10 @@ import { isOnCanvas, tame } from "./pointer.js"
 import { say } from "./strings.js"
 import { details, empty, failure, headline, live } from "./view.js"
 
-const LOWEST = 34
-const HIGHEST = 380 // pixels; what is longer scrolls, or the user makes the node larger
-const SLACK = 2
+// Pixels.
+const LOWEST = 34 // one line
+const HIGHEST = 380 // what is longer scrolls, or the user makes the node larger
+const SLACK = 2 // a node that is higher than it must be by more than this was made so by the user
 
 export class Panel {
     /** `save(pages, folded)` is called when there is something new to keep. */
