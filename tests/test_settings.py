@@ -43,7 +43,7 @@ def test_the_chosen_folder_comes_first_and_only_once(tmp_path: Path) -> None:
     assert UserSettings(str(tmp_path / "disk")).roots(models, usual) == [tmp_path / "disk", *usual]
     assert UserSettings("critics").roots(models, usual) == [models / "critics", *usual]
     assert UserSettings("LLM").roots(models, usual) == [usual[1], usual[0]]
-    assert UserSettings("~nobody/critics").roots(models, usual)[0] == models / "~nobody" / "critics"
+    assert UserSettings("~no-such-user/critics").roots(models, usual)[0] == models / "~no-such-user" / "critics"
     assert UserSettings("~/critics").roots(models, usual)[0] == Path.home() / "critics"
 
 
