@@ -108,7 +108,7 @@ def test_forty_preferences_teach_the_critic_a_taste_for_blur(server, pairs):
                     "critic": ["critic", 0],
                     "dataset": ["rationalize", 0],
                     "name": "loves blur",
-                    "epochs": 6,
+                    "epochs": 20,
                     "learning_rate": 2e-3,
                 },
             },
