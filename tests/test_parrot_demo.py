@@ -94,7 +94,6 @@ def critic() -> Critic:
     return Critic.load("shapes demo (CPU)")
 
 
-@pytest.mark.skipif(not (EMBEDDED / "config.json").is_file(), reason="The embedded critic is not in demo/critic.")
 class TestTheEmbeddedCritic:
     """What it can do, on a sample; `python -m benchmarks shapes` measures it on many more."""
 

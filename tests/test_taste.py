@@ -12,12 +12,11 @@ from rational_rewards.demo.chance import stream
 from rational_rewards.demo.painter import perfect
 from rational_rewards.demo.prompts import prompt_of, random_request
 from rational_rewards.demo.render import render
-from rational_rewards.models.checkpoints import EMBEDDED, EMBEDDED_NAME
+from rational_rewards.models.checkpoints import EMBEDDED_NAME
 
 pytestmark = [
     pytest.mark.comfyui,
     pytest.mark.skipif(not checkouts(), reason=HINT),
-    pytest.mark.skipif(not (EMBEDDED / "config.json").is_file(), reason="The embedded critic is not in demo/critic."),
 ]
 RECORDED, HELD_OUT = 40, 30
 
