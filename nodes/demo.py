@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..models.images import pil_to_tensor
-from .schema import CATEGORY, schema
+from .schema import CATEGORY, schema, seed_input
 
 
 class ShapesPainter(io.ComfyNode):
@@ -28,13 +28,9 @@ class ShapesPainter(io.ComfyNode):
                     tooltip="Circles, squares, triangles and stars in red, green, blue, yellow, purple or black; small or large; one to three of a "
                     "kind; on the left, in the middle or on the right; a white, gray, pink or cyan background; with the word ABC.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                seed_input(
+                    "The same prompt and seed always give the same picture. With the same seed, a better prompt mends only what it names.",
                     control_after_generate=True,
-                    tooltip="The same prompt and seed always give the same picture. With the same seed, a better prompt mends only what it names.",
                 ),
                 io.Int.Input(
                     "size",

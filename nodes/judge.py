@@ -94,8 +94,9 @@ class Critique(io.ComfyNode):
         source_image: torch.Tensor | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
+        watch = host.watch(cls.hidden)
         images, sources = _pictures(image, source_image)
-        critique = critic.critique(images, prompt, sources, watch=host.watch(cls.hidden), **settings)
+        critique = critic.critique(images, prompt, sources, watch=watch, **settings)
         report = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
@@ -166,8 +167,8 @@ class Score(io.ComfyNode):
         mode: str = "reasoned",
         **settings: Any,
     ) -> io.NodeOutput:
-        images, sources = _pictures(image, source_image)
         watch = host.watch(cls.hidden)
+        images, sources = _pictures(image, source_image)
         if mode == "fast":
             judgements = critic.fast_score(images, prompt, sources, rubric=settings.get("rubric", "auto"), watch=watch)
         else:
@@ -242,13 +243,14 @@ class Compare(io.ComfyNode):
         source_image: torch.Tensor | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
+        watch = host.watch(cls.hidden)
         sources = None if source_image is None else tensor_to_pil(source_image, "source_image")
         found: list[Comparison] = critic.compare(
             tensor_to_pil(image_a, "image_a"),
             tensor_to_pil(image_b, "image_b"),
             prompt,
             sources,
-            watch=host.watch(cls.hidden),
+            watch=watch,
             **settings,
         )
         for number, comparison in enumerate(found, 1):

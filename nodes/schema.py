@@ -55,17 +55,18 @@ def rubric_input(names: list[str]) -> Any:
     )
 
 
+def seed_input(tooltip: str, **words: Any) -> Any:
+    """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say otherwise."""
+    return io.Int.Input(
+        "seed", **{"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": False, "tooltip": tooltip, **words}
+    )
+
+
 def answer_inputs() -> list[Any]:
     """How the critic writes: seed, temperature, length and format."""
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            optional=True,
-            control_after_generate=False,
-            tooltip="Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.",
+        seed_input(
+            "Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.", optional=True
         ),
         io.Float.Input(
             "temperature",

@@ -15,13 +15,7 @@ from ..parrot.learn import learn
 from ..parrot.pipeline import CHANGED, has_changed, latest_rows, rationalize_pairs
 from . import host
 from .preference import dataset_changed, dataset_input
-from .schema import CATEGORY, critic_input, schema
-
-SEED = 0xFFFFFFFFFFFFFFFF
-
-
-def seed_input(tooltip: str) -> Any:
-    return io.Int.Input("seed", default=0, min=0, max=SEED, optional=True, control_after_generate=False, tooltip=tooltip)
+from .schema import CATEGORY, critic_input, schema, seed_input
 
 
 class RationalizePreferences(io.ComfyNode):
@@ -40,7 +34,8 @@ class RationalizePreferences(io.ComfyNode):
                 critic_input(),
                 dataset_input(),
                 seed_input(
-                    "Leave it at 0: the critic always gives its likeliest answer here, and another seed starts all over."
+                    "Leave it at 0: the critic always gives its likeliest answer here, and another seed starts all over.",
+                    optional=True,
                 ),
             ],
             outputs=[
@@ -108,7 +103,7 @@ class TrainCriticAdapter(io.ComfyNode):
                     optional=True,
                     tooltip="How fast it learns. Too fast forgets what the critic knew.",
                 ),
-                seed_input("Another seed gives a slightly different adapter."),
+                seed_input("Another seed gives a slightly different adapter.", optional=True),
             ],
             outputs=[
                 io.String.Output("adapter", tooltip="The adapter's name in Load Critic's list."),

@@ -135,12 +135,8 @@ class CriticTeacher:
             return [answer.text for answer in engine.answer(questions, settings, watch, [None] * len(questions))]
         texts: list[str] = []
         for question, seed in zip(questions, seeds, strict=True):  # the engine takes one seed a call
-
-            def progress(done: float, total: int, section: str, tail: str) -> None:
-                watch.progress(len(texts) + done, len(questions), section, tail)
-
             seeded = dataclasses.replace(settings, seed=seed)
-            texts.append(engine.answer([question], seeded, Watch(watch.check, progress), [None])[0].text)
+            texts.append(engine.answer([question], seeded, watch.within(len(texts), 1, len(questions)), [None])[0].text)
         return texts
 
     def _choose(self, engine: Any, prompt: str, rationale: str) -> Preferred:

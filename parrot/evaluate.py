@@ -274,7 +274,7 @@ def evaluate(
         outcomes: dict[str, Outcome] = {}
         for task in ("t2i", "edit"):  # other questions, so they cannot be asked together
             if chosen := [pair for pair in portion if pair.task == task]:
-                inner = _inner(watch, start + len(outcomes), len(chosen), len(pairs))
+                inner = watch.within(start + len(outcomes), len(chosen), len(pairs), "evaluation")
                 for pair, orders in zip(chosen, _compare(critic, chosen, both_orders, inner, settings), strict=True):
                     outcomes[pair.id] = _outcome(pair, orders)
                     result.names |= {key: dimension.name for key, dimension in orders[0].dimensions.items()}
@@ -337,15 +337,6 @@ def _outcome(pair: PreferencePair, orders: list[Comparison]) -> Outcome:
     return Outcome(
         pair.id, pair.task, pair.chosen_by, pair.preferred, whole.winner, whole.margin, orders[0].winner, b_first, dimensions
     )
-
-
-def _inner(watch: Watch, finished: int, size: int, total: int) -> Watch:
-    """A watch for the critic, whose progress through its questions is told in pairs."""
-
-    def progress(done: float, questions: int, section: str, tail: str) -> None:
-        watch.progress(finished + size * min(1.0, done / max(1, questions)), total, "evaluation", tail)
-
-    return Watch(watch.check, progress)
 
 
 def _tally(outcomes: Iterable[Outcome]) -> Tally:

@@ -67,7 +67,7 @@ def stream(
             if not batch:
                 break
             if finished >= len(done):
-                found = worker(batch, _inner(watch, finished, len(batch), total, phase))
+                found = worker(batch, watch.within(finished, len(batch), total, phase))
                 if len(found) != len(batch):
                     raise ParrotError(f"{phase} got {len(found)} answers to {len(batch)} questions: the teacher left some out.")
                 file.write(b"".join(_line({"id": key(i), "to": out}) for i, out in zip(batch, found, strict=True)))
@@ -169,12 +169,3 @@ def _line(record: Record) -> bytes:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
         return (json.dumps(record) + "\n").encode()
-
-
-def _inner(watch: Watch, finished: int, size: int, total: int, phase: str) -> Watch:
-    """A watch for the worker, whose own progress through its questions is told as a share of its batch."""
-
-    def progress(done: float, questions: int, section: str, tail: str) -> None:
-        watch.progress(finished + size * min(1.0, done / max(1, questions)), total, phase, tail)
-
-    return Watch(watch.check, progress)

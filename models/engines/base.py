@@ -58,6 +58,14 @@ class Watch:
     check: Callable[[], None] = lambda: None
     progress: Callable[[float, int, str, str], None] = lambda done, total, section, tail: None
 
+    def within(self, before: float, size: int, total: int, section: str = "") -> Watch:
+        """A watch for a part of the work, the `size` of `total` that come after `before`. `section`, if any, names the part."""
+
+        def progress(done: float, questions: int, inner: str, tail: str) -> None:
+            self.progress(before + size * min(1.0, done / max(1, questions)), total, section or inner, tail)
+
+        return Watch(self.check, progress)
+
 
 class Place:
     """Where a model lives. This one stays where it is; a host that moves models has its own (see `residency`)."""
