@@ -33,26 +33,34 @@ BATCH = 64  # pairs that a data phase works through between two writes
 
 @dataclass(frozen=True)
 class Course:
-    """One round of PARROT on fresh preference pairs, of which `edits` is the share of image edits, `EDITS` or more."""
+    """One round of PARROT on fresh preference pairs, of which `edits` is the share of image edits, `EDITS` or more.
+
+    With `averaged` its critic has the mean weights of the one that came and the one that was taught, which is better than either
+    ("Model soups", arXiv 2203.05482).
+    """
 
     pairs: int
     learning_rate: float
     edits: float = EDITS
+    averaged: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     """What the embedded critic is trained with.
 
-    `base_steps` batches of 16 captions come first; then courses, each going on from the critic of the one before. The last has more
-    edits, because what should have stayed is the hardest to see. The finished critic has the mean weights of the last `averaged`
-    courses' critics, which is better than either ("Model soups", arXiv 2203.05482).
+    `base_steps` batches of 16 captions come first; then courses, each going on from the critic of the one before. The later ones have
+    more edits, because the thing that an instruction means, and what should have stayed, are the hardest to find.
     """
 
     seed: int = 0
     base_steps: int = 1600
-    courses: tuple[Course, ...] = (Course(12_000, 2e-3), Course(9_000, 1e-3), Course(8_000, 1e-3, edits=0.5))
-    averaged: int = 2
+    courses: tuple[Course, ...] = (
+        Course(12_000, 2e-3),
+        Course(9_000, 1e-3),
+        Course(8_000, 1e-3, edits=0.5, averaged=True),
+        Course(8_000, 1e-3, edits=0.8, averaged=True),
+    )
     misreads: float = 0.02
     tokens: int = 4096
     epochs: int = 1
@@ -67,13 +75,16 @@ def make_critic(work: Path, plan: Plan = Plan(), watch: Watch = Watch(), say: Ca
     """All stages, in the folder `work`; returns the finished checkpoint. Raises ParrotError for a folder of another plan."""
     _own(work, plan)
     student, fresh = make_base(work, plan, watch, say), count()
-    critics: list[Path] = []
     for number, course in enumerate(plan.courses, 1):
         folder = work / f"course-{number}"
         rows = make_rows(folder, plan, pick(plan.seed, fresh, course), watch, say)
-        student = teach(folder, student, rows, plan, course.learning_rate, watch, say)
-        critics.append(student)
-    return average(critics[-plan.averaged :], work / "critic", plan)
+        taught = teach(folder, student, rows, plan, course.learning_rate, watch, say)
+        student = average((student, taught), folder / "mean", plan) if course.averaged else taught
+    finished = work / "critic"
+    if not finished.exists():
+        shutil.copytree(student, finished.with_suffix(".part"), dirs_exist_ok=True)
+        os.replace(finished.with_suffix(".part"), finished)
+    return finished
 
 
 def pick(seed: int, numbers: Iterator[int], course: Course) -> list[int]:
@@ -153,7 +164,7 @@ def teach(
 
 
 def average(critics: Sequence[Path], done: Path, plan: Plan) -> Path:
-    """Stage 5: a checkpoint with the mean of the critics' weights."""
+    """A checkpoint with the mean of the critics' weights."""
     if not done.exists():
         model, processor = load(critics[0])
         states = [load(critic)[0].state_dict() for critic in critics]

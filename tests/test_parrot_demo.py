@@ -30,7 +30,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-small = train.Plan(base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5)), tokens=4096)
+small = train.Plan(base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)), tokens=4096)
 
 
 def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
@@ -54,7 +54,7 @@ def test_courses_take_fresh_worlds_with_the_share_of_edits_that_they_ask_for() -
     assert sum(is_edit(0, number) for number in edits) / 500 == pytest.approx(0.5, abs=0.07)
 
 
-def test_the_finished_critic_is_the_mean_of_the_last_two(work: Path) -> None:
+def test_a_critic_that_is_averaged_lies_between_what_came_and_what_was_taught(work: Path) -> None:
     one, two, whole = (
         load_file(folder / "model.safetensors")
         for folder in (work / "course-1/critic", work / "course-2/critic", work / "critic")

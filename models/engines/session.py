@@ -94,7 +94,7 @@ class Session:
         mask = torch.ones_like(ids)
         positions = rope_positions(model, inputs)
         cache, layers = _new_cache(model)
-        hidden = _hidden(model, **inputs, attention_mask=mask, position_ids=positions, past_key_values=cache)
+        hidden = _hidden(model, cache, **inputs, attention_mask=mask, position_ids=positions)
         return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, _logits(model, hidden[:, -1]))
 
     @classmethod
@@ -153,8 +153,7 @@ class Session:
         offsets = (valid.cumsum(1) - 1).clamp_min(0)
         positions = (self.positions[:, None] + offsets)[None].expand(3, -1, -1)
         mask = torch.cat([self.mask, valid], dim=1)
-        cache = _cache_of(self.layers)
-        hidden = _hidden(self.model, input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache)
+        hidden = _hidden(self.model, _cache_of(self.layers), input_ids=ids, attention_mask=mask, position_ids=positions)
         logits = _logits(self.model, hidden[:, -1])
         self.logits = torch.where((lengths == 0)[:, None], self.logits, logits) if ragged else logits
         self.mask = mask
@@ -237,10 +236,10 @@ class Session:
         mask = torch.zeros(1, 1, total, width + total, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
         hidden = _hidden(
             self.model,
+            _cache_of(self.layers),
             input_ids=torch.tensor([flat], device=device),
             attention_mask=mask.to(device),
             position_ids=positions.to(device).expand(3, 1, total),
-            past_key_values=_cache_of(self.layers),
         )
         for layer in self.layers:
             layer.cut(width)
@@ -267,9 +266,11 @@ class Session:
         self.mask = self.mask.gather(1, order)
 
 
-def _hidden(model: Any, **inputs: Any) -> torch.Tensor:
-    """The last hidden states [B, K, width]."""
-    return model.model(**inputs, use_cache=True).last_hidden_state
+def _hidden(model: Any, cache: Cache, **inputs: Any) -> torch.Tensor:
+    """The last hidden states [B, K, width]; the cache holds the tokens afterwards, too."""
+    known = inspect.signature(model.model.forward).parameters
+    name = "cache" if "cache" in known else "past_key_values"  # renamed in transformers 5.24
+    return model.model(**inputs, **{name: cache}, use_cache=True).last_hidden_state
 
 
 def _logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
