@@ -341,7 +341,7 @@ def make_shapes_critic(parsed: argparse.Namespace) -> None:
     if parsed.courses:
         courses = zip(plan.courses, parsed.courses, strict=False)
         plan = dataclasses.replace(plan, courses=tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in courses))
-    print(f"The critic is in {make_critic(parsed.work, plan, _watch())}")
+    print(f"The critic is in {make_critic(parsed.work, plan, _watch())}. Copied to demo/critic, it is `shapes demo (CPU)`.")
 
 
 def checkpoint_list(parsed: argparse.Namespace) -> None:

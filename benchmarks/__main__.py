@@ -1,4 +1,4 @@
-"""`python -m benchmarks engine`: speed and memory, measured here and now."""
+"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`: speed, memory and quality, measured here and now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from . import ablation, engine, memory, shapes
 
 def main() -> None:
     """Run one benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure speed and memory on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure speed, memory and quality on this machine."
+    )
     commands = parser.add_subparsers(required=True, dest="benchmark")
     one = commands.add_parser("engine", help="one judgement for many questions, batches, load time and memory")
     one.add_argument("--shape", choices=sorted(engine.SHAPES), default="half-billion", help="random weights of this size")

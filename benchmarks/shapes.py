@@ -52,11 +52,11 @@ def refinement_figures(rounds: list[Refinement]) -> dict[str, Any]:
         "faithfulness_after": after,
         "recovered": (after - before) / (4 - before) if before < 4 else None,
         "worse_in_faithfulness": sum(one.after < one.before for one in rounds),
-        "flaws_before": sum(one.flaws_before for one in rounds) / len(rounds),
-        "flaws_after": sum(one.flaws_after for one in rounds) / len(rounds),
+        "lost_before": sum(one.lost_before for one in rounds) / len(rounds),
+        "lost_after": sum(one.lost_after for one in rounds) / len(rounds),
         "insisted": {"right": sum(one.hit for one in rounds), "total": sum(one.insisted for one in rounds)},
         "needed": {"right": sum(one.hit for one in rounds), "total": sum(one.needed for one in rounds)},
-        "worse_in_flaws": [asdict(one) for one in rounds if one.flaws_after > one.flaws_before],
+        "worse": [asdict(one) for one in rounds if one.lost_after > one.lost_before],
     }
 
 
@@ -65,12 +65,13 @@ def table(figures: dict[str, Any]) -> str:
     compared, single = figures["compared"], figures["single"]
     rows = [
         ("pairwise accuracy, all pairs (a tie is its own class)", _share(compared["all"])),
-        ("pairwise accuracy, pairs with a preference", _share(compared["decided"])),
         *((f"- {task}", _share(share)) for task, share in compared["by_task"].items()),
+        ("pairwise accuracy, pairs with a preference", _share(compared["decided"])),
         *((f"pairs that differ in {key.replace('_', ' ')} only", _share(share)) for key, share in figures["apart"].items()),
         ("both orders agree", _share(compared["agree"])),
         ("judgements that did not fail", _share(single["judged"])),
         ("Spearman of score against number of flaws", f"{single['spearman']:.3f}"),
+        ("- each flaw weighted by the points it costs", f"{single['spearman_weighted']:.3f}"),
         ("one flaw: exactly that one is named", _share(single["one_flaw"])),
         ("true flaws that are named", _share(single["flaws"])),
         ("named flaws that are true", _share(single["named"])),
@@ -87,8 +88,8 @@ def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
     return {
         "true faithfulness before and after": f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}",
         "share of the missing faithfulness that was won": "-" if found["recovered"] is None else f"{found['recovered']:.1%}",
-        "true flaws before and after": f"{found['flaws_before']:.2f} -> {found['flaws_after']:.2f}",
-        "prompts that got worse": f"{len(found['worse_in_flaws'])} of {prompts}",
+        "points that true flaws cost, before and after": f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}",
+        "prompts that got worse": f"{len(found['worse'])} of {prompts}",
         "what went wrong and is insisted on": _share(found["needed"]),
         "what is insisted on and went wrong": _share(found["insisted"]),
     }

@@ -64,6 +64,9 @@ class SingleMeasures:
 
     judged: Share = field(default_factory=Share)
     spearman: float = 0.0
+    spearman_weighted: float = (
+        0.0  # a flaw counts as many points as it costs: an edit that was not done, or a missing word, three
+    )
     one_flaw: Share = field(default_factory=Share)  # pictures with one flaw: exactly that one is named
     flaws: Share = field(default_factory=Share)  # true flaws that are named
     named: Share = field(default_factory=Share)  # named flaws that are true
@@ -117,6 +120,7 @@ def measure_singles(critic: Critic, worlds: Sequence[World], watch: Watch = Watc
     found = SingleMeasures()
     scores: list[float] = []
     numbers: list[int] = []
+    weights: list[int] = []
     for portion, prompts, pictures in _portions(worlds):
         critique = critic.critique(pictures["a"], prompts, pictures.get("source"), watch=watch)
         for one, judgement in zip(portion, critique.judgements, strict=True):
@@ -124,8 +128,10 @@ def measure_singles(critic: Critic, worlds: Sequence[World], watch: Watch = Watc
             if judgement.score is not None:
                 _look_up(found, one.a, judgement)
                 scores.append(judgement.score)
-                numbers.append(weight_of(one.a.flaws))
+                numbers.append(len(one.a.flaws))
+                weights.append(weight_of(one.a.flaws))
     found.spearman = spearman(scores, [-number for number in numbers])
+    found.spearman_weighted = spearman(scores, [-weight for weight in weights])
     return found
 
 
@@ -152,7 +158,7 @@ def _true_score(case: Case, dimension: str) -> float | None:
 
 @dataclass
 class Refinement:
-    """One prompt's way through the loop: true text-faithfulness scores (1..4) and all true flaws, before and after.
+    """One prompt's way through the loop: true text-faithfulness scores (1..4) and the points that all true flaws cost, before and after.
 
     `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit` what is in both.
     """
@@ -161,8 +167,8 @@ class Refinement:
     refined: str
     before: float
     after: float
-    flaws_before: int
-    flaws_after: int
+    lost_before: int
+    lost_after: int
     insisted: int
     needed: int
     hit: int

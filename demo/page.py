@@ -16,7 +16,7 @@ from PIL import Image
 from ..models.errors import RationalRewardsError
 from ..models.judgement import Dimension, Judgement
 from .rounds import Look, Round, shown, totals
-from .scene import Flaw, weight_of
+from .scene import Flaw
 from .voice import summed_up
 
 STYLE = Path(__file__).with_name("page.css")
@@ -115,7 +115,7 @@ def _row(number: int, one: Round) -> str:
         f'<td class="prompt"><a href="#prompt-{number}">{escape(one.prompt)}</a></td>'
         f'<td class="number">{shown(one.first.judgement.score)} {ARROW} <b>{shown(one.second.judgement.score)}</b></td>'
         f'<td class="named">{escape(one.first.judgement.summary)}</td>'
-        f'<td class="number">{weight_of(one.first.flaws)} {ARROW} <b>{weight_of(one.second.flaws)}</b></td></tr>\n'
+        f'<td class="number">{len(one.first.flaws)} {ARROW} <b>{len(one.second.flaws)}</b></td></tr>\n'
     )
 
 

@@ -21,7 +21,7 @@ from ..models.refine import refine_prompts
 from .painter import Painting, paint
 from .prompts import parse_request
 from .render import SIZE
-from .scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request, Scene, Thing, flaws_of, score_of, weight_of
+from .scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request, Scene, Thing, flaws_of, score_of
 
 FLAWS = 0.5  # how strong the painter's bad habits are
 LONGEST = 512  # tokens of an answer, about twice what the longest needs
@@ -124,8 +124,8 @@ def embedded_critic() -> Critic:
     """The tiny critic that comes with the pack, on the CPU. Raises CheckpointError where it is not there."""
     if not (EMBEDDED / "config.json").is_file():
         raise CheckpointError(
-            "The demo's own critic is not in demo/critic: get the whole repository again, or train it with "
-            "`python -m rational_rewards parrot demo`."
+            "The demo's own critic is not in demo/critic: get the whole repository again, or train one with "
+            "`python -m rational_rewards parrot demo` and copy parrot-demo/critic there."
         )
     return Critic.load(EMBEDDED_NAME, "none", "cpu")
 
@@ -156,7 +156,7 @@ def table(rounds: Sequence[Round]) -> str:
     lines = [f"{'prompt':{wide}}  {'score':12}  {'the critic named':{named}}  true flaws"]
     for one in rounds:
         scores = f"{shown(one.first.judgement.score)} -> {shown(one.second.judgement.score)}"
-        flaws = f"{weight_of(one.first.flaws)} -> {weight_of(one.second.flaws)}"
+        flaws = f"{len(one.first.flaws)} -> {len(one.second.flaws)}"
         prompt, says = (
             textwrap.shorten(text, width, placeholder="...")
             for text, width in ((one.prompt, wide), (one.first.judgement.summary, named))
@@ -171,7 +171,7 @@ def table(rounds: Sequence[Round]) -> str:
 def totals(rounds: Sequence[Round]) -> tuple[tuple[float | None, int], tuple[float | None, int]]:
     """Mean score (0..1) and number of true flaws of all first pictures, and of all second ones."""
     looks = ([one.first for one in rounds], [one.second for one in rounds])
-    first, second = ((mean([one.judgement.score for one in side]), sum(weight_of(one.flaws) for one in side)) for side in looks)
+    first, second = ((mean([one.judgement.score for one in side]), sum(len(one.flaws) for one in side)) for side in looks)
     return first, second
 
 

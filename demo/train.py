@@ -16,6 +16,7 @@ from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
+from ..models.libraries import versions
 from ..models.rubric import Rubric, rubric_for
 from ..parrot.anchored import rationalize
 from ..parrot.consistency import CONSISTENT, filter_consistent
@@ -189,7 +190,9 @@ def _own(work: Path, plan: Plan) -> None:
     file, text = work / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        scratch = file.with_suffix(".part")
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, file)
     elif file.read_text(encoding="utf-8") != text:
         raise ParrotError(f"{work} was begun with another plan: choose another folder, or delete it.")
 
@@ -205,7 +208,8 @@ def _save(model: Any, processor: Any, folder: Path, rubrics: Path | None = None,
     if rubrics:
         shutil.copytree(rubrics, scratch / "rubrics")
     if plan:
-        (scratch / "made_with.json").write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
+        made_with = {**asdict(plan), "created_with": versions("transformers", "torch")}
+        (scratch / "made_with.json").write_text(json.dumps(made_with, indent=2) + "\n", encoding="utf-8")
     os.replace(scratch, folder)
 
 

@@ -7,7 +7,6 @@ have a record of what they were trained on. Nothing of peft is imported until an
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from torch import nn
 from . import places
 from .checkpoints import ADAPTERS, Checkpoint, check_safetensors, is_file_name, read_json, weight_files
 from .errors import CheckpointError
-from .libraries import pip_command, require, short, without_kernel_downloads
+from .libraries import pip_command, require, short, versions, without_kernel_downloads
 
 log = logging.getLogger(__name__)
 
@@ -145,25 +144,24 @@ def describe_base(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def write_record(folder: Path, checkpoint: Checkpoint, quantization: str, rank: int, rows: int, name: str = "") -> Path:
+def fingerprint(checkpoint: Checkpoint, adapter: Adapter | None = None) -> str:
+    """Twelve hexadecimal digits that tell these weights from others, whatever their names are."""
+    state = [describe_base(checkpoint)["weights"], adapter.stamp if adapter else []]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
+
+
+def write_record(folder: Path, checkpoint: Checkpoint, quantization: str, made_with: dict[str, Any], name: str = "") -> Path:
     """Write what the adapter in `folder` was trained on, and return the file.
 
-    `quantization` is what was in effect ("nf4", "int8", "none"); `rank` the LoRA's; `rows` the number of training rows; `name`
-    that of the folder where it differs (a scratch folder). Raises CheckpointError.
+    `quantization` is what was in effect ("nf4", "int8", "none"); `made_with` the number of rows, their digest and the recipe, seed
+    included; `name` that of the folder where it differs (a scratch folder). Raises CheckpointError.
     """
-    versions = {}
-    for package in ("peft", "transformers", "torch", "bitsandbytes"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     record = {
         "name": name or folder.name,
         "base": describe_base(checkpoint),
         "quantization": quantization,
-        "rank": rank,
-        "rows": rows,
-        "created_with": versions,
+        **made_with,
+        "created_with": versions("peft", "transformers", "torch", "bitsandbytes"),
     }
     path, scratch = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
     try:

@@ -162,6 +162,15 @@ def weight_files(folder: Path) -> list[str]:
     return sorted(set(_weight_map(folder).values()))
 
 
+def stamp(folder: Path) -> dict[str, list[int]]:
+    """Size in bytes and time of change in nanoseconds of config.json and every weight file: equal stamps, equal models.
+
+    Raises CheckpointError where there are no weights.
+    """
+    stats = {name: (folder / name).stat() for name in ("config.json", *weight_files(folder))}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
 def check_safetensors(path: Path) -> set[str]:
     """Names of the tensors in a safetensors file, after its header has been checked against its size.
 

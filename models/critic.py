@@ -46,6 +46,7 @@ class Critic:
         self.own_rubrics = (own_rubrics,) if own_rubrics else ()
         self.loaded: Loaded | None = None  # what `load` loaded, for training on it
         self.adapter = ""  # name of the adapter that judges
+        self.fingerprint = ""  # of checkpoint and adapter: names may come to stand for other weights
         self.patcher: Any = None  # ComfyUI's handle of the model; it looks for it on what goes over a wire
         self.answers: Memo[Answer] = Memo()
 
@@ -92,6 +93,7 @@ class Critic:
         own = loaded.checkpoint.folder / OWN_RUBRICS
         critic = cls(engine, name, rubric_folders, own if own.is_dir() else None)
         critic.loaded, critic.adapter = loaded, chosen.name if chosen else ""
+        critic.fingerprint = adapters.fingerprint(loaded.checkpoint, chosen)
         return critic
 
     def critique(

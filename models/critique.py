@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .engines.base import Settings, Watch
 from .errors import QuestionError
-from .judgement import Judgement
+from .judgement import Judgement, report
 from .question import Question
 
 if TYPE_CHECKING:
@@ -63,7 +63,4 @@ class Critique:
 
     def to_markdown(self) -> str:
         """The report of the whole batch."""
-        if len(self.items) == 1:
-            return f"{self.items[0].judgement.to_markdown()}\n\n*Judged by {self.critic.name}.*"
-        parts = [f"## Image {number}\n\n{item.judgement.to_markdown()}" for number, item in enumerate(self.items, 1)]
-        return "\n\n".join([*parts, f"*Judged by {self.critic.name}.*"])
+        return report(self.judgements, self.critic.name)

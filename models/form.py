@@ -7,7 +7,6 @@ So every answer has every part, whatever the weights; and an answer that keeps t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +90,6 @@ class FormState:
         self.at = 0
         self.ids: dict[str, list[int]] = {}  # what stands in each part
         self._start()
-
-    def copy(self) -> FormState:
-        """An independent state at the same place."""
-        twin = copy.copy(self)
-        twin.ids = {key: list(ids) for key, ids in self.ids.items()}
-        return twin
 
     def extend(self, until: str) -> None:
         """Go on to the end of a later part."""

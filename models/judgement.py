@@ -95,8 +95,9 @@ class Judgement:
 
     def to_markdown(self) -> str:
         """A report to read."""
+        sure = "" if self.confidence is None else f", confidence {self.confidence:.2f}"
         lines = [
-            f"**Score {_show(self.score, 2)}** (mean {_show(self.mean, 2)} of 4)",
+            f"**Score {_show(self.score, 2)}** (mean {_show(self.mean, 2)} of 4{sure})",
             "",
             "| Dimension | Score | Why |",
             "|---|---|---|",
@@ -239,6 +240,15 @@ class Comparison:
             lines += ["", f"**Summary.** {self.summary}"]
         lines += [f"\n*{note}*" for note in self.notes]
         return "\n".join(lines)
+
+
+def report(found: Sequence[Judgement | Comparison], judge: str) -> str:
+    """The reports of a whole batch, one below the other, and who judged."""
+    parts = [one.to_markdown() for one in found]
+    if len(parts) > 1:
+        what = "Pair" if isinstance(found[0], Comparison) else "Image"
+        parts = [f"## {what} {number}\n\n{part}" for number, part in enumerate(parts, 1)]
+    return "\n\n".join([*parts, f"*Judged by {judge}.*"])
 
 
 def mean(values: Sequence[float | None]) -> float | None:

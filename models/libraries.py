@@ -6,9 +6,11 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import logging
+import platform
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -48,6 +50,17 @@ def version(package: str) -> tuple[int, ...]:
     except importlib.metadata.PackageNotFoundError:
         return ()
     return tuple(int(part) for part in found.groups()) if found else (0, 0)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of Python, this pack and the packages, by name; a package that is not installed is left out."""
+    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    own = re.search(r'^version = "(.+)"', pyproject, re.MULTILINE)  # in ComfyUI the pack is a folder, not an installed package
+    found = {"python": platform.python_version(), "rational_rewards": own[1] if own else "unknown"}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def require(package: str, minimum: str, otherwise: str = "") -> None:

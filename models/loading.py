@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .checkpoints import COPY_PREFIX, Checkpoint, check_safetensors, inspect_checkpoint, read_json, weight_files
+from .checkpoints import COPY_PREFIX, Checkpoint, check_safetensors, inspect_checkpoint, read_json, stamp, weight_files
+from .device_memory import forget_frames, give_back, is_out_of_memory
 from .errors import CheckpointError
 from .layers import (
     assert_kept_precise,
@@ -71,19 +71,20 @@ def load(
 
     `quantization` is "nf4", "int8" or "none" (as stored); weights that are stored quantized are loaded as they are. `dtype` is
     that of what stays unquantized and of the computation; None is the right one for the device. `on_progress(done, total)` is
-    called at each stage and at each weight, and may raise to cancel. Raises CheckpointError, with nothing left on the device.
+    called at each stage and at each weight, and may raise to cancel. Raises CheckpointError. Whatever is raised, nothing is left on
+    the device.
     """
+    report = on_progress or (lambda done, total: None)
     try:
         with torch.inference_mode(False):
-            return _load(
-                Path(folder), quantization, torch.device(device), attention, dtype, on_progress or (lambda done, total: None)
-            )
-    except CheckpointError as error:
+            loaded = _load(Path(folder), quantization, torch.device(device), attention, dtype, report)
+    except BaseException as error:  # a cancel, too
         log.debug("Loading %s failed.", folder, exc_info=True)
-        failure = CheckpointError(*error.args)
-    # Out here no traceback holds the model any more, so that its memory really is free when the caller reads the error.
-    _free_memory()
-    raise failure
+        forget_frames(error)
+        give_back()
+        raise
+    give_back()  # libraries leave cycles behind that hold this very frame, and with it the critic, until they are collected
+    return loaded
 
 
 def _load(
@@ -269,7 +270,7 @@ def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -
     except Exception as error:
         failure = _explain(error, checkpoint, options)
     model = None
-    _free_memory()
+    give_back()  # a copy that cannot be used makes way for the original
     raise CheckpointError(failure)
 
 
@@ -289,11 +290,7 @@ def _incomplete(model: nn.Module, info: dict[str, Any], folder: Path) -> str:
 
 def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) -> str:
     reason, device = short(error), options["device_map"][""]
-    if (
-        isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-        or "out of memory" in reason
-        or "allocate memory" in reason
-    ):
+    if is_out_of_memory(error):
         return (
             f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of {device}: "
             "free some, or choose a smaller quantization."
@@ -341,9 +338,8 @@ def _watch_first_forward(model: nn.Module, untouched: list[bool]) -> None:
 
 def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict[str, Any]:
     """What the quantized copy depends on; equal keys, equal weights."""
-    stats = {name: (checkpoint.folder / name).stat() for name in ["config.json", *weight_files(checkpoint.folder)]}
     return {
-        "files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
+        "files": stamp(checkpoint.folder),
         "quantization": quantization,
         "double_quantization": quantization == "nf4",
         "dtype": precision,
@@ -370,11 +366,3 @@ def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(f".{COPY_PREFIX}*"):
         if time.time() - leftover.stat().st_mtime > 86400:
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()

@@ -32,11 +32,13 @@ class Residency(Place):
     Whoever owns the model must own this: the manager itself holds the patcher weakly. One Residency for a model, all its life.
     """
 
-    def __init__(self, model: nn.Module, load_device: torch.device, offload_device: torch.device = torch.device("cpu")):
+    def __init__(self, model: nn.Module, load_device: torch.device):
+        held = RationalRewardsCritic(model)
+        if load_device.index is None and held.device.type == load_device.type:
+            held.device = load_device  # a weight's "mps:0" is not equal to the manager's "mps", and would be moved for nothing
         # Not `unet_offload_device()`: with --highvram that is the card itself, and the critic could never make room.
-        self.patcher = _patcher_class()(
-            RationalRewardsCritic(model), load_device=load_device, offload_device=offload_device, size=max(1, memory(model))
-        )
+        host = torch.device("cpu")
+        self.patcher = _patcher_class()(held, load_device=load_device, offload_device=host, size=max(1, memory(model)))
 
     def ready(self, working_bytes: int = 0) -> None:
         """Bring the model to the device on which it computes, with `working_bytes` free beside it. Costs next to nothing if it is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from typing import Any
 
@@ -87,13 +88,14 @@ class LoadCritic(io.ComfyNode):
     def fingerprint_inputs(cls, checkpoint: str | None = "", adapter: str | None = adapters.NONE, **others: Any) -> Any:
         # A changed file on disk is a changed model.
         roots = host.model_roots()
-        configs = [folder / "config.json" for folder in (*(root / (checkpoint or "") for root in roots), checkpoints.EMBEDDED)]
-        times = [config.stat().st_mtime for config in configs if config.is_file()]
-        try:
+        stamps: list[Any] = []
+        with contextlib.suppress(CheckpointError, OSError):  # told when the node runs
+            found = checkpoints.resolve(checkpoint or "", roots)
+            stamps.append(checkpoints.stamp(found.folder) if isinstance(found, checkpoints.Checkpoint) else None)
+        with contextlib.suppress(CheckpointError, OSError):
             chosen = adapters.resolve_adapter(adapter or adapters.NONE, roots)
-        except CheckpointError:  # told when the node runs
-            chosen = None
-        return [checkpoint, times, adapter, chosen.stamp if chosen else [], sorted(others.items())]
+            stamps.append(chosen.stamp if chosen else None)
+        return [checkpoint, adapter, stamps, sorted(others.items())]
 
     @classmethod
     def execute(
@@ -123,11 +125,13 @@ class LoadCritic(io.ComfyNode):
         else:
             folder = found.folder
         taste = (str(chosen.folder), *chosen.stamp) if chosen else ()
-        stamp = (folder / "config.json").stat().st_mtime
+        stamp = str(checkpoints.stamp(folder))
         # With save_quantized: a critic that has been used can no longer be saved, so that it is loaded anew.
         key = (str(folder), stamp, quantization, taste, attention, max_pixels, save_quantized)
         critic = in_use.get(key)
         if critic is None:
+            if in_use:
+                host.forget_earlier_runs()
             whole = checkpoints.inspect_checkpoint(folder)
             if not whole.embedded:  # that one stays off the card
                 host.make_room(whole.bytes_loaded(quantization))

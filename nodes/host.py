@@ -57,16 +57,18 @@ def device() -> Any:
 
 
 def make_room(size: int) -> None:
-    """Ask ComfyUI to free `size` bytes on its device before something is loaded there, and to let go of what only earlier runs used.
+    """Ask ComfyUI to free `size` bytes on its device, and what it wants to be free besides, before something is loaded there."""
+    manager, target = comfy.model_management, device()
+    if target.type != "cpu":
+        manager.free_memory(1.1 * size + manager.minimum_inference_memory(), target)
 
-    The second is for newer versions, which do it when a node is done: too late for a critic that takes the place of another.
-    """
+
+def forget_earlier_runs() -> None:
+    """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too late for a critic that takes
+    the place of another."""
     memory = sys.modules.get("comfy.memory_management")
     if memory and hasattr(memory, "extra_ram_release"):
         memory.extra_ram_release(sys.maxsize)
-    target = device()
-    if target.type != "cpu":
-        comfy.model_management.free_memory(size, target)
 
 
 def check_cancel() -> None:

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
-from ..models.judgement import Comparison, Judgement
+from ..models.judgement import Comparison, Judgement, report
 from ..models.rubric import list_rubrics
 from . import host, panel
 from .schema import (
@@ -97,11 +97,11 @@ class Critique(io.ComfyNode):
         watch = host.watch(cls.hidden)
         images, sources = _pictures(image, source_image)
         critique = critic.critique(images, prompt, sources, watch=watch, **settings)
-        report = critique.to_markdown()
+        words = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
-        ui = panel.ui(pages, [report], "image", critic.name, host.workflow_id(cls.hidden))
-        return io.NodeOutput(critique, scores, report, ui=ui)
+        ui = panel.ui(pages, [words], "image", critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(critique, scores, words, ui=ui)
 
 
 class Score(io.ComfyNode):
@@ -177,10 +177,9 @@ class Score(io.ComfyNode):
         keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
         columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
-        lines = [f"Image {number}: {score:.3f}" for number, score in enumerate(scores, 1)]
-        report = "\n".join([*lines, f"Judged by {critic.name}."])
         pages = [panel.judgement_page(judgement) for judgement in judgements]
-        ui = panel.ui(pages, [report], "image", critic.name, host.workflow_id(cls.hidden))
+        texts = [report(judgements, critic.name)]
+        ui = panel.ui(pages, texts, "image", critic.name, host.workflow_id(cls.hidden))
         return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
@@ -258,21 +257,14 @@ class Compare(io.ComfyNode):
                 raise QuestionError(UNREAD.format(what="pair", number=number))
         images = [_one(image_b if comparison.winner == "B" else image_a, i) for i, comparison in enumerate(found)]
         winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
-        report = _report(found, critic.name)
+        words = report(found, critic.name)
         margins = [comparison.margin for comparison in found]
         pages = [panel.comparison_page(comparison) for comparison in found]
-        ui = panel.ui(pages, [report], "pair", critic.name, host.workflow_id(cls.hidden))
-        return io.NodeOutput(images, winners, margins, report, found, ui=ui)
+        ui = panel.ui(pages, [words], "pair", critic.name, host.workflow_id(cls.hidden))
+        return io.NodeOutput(images, winners, margins, words, found, ui=ui)
 
 
 def _one(batch: torch.Tensor, i: int) -> torch.Tensor:
     """Image `i` of a batch (or the only one), as a batch of one."""
     at = i if len(batch) > 1 else 0
     return batch[at : at + 1]
-
-
-def _report(comparisons: list[Comparison], judge: str) -> str:
-    parts = [comparison.to_markdown() for comparison in comparisons]
-    if len(parts) > 1:
-        parts = [f"## Pair {number}\n\n{part}" for number, part in enumerate(parts, 1)]
-    return "\n\n".join([*parts, f"*Judged by {judge}.*"])

@@ -17,7 +17,6 @@ from ..models.refine import RefinedPrompt
 
 Page = dict[str, Any]
 
-VERSION = 1
 LONGEST_TEXT, LONGEST_RAW, LONGEST_NAME = 4_000, 40_000, 100  # characters
 MOST_DIMENSIONS, MOST_NOTES, MOST_PAGES = 32, 8, 100
 LEFT_OUT = "{count} more are not shown here; the node's outputs have all of them."
@@ -72,7 +71,7 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
     `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged. `workflow` is the id of the
     workflow that was run: another one may be open when the result arrives.
     """
-    stamp = {"v": VERSION, "of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
+    stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
     shown = [{**stamp, **page} for page in pages[:MOST_PAGES]]
     if len(pages) > MOST_PAGES:
         shown[-1]["notes"] = [*shown[-1].get("notes", []), LEFT_OUT.format(count=len(pages) - MOST_PAGES)]

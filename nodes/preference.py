@@ -114,8 +114,14 @@ class RecordPreference(io.ComfyNode):
             )
         if len(sources) == 1:
             sources *= len(a)
-        for one, other, source in zip(a, b, sources, strict=True):
+        pairs = list(zip(a, b, sources, strict=True))
+        for number, (one, other, source) in enumerate(pairs, 1):  # all of the batch or nothing
             host.check_cancel()
+            try:
+                found.check(one, other, prompt, preferred, source)
+            except PreferenceError as error:
+                raise PreferenceError(f"Pair {number} of {len(pairs)}: {error}" if len(pairs) > 1 else str(error)) from None
+        for one, other, source in pairs:
             found.record(one, other, prompt, preferred, source, chosen_by)
         count, name = len(found), found.folder.name
         text = f"{name} holds {count} preference{'' if count == 1 else 's'}."

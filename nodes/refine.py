@@ -61,7 +61,8 @@ class RefinePrompt(io.ComfyNode):
         prompts = [one.prompt for one in refined]
         pairs = zip(critique.items, refined, strict=True)
         pages = [panel.refinement_page(item.question.prompt, one) for item, one in pairs]
-        ui = panel.ui(pages, prompts, "prompt", critique.critic.name, host.workflow_id(cls.hidden))
+        texts = [f"{page['after']}\n\nBefore: {page['before']}\n\n{page['comments']}".strip() for page in pages]
+        ui = panel.ui(pages, texts, "prompt", critique.critic.name, host.workflow_id(cls.hidden))
         return io.NodeOutput(prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui)
 
 

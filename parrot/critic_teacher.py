@@ -11,6 +11,7 @@ from typing import Any
 
 from ..models.critic import Critic
 from ..models.engines.base import Settings, Watch
+from ..models.errors import ParrotError
 from ..models.images import open_image
 from ..models.judgement import Comparison
 from ..models.question import Question
@@ -52,7 +53,8 @@ class CriticTeacher:
         self.rubrics = rubrics
         self.settings = Settings(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
         digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
-        self.name = f"{critic.name}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
+        weights = f" ({critic.fingerprint})" if critic.fingerprint else ""
+        self.name = f"{critic.name}{weights}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
         if pixels := getattr(critic.engine, "max_pixels", 0):  # an engine on another computer decides for itself
             self.name += f", {pixels} pixels"
         self.name += ", insisting" * insist
@@ -115,14 +117,15 @@ class CriticTeacher:
         return [self._scored_as(text, pair, reference) for text, pair, reference in zip(texts, pairs, references, strict=True)]
 
     def _scored_as(self, text: str, pair: PreferencePair, reference: Reference) -> str:
-        """The judgement with the scores that its image has in the reference."""
+        """The judgement with the scores that its image has in the reference; where one changes, the request is left as it is."""
         rubric = self.rubrics(pair.task, False)
         parts = normal_parts(text, rubric)
         given = normal_parts(reference.rationale, self.rubrics(pair.task, True))
-        for spec in rubric.dimensions:
-            if score := given.get(f"{spec.key}.score_{reference.letter.lower()}"):
-                parts[f"{spec.key}.score"] = score
-        return write_answer(rubric, parts)
+        scores = {f"{spec.key}.score": given.get(f"{spec.key}.score_{reference.letter.lower()}") for spec in rubric.dimensions}
+        changed = {key: score for key, score in scores.items() if score and score != parts.get(key)}
+        if changed and "refined_request" in parts:  # it followed from scores that do not stand any more
+            parts |= {"comments": wording()["unchanged"], "refined_request": pair.prompt}
+        return _written(rubric, {**parts, **changed}, text)
 
     def _question(self, rubric: Rubric, prompt: str, images: dict[str, Path]) -> Question:
         return Question(rubric, prompt, {name: self.critic.engine.prepare(open_image(path)) for name, path in images.items()})
@@ -150,7 +153,7 @@ class CriticTeacher:
 def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
     """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie, both get the mean.
 
-    A summary that came to another result gives way to one that says the preference.
+    A summary that came to another result gives way to one that says the preference. What cannot be read stays as it is.
     """
     parts = normal_parts(text, rubric)
     if parts.get("summary") and Comparison.parse(text, rubric=rubric).winner != preferred:
@@ -163,7 +166,15 @@ def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
         low, high = sorted((a, b))
         scores = ((a + b) / 2,) * 2 if preferred == "tie" else (high, low) if preferred == "A" else (low, high)
         parts |= {key: number(score) for key, score in zip(keys, scores, strict=True)}
-    return write_answer(rubric, with_winners(parts, rubric))
+    return _written(rubric, with_winners(parts, rubric), text)
+
+
+def _written(rubric: Rubric, parts: dict[str, str], text: str) -> str:
+    """The answer of these parts; where some are missing, `text` as it is, which the filters find unreadable."""
+    try:
+        return write_answer(rubric, parts)
+    except ParrotError:
+        return text
 
 
 @functools.lru_cache(maxsize=1)

@@ -103,6 +103,24 @@ class _Line:
         return {"A": self.image_a, "B": self.image_b}.get(self.preferred, "")
 
 
+def _new_line(
+    image_a: Any, image_b: Any, prompt: str, preferred: Preferred, source: Any, chosen_by: str
+) -> tuple[_Line, dict[str, Image.Image]]:
+    """A preference and its pictures by their hashes. Raises PreferenceError for what cannot be recorded."""
+    if preferred not in PREFERRED:
+        raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
+    prompt = prompt.encode("utf-8", "replace").decode()  # half a surrogate pair, which files cannot hold, becomes "?"
+    if not prompt.strip():
+        raise PreferenceError("The prompt is empty: a preference needs the prompt that both images were made from.")
+    pictures = [open_image(image) for image in (image_a, image_b, *([] if source is None else [source]))]
+    a, b, *of = hashes = [image_hash(picture) for picture in pictures]
+    if a == b and preferred != "tie":
+        raise PreferenceError("Image A and image B are the same picture, so neither can be preferred: connect two images.")
+    before = of[0] if of else None
+    line = _Line(pair_id(prompt, a, b, before), prompt, a, b, preferred, before, chosen_by.strip() or "human")
+    return line, dict(zip(hashes, pictures, strict=True))
+
+
 class PreferenceDataset:
     """The preferences in `folder`, which is made when the first one is recorded. Safe for several threads and processes at once.
 
@@ -159,6 +177,17 @@ class PreferenceDataset:
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[0]
 
+    def check(
+        self,
+        image_a: Image.Image | str | Path,
+        image_b: Image.Image | str | Path,
+        prompt: str,
+        preferred: Preferred,
+        source: Image.Image | str | Path | None = None,
+    ) -> None:
+        """Raise what `record` would raise for these, and record nothing."""
+        _new_line(image_a, image_b, prompt, preferred, source, "")
+
     def add(
         self,
         image_a: Image.Image | str | Path,
@@ -191,19 +220,7 @@ class PreferenceDataset:
     def _record(
         self, image_a: Any, image_b: Any, prompt: str, preferred: Preferred, source: Any, chosen_by: str, again: bool
     ) -> tuple[PreferencePair, bool]:
-        if preferred not in PREFERRED:
-            raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
-        prompt = prompt.encode("utf-8", "replace").decode()  # half a surrogate pair, which files cannot hold, becomes "?"
-        if not prompt.strip():
-            raise PreferenceError("The prompt is empty: a preference needs the prompt that both images were made from.")
-        pictures = {"A": open_image(image_a), "B": open_image(image_b)}
-        if source is not None:
-            pictures["source"] = open_image(source)
-        hashes = {name: image_hash(picture) for name, picture in pictures.items()}
-        if hashes["A"] == hashes["B"] and preferred != "tie":
-            raise PreferenceError("Image A and image B are the same picture, so neither can be preferred: connect two images.")
-        a, b, of = hashes["A"], hashes["B"], hashes.get("source")
-        line = _Line(pair_id(prompt, a, b, of), prompt, a, b, preferred, of, chosen_by.strip() or "human")
+        line, pictures = _new_line(image_a, image_b, prompt, preferred, source, chosen_by)
         with self._guard, self._writing():
             stands = self._standing.get(line.id)
             if again and stands and (stands.better, stands.chosen_by) == (line.better, line.chosen_by):
@@ -211,7 +228,7 @@ class PreferenceDataset:
             if not again and (line.id, line.better) in self._ever:
                 return self._pair(stands or line), False
             for name, picture in pictures.items():
-                self._save(hashes[name], picture)
+                self._save(name, picture)
             self._append({**line.__dict__, "at": _now()})
             return self._pair(line), True
 

@@ -126,7 +126,7 @@ def _adapt(model: Any, batches: Batches, folder: Path, recipe: Recipe, watch: Wa
     config = peft.LoraConfig(
         r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=targets(model), task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(recipe.seed)
         student = peft.get_peft_model(model, config)
     try:

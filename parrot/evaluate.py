@@ -1,6 +1,6 @@
-"""How well a critic knows a taste: its comparisons against preference pairs, counted so that nothing flatters it.
+"""How well a critic knows a taste: its comparisons against preference pairs.
 
-An answer that could not be read is neither right nor wrong: it is left out and counted apart. A tie of the critic where somebody had a
+An answer that could not be read is neither right nor wrong: it is left out of the accuracy, and the report says how many there were. A tie of the critic where somebody had a
 preference counts half, as a toss of a coin would on average; a second accuracy takes ties as a third answer, as published evaluations
 of datasets with ties do.
 """

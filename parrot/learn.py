@@ -8,15 +8,14 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..models.adapters import write_record
 from ..models.checkpoints import ADAPTERS
 from ..models.critic import Critic
+from ..models.device_memory import forget_frames, give_back, is_out_of_memory
 from ..models.engines.base import Watch
 from ..models.errors import OutOfMemoryError, ParrotError
 from .alone import alone
@@ -76,16 +75,21 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
     name = clean_name(name)
     _check_wording(critic, rows)
     engine.release()
-    engine.place.ready(training_bytes(loaded.model, recipe))
-    state = json.dumps([digest(rows), critic.name, engine.max_pixels, repr(recipe)])
+    state = json.dumps([digest(rows), critic.name, critic.fingerprint, engine.max_pixels, repr(recipe)])
     work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
     with alone(work, "training on these rows"):
         try:
+            engine.place.ready(training_bytes(loaded.model, recipe))
             trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            forget_frames(error)
+            give_back()
             raise OutOfMemoryError(NO_ROOM) from None
         number = count_lines(rows)
-        write_record(work / "adapter", loaded.checkpoint, loaded.quantization, recipe.rank, number, name=name)
+        made_with = {"rows": number, "rows_sha256": digest(rows), "max_pixels": engine.max_pixels, **asdict(recipe)}
+        write_record(work / "adapter", loaded.checkpoint, loaded.quantization, made_with, name=name)
         folder = _publish(work / "adapter", root / ADAPTERS, name)
         shutil.rmtree(work, ignore_errors=True)
     return Learned(folder.name, folder, number, trained, critic.name, recipe)

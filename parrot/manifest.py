@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +18,13 @@ from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError, RationalRewardsError
+from ..models.libraries import versions
 from ..models.rubric import Rubric
 from .stream import Item, Outputs, split, stream
 
 MANIFEST = "manifest.json"
 WORK = "work.jsonl"
+DEPENDS_ON = ("transformers", "torch")  # what rows can depend on besides Python and this pack
 Rubrics = Callable[[str, bool], Rubric]  # (task, pair) -> the rubric, as models.rubric.rubric_for
 
 log = logging.getLogger(__name__)
@@ -70,17 +70,6 @@ class Manifest:
         os.replace(scratch, folder / MANIFEST)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what rows can depend on; a library that is not installed is left out."""
-    found = {"python": platform.python_version()}
-    for name, package in (("rational_rewards", "rational-rewards"), ("transformers", "transformers"), ("torch", "torch")):
-        try:
-            found[name] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def rubric_digests(rubrics: Rubrics) -> dict[str, str]:
     """A short digest of each rubric by "t2i", "t2i-pair", ...: another wording is another setting."""
     found = {}
@@ -101,14 +90,14 @@ def open_phase(folder: Path, wanted: Manifest) -> Manifest:
     if there is None:
         if (folder / WORK).exists():
             raise ParrotError(f"{folder} has {WORK} but no {MANIFEST}: delete the folder, or choose another name.")
-        there = dataclasses.replace(wanted, versions=versions(), started=True)
+        there = dataclasses.replace(wanted, versions=versions(*DEPENDS_ON), started=True)
         there.write(folder)
         return there
     if differing := _differences(there, wanted):
         raise ParrotError(
             f"{folder} was made with other settings ({'; '.join(differing)}): choose another name, or delete the folder."
         )
-    now = versions()
+    now = versions(*DEPENDS_ON)
     if not there.finished and now != there.versions and now not in there.also_ran_with:
         log.warning("%s was begun with %s and goes on with %s.", folder, there.versions, now)
         there.also_ran_with.append(now)

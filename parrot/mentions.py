@@ -21,6 +21,7 @@ _SAYS = (
     r"|indicates?|indicated|observes?|observed|reports?|reported|argues?|points?\s+out|pointed\s+out"
     r"|overstates?|overstated|understates?|understated|exaggerates?|exaggerated|(?:is|are|was|were)\s+right)"
 )
+_SOURCE = r"(?:images?|pictures?|photos?)"  # what an edit's source is called, also "the reference image"
 _GIVEN = r"(?:given|provided|supplied|attached|enclosed|hidden|earlier|previous|prior|preceding|existing|pairwise|side-by-side|comparative)"
 
 # Letters and numbers behind a capital: "the image a viewer sees" and "in the image two cats sit" name nothing. In "A4" or "B-side"
@@ -39,8 +40,8 @@ _ALWAYS = (
     r"\b(?:better|worse|stronger|weaker|best|preferred|winner)\s+of\s+the\s+(?:two|pair)\b",
     rf"\bthe\s+(?:first|1st|left|left-hand|right|right-hand)\s+{_PICTURE}\b",
     # the comment
-    rf"\breferenced?\s+(?:{_COMMENT}|{_PICTURE}|text|answer|description|material|scores?)\b",
-    rf"\b(?:the|this|that|your|said)\s+(?:{_GIVEN}\s+)?reference\b(?!\s+(?:sheet|point|line|frame|grid|book|to)\b)",
+    rf"\breferenced?\s+(?!{_SOURCE}\b)(?:{_COMMENT}|{_PICTURE}|text|answer|description|material|scores?)\b",
+    rf"\b(?:the|this|that|your|said)\s+(?:{_GIVEN}\s+)?reference\b(?!\s+(?:sheet|point|line|frame|grid|book|to|{_SOURCE})\b)",
     rf"\b{_GIVEN}\s+(?:\w+\s+)?{_COMMENT}\b",
     rf"\b(?:the|this|that|a|another|one)\s+(?:{_GIVEN}\s+)?{_SOURCE_OF_WORDS}\s+{_SAYS}\b",
     rf"\b(?:according\s+to|(?:dis)?agree(?:s|ing)?\s+with|based\s+on|in\s+line\s+with|consistent\s+with|contrary\s+to|unlike|per)\s+(?:the|this|that)\s+{_SOURCE_OF_WORDS}\b",
@@ -49,16 +50,19 @@ _ALWAYS = (
 )  # fmt: skip
 # The preference itself, which a teacher was told and a student never is.
 _LABEL = (
-    r"\b(?:human|annotators?['’]?s?|stated|given|known)\s+(?:preferences?|choices?)\b",
+    r"\b(?:human|annotators?['’]?s?|stated|given|known)\s+preferences?\b|\b(?:human|annotators?['’]?s?)\s+choices?\b",
     r"\b(?:human|annotators?['’]?s?|preference)\s+(?:labels?|ratings?|votes?)\b",
     r"\bknown\s+(?:beforehand|in\s+advance|from\s+the\s+(?:start|hint))\b",
     r"\bwhoever\s+(?:looked|saw|chose|judged|compared)\b",
-    r"\b(?:I|we)\s+(?:was|were|am|are|have\s+been)\s+(?:told|given|informed)\b|\bas\s+(?:told|instructed)\b",
+    r"\b(?:I|we)\s+(?:was|were|am|are|have\s+been)\s+(?:told|given|informed)\b",
     r"\b(?:people|users?|humans?|annotators?|raters?|somebody|someone)\s+(?:who\s+\w+\s+(?:\w+\s+){0,3})?(?:preferred|chose|favou?red|picked)\b",
-    r"\bthe\s+(?:hint|label)\b",
+    # labels and hints are also things in pictures: "the label on the bottle", "the hint of a smile"
+    rf"\bthe\s+hint\s+(?:{_SAYS}|tells|told|gives|gave|prefers|favou?rs|is\s+that)\b|\bthe\s+label\s+(?:prefers|favou?rs|is\s+that)\b",
+    r"\b(?:according\s+to|(?:dis)?agree(?:s|ing)?\s+with|in\s+line\s+with|consistent\s+with|contrary\s+to|from|by)\s+the\s+(?:hint|label)\b(?!\s+o[fn]\b)",
 )
 # With a source beside it, "both images" and "the two images" are the source and its edit.
 _WITHOUT_SOURCE = (
+    rf"\breferenced?\s+{_SOURCE}\b",
     rf"\bboth\s+(?:of\s+the\s+)?{_PICTURE}\b",
     r"\b(?:compared|in\s+comparison)\s+(?:to|with)\s+the\s+other\s+one\b",
     rf"\b(?:the|these)\s+two\s+{_PICTURE}\b",

@@ -17,6 +17,7 @@ import torch
 
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
+from ..models.libraries import without_kernel_downloads
 from .examples import IGNORED, Batches
 from .optimizer import MuonAdamW
 
@@ -59,7 +60,8 @@ def train(
     `watch.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then. Raises ParrotError where
     the weights are no numbers any more.
     """
-    from transformers import TrainingArguments
+    with without_kernel_downloads():  # Trainer imports bitsandbytes where that is installed
+        from transformers import Trainer, TrainingArguments
 
     device = next(model.parameters()).device
     arguments = TrainingArguments(
@@ -91,7 +93,7 @@ def train(
     if schedule.muon and hasattr(torch.optim, "Muon"):
         optimizer = MuonAdamW(model, schedule.learning_rate, schedule.weight_decay)
     with _own_chance():
-        trainer = _trainer()(
+        trainer = _answer_trainer(Trainer)(
             model=model,
             args=arguments,
             train_dataset=batches,
@@ -110,9 +112,7 @@ def train(
     return Trained(trainer.state.global_step, losses)
 
 
-def _trainer() -> Any:
-    from transformers import Trainer
-
+def _answer_trainer(Trainer: Any) -> Any:
     class AnswerTrainer(Trainer):
         """A Trainer that computes logits for the answers only: with a large vocabulary those of the questions would fill the card."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from comfyui import chromium
-from server import NAME, Server
+from server import NAME, PACK, Server
 
 HINT = (
     "browser tests are skipped: no Chromium found (set CHROMIUM to one)"
@@ -87,6 +88,14 @@ EMPTY = {
     "extra": {},
     "version": 0.4,
 }
+
+
+def artifact(server: Server, name: str) -> Path:
+    """The file of a screenshot, kept to be looked at: below `artifacts`, or the folder that RR_SCREENSHOTS names."""
+    version = server.get("/system_stats")["system"]["comfyui_version"]
+    folder = Path(os.environ.get("RR_SCREENSHOTS") or PACK / "artifacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{version}-{name}.png"
 
 
 class Canvas:
@@ -171,7 +180,6 @@ class Canvas:
         self.page.evaluate("() => app.canvas.deselectAll()")  # or only what is selected would be in view
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.page.wait_for_timeout(1500)
-        file.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=file)
 
 

@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 CHECKOUT, CHECKPOINT, CARD, ROUNDS = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 OPTION = "".join(sys.argv[5:])
@@ -31,6 +32,8 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from rational_rewards.models.critic import Critic  # noqa: E402
+from rational_rewards.models.engines.session import Session  # noqa: E402
+from rational_rewards.models.errors import OutOfMemoryError  # noqa: E402
 from rational_rewards.models.residency import Residency  # noqa: E402
 
 card, host = torch.device("cpu", 0), torch.device("cpu")
@@ -100,6 +103,31 @@ def tensors() -> int:
     return sum(alive.values())
 
 
+def run_out(critic: Any, residency: Residency, diffusion: Any, picture: Image.Image) -> dict[str, Any]:
+    """Memory runs out once while an answer is written, with a sampler on the card; then at every step."""
+    feed, failures = Session.feed, [1]
+
+    def failing(session: Session, tokens: Any) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        feed(session, tokens)
+
+    manager.load_models_gpu([diffusion], memory_required=GIGABYTE)
+    with patch.object(Session, "feed", failing):
+        once = critic.critique(picture, "a green square", max_new_tokens=64).judgements[0].complete
+        alone = {"critic": residency.patcher.loaded_size() > 0, "sampler": diffusion.loaded_size()}
+        failures[0] = 1000
+        try:
+            critic.critique(picture, "a blue square", max_new_tokens=64)
+            said = ""
+        except OutOfMemoryError as error:
+            said = str(error)
+    kept = len(critic.engine.kept)
+    again = critic.critique(picture, "a blue square", max_new_tokens=64).judgements[0].complete
+    return {"once": once, "alone": alone, "said": said, "kept": kept, "again": again}
+
+
 def main() -> None:
     pretend_a_card()
     critic = Critic.load(CHECKPOINT, "int8", "cpu", max_pixels=64 * 64)
@@ -128,6 +156,7 @@ def main() -> None:
                 "bytes": tensors(),
             }
         )
+    facts["out of memory"] = run_out(critic, residency, diffusion, picture)
     residency.ready()
     manager.unload_all_models()
     facts["after unload"] = {"critic": patcher.loaded_size(), "listed": len(manager.current_loaded_models)}

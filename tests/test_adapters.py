@@ -64,7 +64,7 @@ def taste(checkpoint_folder: Callable[..., Path], tmp_path_factory: pytest.TempP
         if (family, strength) not in made:
             base = checkpoint_folder(family)
             folder = train(base, tmp_path_factory.mktemp("root") / "adapters" / "soft light", strength)
-            write_record(folder, inspect_checkpoint(base), "nf4", 4, 40)
+            write_record(folder, inspect_checkpoint(base), "nf4", {"rank": 4, "rows": 40, "seed": 3})
             made[family, strength] = folder
         return made[family, strength]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 import torch
 from PIL import Image
 from reference import reference_tokens
 
-from rational_rewards.models.engines.base import Settings, Watch
+from rational_rewards import Critic
+from rational_rewards.models.engines.base import Place, Settings, Watch
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.errors import OutOfMemoryError, QuestionError, RubricError
 
@@ -273,14 +275,35 @@ def test_out_of_memory_is_tried_once_smaller_and_then_explained(failures, make_c
         assert raws(critic.critique(photos[:4], "a photo", **SHORT)) == wanted
 
 
-def test_a_dropped_critic_leaves_nothing_behind(checkpoint_folder, photos):
-    import weakref
+@pytest.mark.parametrize("where", [(Place, "ready"), (Session, "probe")], ids=["on its way to the card", "read fast"])
+def test_out_of_memory_elsewhere_is_tried_once_more_and_explained_too(where, make_critic, photos, monkeypatch):
+    wanted = make_critic().fast_score(photos[0], "a photo")[0].score
+    owner, name = where
+    real, left = getattr(owner, name), [1]
 
-    from rational_rewards import Critic
+    def full(*given):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RuntimeError("MPS backend out of memory")
+        return real(*given)
 
+    monkeypatch.setattr(owner, name, full)
+    critic = make_critic()
+    critic.engine.place = Place()
+    assert critic.fast_score(photos[0], "a photo")[0].score == wanted
+    left[0] = 100
+    with pytest.raises(OutOfMemoryError, match="max_pixels"):
+        critic.fast_score(photos[0], "a photo")
+
+
+def test_a_dropped_critic_is_gone_at_once(checkpoint_folder, photos):
+    """Without waiting for the garbage collector, which may come when the next model has long been loaded."""
     critic = Critic.load(checkpoint_folder(), "none", "cpu")
     critique = critic.critique(photos[0], "a photo", **SHORT)
     model = weakref.ref(critic.engine.model)
-    del critic, critique
-    gc.collect()
-    assert model() is None
+    gc.disable()
+    try:
+        del critic, critique
+        assert model() is None
+    finally:
+        gc.enable()

@@ -13,7 +13,7 @@ from scripted_teacher import judgement, rationale
 
 from rational_rewards.demo.voice import comparison_parts
 from rational_rewards.demo.worlds import World, world
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Place, Watch
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubric import BUILT_IN, rubric_for
 from rational_rewards.parrot.anchored import rationalize
@@ -120,12 +120,28 @@ def _probability(engine, question, wanted):
     return total
 
 
+def test_the_model_is_asked_for_before_every_use(make_critic: Callable[..., Any], picture_pairs: list[PreferencePair]) -> None:
+    """A run that goes on may begin with the prediction, with the model still where a sampler has put it."""
+
+    class Counting(Place):
+        asked: list[int] = []
+
+        def ready(self, working_bytes: int = 0) -> None:
+            self.asked.append(working_bytes)
+
+    critic = make_critic()
+    critic.engine.place = Counting()
+    CriticTeacher(critic).predict(["a cat"], [rationale("t2i", (3.0, 2.0))], Watch())
+    assert len(Counting.asked) == 1
+    assert Counting.asked[0] > 0
+
+
 def test_an_engine_that_only_writes_leaves_the_prediction_to_the_scores():
     class Writer:
         name = "writer"
 
     class Critic:
-        name, engine = "writer", Writer()
+        name, fingerprint, engine = "writer", "", Writer()
 
     teacher = CriticTeacher(Critic())  # type: ignore[arg-type]
     texts = [
@@ -191,6 +207,24 @@ def test_a_critic_with_its_own_questions_explains_every_preference(teacher: Crit
         for key, dimension in comparison.dimensions.items():
             assert alone.dimensions[key].score == dimension.score_a
     assert "insisting" in teacher.name
+
+
+def test_what_cannot_be_read_is_left_to_the_filters(teacher: CriticTeacher, tmp_path: Path) -> None:
+    rubric = teacher.rubrics("t2i", True)
+    cut = rationale("t2i", (3.0, 2.0)).partition("2. Physical")[0]
+    assert insisted(cut, rubric, "B") == cut
+    pair = world(22, 0).pair(tmp_path)
+    judged = teacher._scored_as("Hm.", pair, Reference(rationale("t2i", (3.0, 2.0)), "A"))
+    assert judged == "Hm."
+
+
+def test_where_scores_were_changed_the_request_is_left_as_it_is(teacher: CriticTeacher, tmp_path: Path) -> None:
+    pair = next(one for one in map(lambda number: world(22, number).pair(tmp_path), range(9)) if one.task == "t2i")
+    text = judgement("t2i", 2.0, refined="a better request")
+    same, other = (teacher._scored_as(text, pair, Reference(rationale("t2i", (score, 3.0)), "A")) for score in (2.0, 4.0))
+    assert Judgement.parse(same, task="t2i").refined_request == "a better request"
+    assert Judgement.parse(other, task="t2i").refined_request == pair.prompt
+    assert Judgement.parse(other, task="t2i").comments == wording()["unchanged"]
 
 
 def test_a_critic_without_rubrics_of_its_own_is_only_given_the_hint(make_critic: Callable[..., Any]) -> None:

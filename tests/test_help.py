@@ -30,6 +30,7 @@ IDS = sorted(id for file in (PACK / "nodes").glob("*.py") for id in re.findall(r
 SPECIAL = re.compile(r"[{}@|$]")  # vue-i18n reads these as its own syntax, and older frontends fail on them
 SLOT = re.compile(r"\{\w+\}")
 CODE = re.compile(r"`([^`]+)`")
+MENU = re.compile(r"(?<!\*)\*[^*\n]+ > [^*\n]+\*(?!\*)")  # *Settings > RationalRewards > Model folder*, in any language
 LINK = re.compile(r"- \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)` → \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)`")
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -106,6 +107,15 @@ def test_a_translated_page_says_as_much_as_the_english_one(id, language):
     names = {word for key in IDS for kind in ("inputs", "outputs") for pair in slots(key, kind, language) for word in pair}
     for one, other in zip(english, local, strict=True):  # values, files and commands are the same in every language
         assert set(CODE.findall(one)) - names == set(CODE.findall(other)) - names
+
+
+@each_translation
+def test_a_translated_page_names_as_many_settings_as_the_english_one(language):
+    english, local = (
+        {id: len(MENU.findall(CODE.sub("", page(id, which).read_text("utf-8")))) for id in IDS} for which in (ENGLISH, language)
+    )
+    assert any(english.values())
+    assert local == english
 
 
 # ---------------------------------------------------------------- locales

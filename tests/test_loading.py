@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import subprocess
@@ -129,6 +130,9 @@ def test_progress_is_told_and_may_cancel(checkpoint_folder: Callable[..., Path])
     class Cancelled(Exception):
         pass
 
+    def models() -> int:
+        return sum(type(found).__name__ == "Qwen3VLForConditionalGeneration" for found in gc.get_objects())
+
     told: list[float] = []
     load(checkpoint_folder(), "nf4", on_progress=lambda done, total: told.append(done / total))
     assert told == sorted(told)
@@ -142,8 +146,16 @@ def test_progress_is_told_and_may_cancel(checkpoint_folder: Callable[..., Path])
             if next(left, None) is None:
                 raise Cancelled
 
-        with pytest.raises(Cancelled):
-            load(checkpoint_folder(), "nf4", on_progress=cancel)
+        gc.collect()
+        before = models()
+        gc.disable()
+        try:
+            with pytest.raises(Cancelled):
+                load(checkpoint_folder(), "nf4", on_progress=cancel)
+            after = models()
+        finally:
+            gc.enable()
+        assert after == before, "what was half loaded is gone at once"
 
 
 def test_a_host_in_inference_mode_gets_plain_tensors(checkpoint_folder: Callable[..., Path]) -> None:

@@ -142,7 +142,7 @@ def test_every_page_says_what_it_stands_for_and_whose_it_is():
     found = panel.ui(pages, ["the report"], "image", "RationalRewards-8B-T2I (nf4)", "b0a1")
     assert found["text"] == ["the report"]
     for page in browser_reads(found["rational_rewards"]):
-        assert (page["v"], page["of"], page["workflow"]) == (panel.VERSION, "image", "b0a1")
+        assert (page["of"], page["workflow"]) == ("image", "b0a1")
         assert page["critic"] == "RationalRewards-8B-T2I (nf4)"
 
 

@@ -30,7 +30,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-small = train.Plan(base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)), tokens=4096)
+small = train.Plan(
+    base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)), tokens=4096
+)
 
 
 def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:

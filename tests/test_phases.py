@@ -310,6 +310,11 @@ def test_words_about_the_reference_or_the_other_image_are_found(text):
         "One star is larger than the other one.",
         "It was chosen to be dark.",
         "Compared with what was asked, the hat is too small.",
+        "The hat is removed as instructed.",
+        "The label on the bottle is blurred, and the label says nothing.",
+        "There is the hint of a smile.",
+        "The given choice of colours is calm.",
+        "It is marked by the label on its side.",
     ],
 )
 def test_words_about_the_picture_itself_are_not_mistaken(text):
@@ -328,6 +333,13 @@ def test_with_a_source_both_images_may_be_spoken_of():
     assert find_mention(text, "remove the hat", "edit") == ""
     assert find_mention(text, "a dog", "t2i")
     assert find_mention("Edited Image A lost the dog.", "remove the hat", "edit")
+
+
+def test_a_source_may_be_called_the_reference_image():
+    text = "The dog stands as in the reference image, and the reference picture's light is kept."
+    assert find_mention(text, "remove the hat", "edit") == ""
+    assert find_mention(text, "a dog", "t2i")
+    assert find_mention("As the reference says, the hat is gone.", "remove the hat", "edit")
 
 
 def test_what_the_teacher_calls_its_reference_is_found_where_it_leaks():

@@ -90,6 +90,12 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]]
     assert len({one["answer"] for one in rounds[::2]}) == len({one["answer"] for one in rounds[1::2]}) == 1
     assert rounds[-1]["bytes"] <= 1.01 * rounds[4]["bytes"]  # no growth
 
+    out = found["out of memory"]
+    assert out["once"], "tried again with nothing else on the card"
+    assert out["alone"] == {"critic": True, "sampler": 0}
+    assert "lower max_pixels" in out["said"]
+    assert (out["kept"], out["again"]) == (0, True)
+
     assert found["after unload"] == {"critic": 0, "listed": 0}
     assert found["back"]
     assert found["left"] == 0

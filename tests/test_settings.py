@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def test_the_server_heeds_them_without_a_restart(server: Server, tmp_path: Path)
 @pytest.mark.skipif(not comfyui.checkouts(), reason=comfyui.HINT)
 @pytest.mark.skipif(not browser.AVAILABLE, reason=browser.HINT)
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes-2"])
-def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: Server, tmp_path: Path, nodes_2: bool) -> None:
+def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: Server, nodes_2: bool) -> None:
     def size() -> int:
         return next(w["value"] for node in canvas.nodes() for w in node["widgets"] if w["name"] == "max_pixels")
 
@@ -110,8 +109,6 @@ def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: S
         for text in ("Critique on the nodes", "Largest picture that is judged", "Model folder", "Stay offline"):
             canvas.page.get_by_text(text, exact=True).first.wait_for(timeout=10_000)
         canvas.page.wait_for_timeout(500)
-        folder = Path(os.environ.get("RR_SCREENSHOTS") or tmp_path)
-        version = server.get("/system_stats")["system"]["comfyui_version"]
-        canvas.page.screenshot(path=folder / f"{version}-settings-{'nodes-2' if nodes_2 else 'classic'}.png")
+        canvas.page.screenshot(path=browser.artifact(server, f"settings-{'nodes-2' if nodes_2 else 'classic'}"))
         assert canvas.errors == []
         canvas.choose("RationalRewards.MaxPixels", MAX_PIXELS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import browser
@@ -81,7 +80,5 @@ def test_it_is_found_in_the_search_and_runs(server: Server, nodes_2: bool, tmp_p
         better, words = (outputs[ids[title]]["text"][0] for title in ("Better", "Words"))
         assert "two large red stars" in better
         assert "Text Faithfulness" in words
-        folder = Path(os.environ.get("RR_SCREENSHOTS") or tmp_path)
-        version = server.get("/system_stats")["system"]["comfyui_version"]
-        canvas.picture(folder / f"{version}-subgraph-{'nodes-2' if nodes_2 else 'classic'}.png")
+        canvas.picture(browser.artifact(server, f"subgraph-{'nodes-2' if nodes_2 else 'classic'}"))
         assert canvas.errors == []

@@ -13,7 +13,7 @@ import pytest
 import requests
 from make_workflows import FOLDER, LARGEST, models, prepare
 from PIL import Image
-from server import NAME, PACK, Failed, Server
+from server import NAME, Failed, Server
 from workflow_designs import MAKERS
 
 pytestmark = pytest.mark.comfyui
@@ -177,7 +177,7 @@ def test_a_picture_is_judged_from_the_page(page, server):
 
     assert "Text Faithfulness" in outputs[ids["Critique"]]["text"][0]
     assert outputs[ids["Refine Prompt"]]["text"][0].strip()
-    assert outputs[ids["Refined prompt"]]["text"] == outputs[ids["Refine Prompt"]]["text"]
+    assert outputs[ids["Refine Prompt"]]["text"][0].startswith(outputs[ids["Refined prompt"]]["text"][0])
     assert 0 <= float(outputs[ids["Overall score, 0 to 1"]]["text"][0]) <= 1
     assert "Judged by" in outputs[ids["Which is better, and why"]]["text"][0]
     card = Image.open(server.folder / "output" / outputs[ids["Save the card"]]["images"][0]["filename"])
@@ -192,8 +192,7 @@ def test_a_picture_is_judged_from_the_page(page, server):
         time.sleep(0.2)
     assert any("Text Faithfulness" in text for text in texts["What the critic says"])
     assert settings() == before
-    version = server.get("/system_stats")["system"]["comfyui_version"]
-    page.picture(PACK / "artifacts" / f"judge-a-picture-{version}.png")
+    page.picture(browser.artifact(server, "judge-a-picture"))
     assert page.errors == []
 
 

@@ -24,13 +24,15 @@ export function comparisonRow(dimension, open) {
 
 function row(dimension, name, bars, values, open) {
     const sides = bars.length > 1 ? ["A", "B"].map((side) => make("span", "rr-side", side)) : []
+    const [title, letters] = [words("span", "rr-name", name), make("span", "rr-sides", ...sides)]
+    title.ariaHidden = letters.ariaHidden = "true" // the bar says it
     const cells = [
-        words("span", "rr-name", name),
-        make("span", "rr-sides", ...sides),
+        title,
+        letters,
         make("span", "rr-bars", ...bars),
         make("span", "rr-values", ...values),
     ]
-    const quiet = values.some((value) => value.classList.contains("rr-none")) ? " rr-quiet-row" : ""
+    const quiet = `${values.some((value) => value.classList.contains("rr-none")) ? " rr-quiet-row" : ""}${dimension.applies ? "" : " rr-off"}`
     if (!dimension.why) return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
     const summary = make("summary", "rr-cells", make("span", "rr-turn"), ...cells)
     const found = make("details", `rr-row${quiet}`, summary, words("p", "rr-why", dimension.why))

@@ -1,5 +1,6 @@
 /** Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in the workflow. */
 
+import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { isElsewhere, locatorOf } from "./graph.js"
 import { readPages } from "./pages.js"
@@ -42,7 +43,7 @@ export function isFolded(node) {
 export function keep(node, pages, folded) {
     const kept = compact(pages)
     const before = JSON.stringify(node.properties[PROPERTY])
-    if (kept.length || folded) node.properties[PROPERTY] = { v: 1, pages: kept, folded }
+    if (kept.length || folded) node.properties[PROPERTY] = { pages: kept, folded }
     else delete node.properties[PROPERTY]
     if (JSON.stringify(node.properties[PROPERTY]) !== before) noteChange()
 }
@@ -56,12 +57,27 @@ function compact(pages) {
     return kept
 }
 
+let running = false
+let changed = false
 let timer = 0
 
-/** Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may be none. */
+api.addEventListener("execution_start", () => (running = true))
+for (const end of ["execution_success", "execution_error", "execution_interrupted"])
+    api.addEventListener(end, () => {
+        running = false
+        if (changed) noteChange()
+    })
+
+/**
+ * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may be none. While a prompt
+ * runs it waits for the end, so that a run is one step to undo.
+ */
 function noteChange() {
+    changed = true
     clearTimeout(timer)
+    if (running) return
     timer = setTimeout(() => {
+        changed = false
         const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
         const look = tracker?.captureCanvasState ?? tracker?.checkState
         look?.call(tracker)

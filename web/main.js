@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { isGone, nodeOfLocator } from "./graph.js"
+import { isGone, nodeOfExecution, nodeOfLocator } from "./graph.js"
 import { forget, isFolded, keep, pagesOf, recall } from "./keep.js"
 import { Panel } from "./panel.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
@@ -34,8 +34,12 @@ function attach(node) {
     widget.serialize = false // not a value of the saved workflow
     widget.label = say("panel")
     node.setSize([Math.max(WIDTH, node.size[0]), node.computeSize()[1]])
-    panels.set(node, panel)
 
+    // Not before: ComfyUI also makes nodes that it only reads and drops, for example when others are copied.
+    after(node, "onAdded", () => {
+        panels.set(node, panel)
+        panel.watch()
+    })
     after(node, "onExecuted", (output) => accept(node, output))
     after(node, "onConfigure", () => panel.show(recall(node), isFolded(node)))
     after(node, "onRemoved", () => release(node))
@@ -66,6 +70,13 @@ function accept(node, output) {
     else forget(node)
 }
 
+/** Speak the language of the page. */
+async function translate() {
+    const locale = app.extensionManager.setting.get("Comfy.Locale") ?? "en"
+    const answer = locale === "en" ? null : await api.fetchApi("/i18n")
+    speak(locale, answer?.ok ? await answer.json() : {})
+}
+
 app.registerExtension({
     name: "RationalRewards.Panel",
     settings: SETTINGS,
@@ -75,10 +86,11 @@ app.registerExtension({
         sheet.rel = "stylesheet"
         sheet.href = new URL("./panel.css", import.meta.url).href
         document.head.append(sheet)
-        const locale = app.extensionManager.setting.get("Comfy.Locale")
-        if (!locale || locale === "en") return
-        const answer = await api.fetchApi("/i18n")
-        if (answer.ok) speak(locale, await answer.json())
+        await translate()
+        app.ui?.settings?.addEventListener?.("Comfy.Locale.change", async () => {
+            await translate()
+            for (const panel of panels.values()) panel.draw()
+        })
     },
 
     setup() {
@@ -101,6 +113,7 @@ app.registerExtension({
 
     /** Another tab came to the front, or a job was opened from the queue: `outputs` are those of its nodes, by locator. */
     onNodeOutputsUpdated(outputs) {
-        for (const [locator, output] of Object.entries(outputs ?? {})) accept(nodeOfLocator(locator), output)
+        // Older versions note by execution ids what ended while another tab was in front.
+        for (const [id, output] of Object.entries(outputs ?? {})) accept(nodeOfLocator(id) ?? nodeOfExecution(id), output)
     },
 })

@@ -29,8 +29,12 @@ export class Panel {
         this.root.ariaLabel = say("panel")
         tame(this.root, this.scroller)
         this.observer = new ResizeObserver(() => this.fit())
-        this.observer.observe(this.body)
         this.draw()
+    }
+
+    /** Follow the height of what is shown, until `dispose`. */
+    watch() {
+        this.observer.observe(this.body)
     }
 
     /** What was kept. */
@@ -92,11 +96,16 @@ export class Panel {
             this.draw()
             this.root.querySelector(by > 0 ? ".rr-next" : ".rr-previous").focus()
         }
+        const place = say(page.of, { number: this.at + 1, count })
         const where = make("span", "rr-quiet", `${this.at + 1} / ${count}`)
-        where.title = where.ariaLabel = say(page.of, { number: this.at + 1, count })
-        where.ariaLive = "polite"
-        const back = button("rr-previous", "‹", say("previous"), turn(-1))
-        return make("div", "rr-pager", back, where, button("rr-next", "›", say("next"), turn(1)))
+        where.title = place
+        where.ariaHidden = "true" // the buttons, one of which has the focus when a page is turned, say it
+        const turner = (kind, sign, by) => {
+            const found = button(`rr-${kind}`, sign, say(kind), turn(by))
+            found.ariaLabel = `${say(kind)}, ${place}`
+            return found
+        }
+        return make("div", "rr-pager", turner("previous", "‹", -1), where, turner("next", "›", 1))
     }
 
     folder() {

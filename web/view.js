@@ -50,7 +50,9 @@ export function details(page, open) {
 function prompts({ before, after }) {
     const pieces = wordDiff(before, after).map(([kind, text]) => {
         if (kind === "same") return make("span", "", text)
-        const [, lead, changed, trail] = text.match(/^(\s*)([^]*?)(\s*)$/) // spaces around it are not marked
+        const start = text.length - text.trimStart().length // spaces around it are not marked
+        const changed = text.trim()
+        const [lead, trail] = [text.slice(0, start), text.slice(start + changed.length)]
         return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
     })
     return section(say("changes"), copyButton(say("copyPrompt"), after), words("p", "rr-prompt", ...pieces))

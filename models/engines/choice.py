@@ -22,7 +22,7 @@ def choose(engine: TransformersEngine, question: str, choices: Sequence[str]) ->
     found = vocabulary.encode_all(list(choices))
     if any(one == other[: len(one)] for i, one in enumerate(found) for j, other in enumerate(found) if i != j):
         raise ValueError("one choice is the beginning of another")
-    session = _read(engine, question)
+    session = _read(engine, question, sum(map(len, found)))
     branches = [(-1, ids[:-1]) for ids in found if len(ids) > 1]
     behind = iter(session.probe(branches)) if any(_branches_late(ids, found) for ids in found) else iter(())
     late = {index: next(behind, None) for index, ids in enumerate(found) if len(ids) > 1}
@@ -45,9 +45,10 @@ def _branches_late(ids: Sequence[int], all_ids: Sequence[Sequence[int]]) -> bool
     return sum(other[0] == ids[0] for other in all_ids) > 1
 
 
-def _read(engine: TransformersEngine, question: str) -> Session:
-    """A session that has read the question: a text's M-RoPE positions simply count, so it is fed as any tokens are."""
+def _read(engine: TransformersEngine, question: str, new: int) -> Session:
+    """A session that has read the question, on a model with room for `new` tokens more: a text's M-RoPE positions simply count, so it is fed as any tokens are."""
     ids, _ = engine.encoder.prompt_ids([{"role": "user", "content": [{"type": "text", "text": question}]}], {})
+    engine.ready(len(ids), new)
     layers = [GrowingLayer() for _ in range(engine.model.config.get_text_config().num_hidden_layers)]
     mask = torch.ones(1, 0, dtype=torch.long, device=engine.device)
     positions = torch.zeros(1, dtype=torch.long, device=engine.device)

@@ -36,6 +36,11 @@ class Encoder:
         """
         return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
 
+    def length(self, question: Question) -> int:
+        """Number of tokens of a question, pictures included."""
+        sizes = {name: image.size for name, image in question.images.items()}
+        return len(self.prompt_ids(question.rubric.messages(question.prompt), sizes)[0])
+
     def encode_messages(
         self,
         messages: Sequence[Mapping[str, Any]],

@@ -40,13 +40,13 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (room[:, :, : length + new] for room in self.room)
         return self.keys, self.values
 
-    def hold(self, keys: torch.Tensor, values: torch.Tensor, size: int = 0) -> None:
-        """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens."""
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+    def hold(self, keys: torch.Tensor, values: torch.Tensor, size: int = 0, device: torch.device | None = None) -> None:
+        """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens, on another device if one is given."""
+        self.dtype, self.device, self.is_initialized = keys.dtype, device or keys.device, True
         length = keys.shape[-2]
         rooms = []
         for states in (keys, values):
-            room = states.new_empty((*states.shape[:2], max(size, length + ROOM), states.shape[3]))
+            room = states.new_empty((*states.shape[:2], max(size, length + ROOM), states.shape[3]), device=self.device)
             room[:, :, :length] = states
             rooms.append(room)
         self.room = (rooms[0], rooms[1])
@@ -199,7 +199,7 @@ class Session:
         layers = []
         for layer in self.layers:
             moved = GrowingLayer()
-            moved.hold(layer.keys.to(device), layer.values.to(device))
+            moved.hold(layer.keys, layer.values, device=device)
             layers.append(moved)
         return Session(self.model, layers, self.mask.to(device), self.positions.to(device), self.logits.to(device))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 
+from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
 from ..form import Form, FormState, FreeState
 from ..images import MAX_PIXELS, fit
@@ -25,6 +25,12 @@ from .session import Mark, Session
 
 ROWS = 8  # answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little
 KEPT_BYTES = 2 * 1024**3  # host memory for sessions that may be continued
+HOST = torch.device("cpu")
+NO_ROOM = (
+    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller quantization, or close what "
+    "else uses the card."
+)
+Result = TypeVar("Result")
 
 
 class TransformersEngine:
@@ -61,21 +67,17 @@ class TransformersEngine:
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
         rows = [self._row(q, settings, a) for q, a in zip(questions, earlier or [None] * len(questions), strict=True)]
-        self._ready(rows, settings)
-        size, done, retried = self._portion(rows, settings), 0, False
+        tokens = self._prompt_tokens(rows)
+        self.ready(tokens, settings.max_new_tokens, len(rows))
+        size, done, retried = self._portion(len(rows), tokens + settings.max_new_tokens), 0, False
         while done < len(rows):
             portion = rows[done : done + size]
             if self._write(portion, settings, watch, done, len(rows)):
                 done += len(portion)
                 continue
             if retried:
-                self.release()
-                raise OutOfMemoryError(
-                    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
-                    "quantization, or close what else uses the card."
-                )
+                raise OutOfMemoryError(NO_ROOM)
             size, retried = 1, True
-            self.release()
             self.place.alone()
         return [self._answer(row, settings) for row in rows]
 
@@ -84,21 +86,44 @@ class TransformersEngine:
         watch.check()
         branches, readers = score_tree(question.rubric, self.vocabulary)
         row = Row(question, FreeState((), 0))
-        self._ready([row], Settings(max_new_tokens=sum(map(len, branches))))
-        try:
-            logits = self._open(row).probe(branches)
-            return {key: expected_score(logits, reader) for key, reader in readers.items()}
-        finally:
-            self._park([row])
+        self.ready(self._prompt_tokens([row]), sum(len(ids) for _, ids in branches))
+
+        def read() -> dict[str, Expected]:
+            try:
+                logits = self._open(row).probe(branches)
+                return {key: expected_score(logits, reader) for key, reader in readers.items()}
+            finally:
+                self._park([row])
+
+        return self._with_room(read)
+
+    def ready(self, prompt: int, new: int, rows: int = 1) -> None:
+        """Have the model where it computes, with room for questions of `prompt` tokens and answers of `new` tokens, `rows` of them or
+        as many as are written side by side. Called before every use. Raises OutOfMemoryError."""
+        size = min(rows, self.rows)
+        needed = size * self._cache_bytes(prompt + new) + self._activation_bytes(prompt)
+        self._with_room(lambda: self.place.ready(needed))
+        self.vocabulary.masks = self.vocabulary.masks.to(self.device)
+
+    def _with_room(self, step: Callable[[], Result]) -> Result:
+        """What `step` returns. Where memory runs out, it is tried once more with nothing else on the device."""
+        for attempt in range(2):
+            try:
+                return step()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.release()  # out here, where no traceback holds what was half done
+            if not attempt:
+                self.place.alone()
+        raise OutOfMemoryError(NO_ROOM)
 
     def release(self) -> None:
         """Drop what is kept for continuing, and give memory back; answers can still be continued, at the price of reading again."""
         for row in self.kept.values():
-            row.session = None
+            row.session = row.prompt = None
         self.kept.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def _row(self, question: Question, settings: Settings, earlier: Answer | None) -> Row:
         if earlier is not None:
@@ -124,6 +149,7 @@ class TransformersEngine:
 
     def _write(self, rows: Sequence[Row], settings: Settings, watch: Watch, done: int, total: int) -> bool:
         """Write some rows side by side; False where memory ran out, and then they can go on from where they are."""
+        failed = False
         try:
             for row in rows:
                 if not row.state.done:
@@ -133,10 +159,12 @@ class TransformersEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return False
+            failed = True
         finally:
             self._park(rows)
-        return True
+        if failed:
+            self.release()
+        return not failed
 
     def _open(self, row: Row) -> Session:
         """Give a row its session on the model's device: its own, one that has read the same prompt, or a new one."""
@@ -158,48 +186,44 @@ class TransformersEngine:
         return session, session.mark()
 
     def _park(self, rows: Sequence[Row]) -> None:
-        """Keep the rows' sessions in host memory, within the limit: between two nodes the card belongs to others."""
+        """Keep the sessions of the newest rows in host memory, within the limit: between two nodes the card belongs to others."""
         for row in rows:
             self.kept.pop(id(row), None)
             if row.session is not None:
-                row.session = row.session.to(torch.device("cpu"))
                 self.kept[id(row)] = row
-        held = sum(row.session.nbytes for row in self.kept.values() if row.session)
-        while held > self.kept_bytes:
-            _, oldest = self.kept.popitem(last=False)
-            held -= oldest.session.nbytes if oldest.session else 0
-            oldest.session = None
+        held = 0
+        for key, row in reversed(list(self.kept.items())):
+            session, held = row.session, held + (row.session.nbytes if row.session else 0)
+            if session is None or held > self.kept_bytes:
+                row.session = row.prompt = None
+                del self.kept[key]
+            else:
+                row.session, row.prompt = session.to(HOST), row.prompt.to(HOST) if row.prompt else None
 
-    def _ready(self, rows: Sequence[Row], settings: Settings) -> None:
-        """Have the model where it computes, with room for these rows, or for as many of them as are written side by side."""
-        size = min(len(rows), self.rows)
-        self.place.ready(size * self._cache_bytes(rows, settings) + self._activation_bytes(rows))
-        self.vocabulary.masks = self.vocabulary.masks.to(self.device)
-
-    def _portion(self, rows: Sequence[Row], settings: Settings) -> int:
-        """How many rows to write side by side: as many as the free memory of the card allows, at most `self.rows`."""
-        if self.device.type != "cuda" or len(rows) < 2:
+    def _portion(self, rows: int, tokens: int) -> int:
+        """How many rows of so many tokens to write side by side: as many as the free memory of the card allows, at most `self.rows`."""
+        if self.device.type != "cuda" or rows < 2:
             return self.rows
-        return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // self._cache_bytes(rows, settings)))
+        return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // self._cache_bytes(tokens)))
 
-    def _cache_bytes(self, rows: Sequence[Row], settings: Settings) -> int:
-        """Keys and values of one row, at most."""
+    def _cache_bytes(self, tokens: int) -> int:
+        """Keys and values of one row."""
         text = self.model.config.get_text_config()
         head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * self.model.dtype.itemsize
         # Twice: while rows join or leave, their cache exists in two copies.
-        return 2 * token * (self._prompt_tokens(rows) + settings.max_new_tokens)
+        return 2 * token * tokens
 
-    def _activation_bytes(self, rows: Sequence[Row]) -> int:
+    def _activation_bytes(self, tokens: int) -> int:
         """What one prefill needs besides the cache: the widest layers of the language model and of the vision tower, a few times."""
         text, vision = self.model.config.get_text_config(), self.model.config.vision_config
-        patches = vision.spatial_merge_size**2 * self._prompt_tokens(rows)
-        widest = max(self._prompt_tokens(rows) * text.intermediate_size, patches * vision.intermediate_size)
+        patches = vision.spatial_merge_size**2 * tokens
+        widest = max(tokens * text.intermediate_size, patches * vision.intermediate_size)
         return 4 * widest * self.model.dtype.itemsize
 
     def _prompt_tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of the longest question, at most: its words and its pictures."""
-        return 1500 + max(len(row.question.images) for row in rows) * self.max_pixels // self.encoder.multiple**2
+        """Tokens of the longest question, its words and its pictures."""
+        return max(self.encoder.length(row.question) for row in rows)
 
     def _answer(self, row: Row, settings: Settings) -> Answer:
         locked = isinstance(row.state, FormState)
@@ -220,17 +244,3 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     ids = getattr(model.generation_config, "eos_token_id", None)
     ids = list(ids) if isinstance(ids, (list, tuple)) else [ids]
     return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory of a CUDA card that can still be allocated, torch's own unused reserve included."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any kind of device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    words = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
