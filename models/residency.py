@@ -54,7 +54,7 @@ class Residency(Place):
         import comfy.model_management as manager
 
         ours = [entry for entry in manager.current_loaded_models if entry.model is self.patcher]
-        if self.patcher.load_device.type != "cpu":
+        if self.patcher.load_device != self.patcher.offload_device:
             manager.free_memory(1e30, self.patcher.load_device, ours)
 
 

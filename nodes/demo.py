@@ -17,7 +17,7 @@ class ShapesPainter(io.ComfyNode):
             node_id="RationalRewardsShapesPainter",
             display_name="Shapes Painter (demo)",
             category=f"{CATEGORY}/demo",
-            description="Paints one to three coloured shapes, a background and a short word, at once and without a model. It makes mistakes as "
+            description="Paints one to three kinds of coloured shapes, a background and a short word, at once and without a model. It makes mistakes as "
             "generators do: what a prompt leaves open often goes wrong, what a prompt insists on rarely does.",
             search_aliases=["demo", "toy generator", "test image", "circle", "square", "triangle", "star"],
             inputs=[

@@ -1,6 +1,7 @@
 """A critic beside a diffusion model on a simulated card, facts as JSON on the last line.
 
-`simulated_card.py CHECKOUT CHECKPOINT GIGABYTES ROUNDS [OPTION]`; OPTION is one of ComfyUI's command line for memory, such as --lowvram.
+`simulated_card.py CHECKOUT CHECKPOINT GIGABYTES ROUNDS [OPTION]`; OPTION is one of ComfyUI's command line for memory, such as --lowvram, or
+`dynamic`: then the sampler is loaded by dynamic VRAM, as newer versions do.
 
 ComfyUI's memory manager, bitsandbytes and the critic are real. The card is torch's device "cpu:0": copies to it are real copies, but what
 is free on it is computed from what the manager lists, and both models declare the sizes that real ones have.
@@ -73,6 +74,15 @@ def sampler() -> Any:
             self.loaded = 0
 
     class Patcher(comfy.model_patcher.ModelPatcher):
+        def is_dynamic(self) -> bool:
+            return OPTION == "dynamic"
+
+        def loaded_ram_size(self) -> int:
+            return self.size - self.model.loaded
+
+        def unregister_inactive_pins(self, *args: Any, **kwargs: Any) -> int:
+            return 0
+
         def loaded_size(self) -> int:
             return self.model.loaded
 

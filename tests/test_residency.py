@@ -104,6 +104,21 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]]
 
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
+@pytest.mark.parametrize("gigabytes", [12, 24])
+def test_a_sampler_in_dynamic_vram_shares_the_card_too(simulate: Callable[..., dict[str, Any]], gigabytes: int) -> None:
+    found = simulate(gigabytes, 6, "dynamic")
+    for one in found["rounds"]:
+        assert one["judging"]["critic"]
+        assert one["sampling"]["sampler"] > 4
+        assert one["sampling"]["critic"] is (gigabytes == 24)
+    assert len({one["answer"] for one in found["rounds"][::2]}) == 1
+    assert found["most"] <= gigabytes
+    assert found["after unload"]["critic"] == 0
+    assert found["back"]
+
+
+@pytest.mark.comfyui
+@pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize(
     ("gigabytes", "option"), [(12, "--lowvram"), (12, "--novram"), (12, "--highvram"), (24, "--disable-smart-memory")]
 )
