@@ -91,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=shapes_demo)
 
     actions = add_parrot(commands, _critic, _answer, load_critic, _watch)
-    made = actions.add_parser("demo", help="train the embedded critic from nothing: about two hours on two CPU cores")
+    made = actions.add_parser("demo", help="train the embedded critic from nothing: a good two hours on two CPU cores")
     made.add_argument("--work", type=Path, default=Path("parrot-demo"), help="folder for everything on the way; goes on there")
     made.add_argument(
         "--courses",

@@ -32,6 +32,7 @@ def main() -> None:
     seen.add_argument("--pairs", type=int, default=600)
     seen.add_argument("--each", type=int, default=200, help="pairs for each dimension in which alone they differ")
     seen.add_argument("--prompts", type=int, default=200)
+    seen.add_argument("--check", action="store_true", help="fail where a figure is below what the embedded critic has to reach")
     seen.add_argument("--json", type=Path, help="also write the figures to this file")
     less = commands.add_parser("ablation", help="PARROT against anchored only and plain distillation, in the shapes world")
     less.add_argument("--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there")
@@ -60,6 +61,8 @@ def main() -> None:
             print(ablation.table(figures))
         if parsed.json:
             parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        if parsed.benchmark == "shapes" and parsed.check and (short := shapes.missed(figures)):
+            raise SystemExit("\n".join(short))
         return
     if parsed.benchmark == "memory":
         print(memory.table())

