@@ -175,11 +175,15 @@ class Canvas:
         assert waiting.value.status == 200, waiting.value.text()
         return waiting.value.json()["prompt_id"]
 
-    def picture(self, file: Path) -> None:
-        """Save a picture of the page with the whole graph in view."""
+    def fit(self) -> None:
+        """Bring the whole graph into view."""
         self.page.evaluate("() => app.canvas.deselectAll()")  # or only what is selected would be in view
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.page.wait_for_timeout(1500)
+
+    def picture(self, file: Path) -> None:
+        """Save a picture of the page with the whole graph in view."""
+        self.fit()
         self.page.screenshot(path=file)
 
 

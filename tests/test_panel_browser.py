@@ -377,8 +377,7 @@ def test_the_wheel_scrolls_a_panel_with_the_focus_and_else_moves_the_canvas(ran)
     assert ran.page.evaluate("() => devicePixelRatio") == 1
     turn("Critique", 120, "Control")
     critique.locator("summary", has_text="Raw answer").click()
-    ran.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-    ran.page.wait_for_timeout(500)
+    ran.fit()
 
 
 def test_copying_and_deleting_nodes_leaves_no_panel_behind(ran):
@@ -409,10 +408,9 @@ def test_switching_between_the_ways_of_drawing_keeps_what_is_shown(ran):
     for nodes_2 in (ran.name == "classic", ran.name != "classic"):
         ran.choose("Comfy.VueNodes.Enabled", nodes_2)
         ran.page.wait_for_function(drawn, arg=nodes_2)
-        ran.page.wait_for_timeout(1500)
+        ran.fit()
         assert {title: ran.panel(title).text_content() for title in SHOWN} == before
-    ran.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-    ran.page.wait_for_timeout(500)
+    ran.fit()
 
 
 def test_a_run_is_one_step_to_undo(ran, server):
