@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Versions of torch and its companions that fit each other; only for this development environment, never for users.
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 
-.PHONY: demo setup test lint check clean
+.PHONY: demo setup test kills lint clean
 
 demo: $(VENV)/light
 	$(BIN)/python -m rational_rewards demo
@@ -33,6 +33,10 @@ lint: setup
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+# Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
+kills: setup
+	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/test_distill.py -k killed
 
 clean:
 	rm -rf $(VENV) artifacts
