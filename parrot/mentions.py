@@ -58,7 +58,7 @@ _LABEL = (
     r"\b(?:people|users?|humans?|annotators?|raters?|somebody|someone)\s+(?:who\s+\w+\s+(?:\w+\s+){0,3})?(?:preferred|chose|favou?red|picked)\b",
     # labels and hints are also things in pictures: "the label on the bottle", "the hint of a smile"
     rf"\bthe\s+hint\s+(?:{_SAYS}|tells|told|gives|gave|prefers|favou?rs|is\s+that)\b|\bthe\s+label\s+(?:prefers|favou?rs|is\s+that)\b",
-    r"\b(?:according\s+to|(?:dis)?agree(?:s|ing)?\s+with|in\s+line\s+with|consistent\s+with|contrary\s+to|from|by)\s+the\s+(?:hint|label)\b(?!\s+o[fn]\b)",
+    r"\b(?:according\s+to|(?:dis)?agree(?:s|ing)?\s+with|in\s+line\s+with|consistent\s+with|contrary\s+to)\s+the\s+(?:hint|label)\b(?!\s+o[fn]\b)",
 )
 # With a source beside it, "both images" and "the two images" are the source and its edit.
 _WITHOUT_SOURCE = (

@@ -314,7 +314,7 @@ def test_words_about_the_reference_or_the_other_image_are_found(text):
         "The label on the bottle is blurred, and the label says nothing.",
         "There is the hint of a smile.",
         "The given choice of colours is calm.",
-        "It is marked by the label on its side.",
+        "Half of the text is hidden by the label, and the colour comes from the label.",
     ],
 )
 def test_words_about_the_picture_itself_are_not_mistaken(text):

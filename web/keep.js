@@ -62,7 +62,7 @@ let changed = false
 let timer = 0
 
 api.addEventListener("execution_start", () => (running = true))
-for (const end of ["execution_success", "execution_error", "execution_interrupted"])
+for (const end of ["execution_success", "execution_error", "execution_interrupted", "reconnected"])
     api.addEventListener(end, () => {
         running = false
         if (changed) noteChange()
