@@ -23,7 +23,7 @@ setup: $(VENV)/done
 
 $(VENV)/done: $(VENV)/light tests/requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r tests/requirements.txt
-	$(BIN)/python tests/prepare_comfyui.py
+	$(BIN)/python scripts/prepare_comfyui.py
 	touch $@
 
 lint: setup
@@ -36,7 +36,7 @@ test: setup lint
 
 # Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
 kills: setup
-	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/test_distill.py -k killed
+	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/training/test_distillation.py -k killed
 
 clean:
 	rm -rf $(VENV) artifacts

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from rational_rewards.models.checkpoints import EMBEDDED
+from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
 from . import ablation, engine, memory, shapes
 

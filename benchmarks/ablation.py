@@ -20,14 +20,14 @@ from rational_rewards.demo.oracle import Oracle
 from rational_rewards.demo.train import BATCH, load, own_rubrics, paint_pairs
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
-from rational_rewards.models.rubric import rubric_for
+from rational_rewards.models.rubrics.rubric import rubric_for
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.consistency import CONSISTENT, filter_consistent
-from rational_rewards.parrot.distill import Recipe, distill
-from rational_rewards.parrot.pairs import PreferencePair
 from rational_rewards.parrot.projection import POINTWISE, project
 from rational_rewards.parrot.rows import ROWS, build_rows
 from rational_rewards.parrot.stream import digest, read_records
+from rational_rewards.preferences.pairs import PreferencePair
+from rational_rewards.training.distillation import Recipe, distill
 
 from .shapes import SIDE_BY_SIDE
 

@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 
 from rational_rewards.demo.checkpoint import EIGHT_BILLION, HALF_BILLION, TINY, build_checkpoint
+from rational_rewards.models.checkpoints.layers import memory
+from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.critic import Critic, pick_device
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
-from rational_rewards.models.layers import memory
-from rational_rewards.models.loading import load
 
 SHAPES = {"tiny": TINY, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
 PROMPT = "A red fox reads a newspaper on a wooden bench in a snowy park, morning light, photograph"

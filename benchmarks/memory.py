@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from rational_rewards.demo.checkpoint import EIGHT_BILLION, build_model, build_processor
+from rational_rewards.models.checkpoints.layers import is_kept
 from rational_rewards.models.images import MAX_PIXELS
-from rational_rewards.models.layers import is_kept
 
 # Bytes a weight of a quantized linear layer. NF4 with double quantization: half a byte, one byte a block of 64 for its scale, and
 # 4 bytes for every 256 of those scales (QLoRA, arXiv 2305.14314, section 3). int8: one byte; its row scales are negligible.

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..models.checkpoints.layers import replace_patch_convolution
 from ..models.engines.base import Watch
-from ..models.layers import replace_patch_convolution
-from ..models.rubric import load_rubric
-from ..parrot.examples import Batches, Example, encoder_of
-from ..parrot.training import Schedule, Trained, train
+from ..models.rubrics.rubric import load_rubric
+from ..training.collate import Batches, Example, encoder_of
+from ..training.trainer import Schedule, Trained, train
 from .chance import stream
 from .checkpoint import Shape, build_model, build_processor
 from .edits import edited, random_edit

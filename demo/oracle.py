@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from ..models.engines.base import Watch
 from ..models.judgement import Comparison
-from ..models.rubric import rubric_for
-from ..parrot.pairs import PreferencePair, Preferred, mirrored
+from ..models.rubrics.rubric import rubric_for
 from ..parrot.rows import number, write_answer
 from ..parrot.teacher import Reference
+from ..preferences.pairs import PreferencePair, Preferred, mirrored
 from .chance import stream
 from .edits import Edit
 from .listen import named_flaws, one_side

@@ -18,7 +18,7 @@ COLUMN = 128 / 3
 SPACING = 30  # between equal shapes, one above the other
 MIDDLE = 48  # of the space for things; the writing stands below
 WRITING = 111  # the letters' middle
-FONT = Path(__file__).parent.parent / "models" / "fonts" / "NotoSans-Bold.woff"
+FONT = Path(__file__).parent.parent / "models" / "cards" / "fonts" / "NotoSans-Bold.woff"
 OVERSAMPLING = 2
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from ..models.checkpoints import EMBEDDED, EMBEDDED_NAME
+from ..models.checkpoints.discovery import EMBEDDED, EMBEDDED_NAME
 from ..models.critic import Critic
 from ..models.engines.base import Watch
 from ..models.errors import CheckpointError, QuestionError

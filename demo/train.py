@@ -17,13 +17,13 @@ from typing import Any
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
 from ..models.libraries import versions
-from ..models.rubric import Rubric, rubric_for
+from ..models.rubrics.rubric import Rubric, rubric_for
 from ..parrot.anchored import rationalize
 from ..parrot.consistency import CONSISTENT, filter_consistent
-from ..parrot.distill import Recipe, distill
-from ..parrot.pairs import PreferencePair
 from ..parrot.projection import POINTWISE, project
 from ..parrot.rows import ROWS, build_rows
+from ..preferences.pairs import PreferencePair
+from ..training.distillation import Recipe, distill
 from .base import RUBRICS, build_base, train_base
 from .chance import stream
 from .oracle import Oracle
@@ -178,8 +178,8 @@ def load(folder: Path) -> tuple[Any, Any]:
     """(model, processor) in fp32 on the best device."""
     import torch
 
+    from ..models.checkpoints.loading import load as load_checkpoint
     from ..models.critic import pick_device
-    from ..models.loading import load as load_checkpoint
 
     loaded = load_checkpoint(folder, "none", pick_device(), dtype=torch.float32)
     return loaded.model, loaded.processor

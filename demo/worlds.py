@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..parrot.pairs import PreferencePair, Preferred
+from ..preferences.pairs import PreferencePair, Preferred
 from .chance import stream
 from .edits import BACKGROUND, Edit, change_unasked, edited, random_edit, spoil_edit
 from .painter import imagine, perfect, spoil_background, spoil_quality, spoil_thing, spoil_word

@@ -15,12 +15,12 @@ from .engines.base import Answer, Engine, Settings, Watch
 from .errors import CheckpointError, QuestionError
 from .images import MAX_PIXELS, open_image
 from .judgement import Comparison, Dimension, Judgement
-from .memo import Memo
+from .lru_cache import Memo
 from .question import Question
-from .rubric import PARTS, Rubric, load_rubric, rubric_for
+from .rubrics.rubric import PARTS, Rubric, load_rubric, rubric_for
 
 if TYPE_CHECKING:
-    from .loading import Loaded
+    from .checkpoints.loading import Loaded
 
 Picture = Image.Image | str | Path
 OWN_RUBRICS = "rubrics"  # folder of a checkpoint that brings its own wording
@@ -69,14 +69,14 @@ class Critic:
         `adapter` is the folder of a LoRA adapter, its name in the model folders, or "none".
         `options` go on to `loading.load`. Raises CheckpointError.
         """
-        from . import adapters, checkpoints, loading
+        from .checkpoints import adapters, discovery, loading
         from .engines.transformers_engine import TransformersEngine
 
-        folder = checkpoints.EMBEDDED if checkpoint == checkpoints.EMBEDDED_NAME else Path(checkpoint)
+        folder = discovery.EMBEDDED if checkpoint == discovery.EMBEDDED_NAME else Path(checkpoint)
         chosen = adapters.given_adapter(adapter)
         if chosen:  # all that can be wrong with it is told before the model is loaded
             adapters.require_peft()
-            adapters.check_fits(chosen, checkpoints.inspect_checkpoint(folder))
+            adapters.check_fits(chosen, discovery.inspect_checkpoint(folder))
         loaded = loading.load(folder, quantization, pick_device(device), attention, **options)
         for note in loaded.notes:
             log.info("%s", note)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .rubric import Rubric, rubric_for
+from .rubrics.rubric import Rubric, rubric_for
 
 Winner = Literal["A", "B", "tie"]
 
@@ -43,7 +43,7 @@ class Judgement:
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Judgement:
         """Read any answer in the published format, however damaged. Never raises on the text; missing stays None."""
-        from .parsing import read_answer
+        from .answers.parsing import read_answer
 
         rubric = rubric or rubric_for(task, pair=False)
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
@@ -53,7 +53,7 @@ class Judgement:
         cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
     ) -> Judgement:
         """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the form or the parser gives them."""
-        from .parsing import read_score
+        from .answers.parsing import read_score
 
         dimensions = {}
         for spec in rubric.dimensions:
@@ -137,7 +137,7 @@ class Comparison:
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Comparison:
         """Read any pairwise answer in the published format, however damaged. Never raises on the text."""
-        from .parsing import read_answer
+        from .answers.parsing import read_answer
 
         rubric = rubric or rubric_for(task, pair=True)
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
@@ -147,7 +147,7 @@ class Comparison:
         cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
     ) -> Comparison:
         """From the texts of the answer by key ("text_faithfulness.score_a", ...)."""
-        from .parsing import read_score
+        from .answers.parsing import read_score
 
         dimensions = {}
         for spec in rubric.dimensions:

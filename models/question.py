@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from .errors import QuestionError
-from .rubric import Rubric
+from .rubrics.rubric import Rubric
 
 LONGEST_PROMPT = 100_000  # characters; far above any prompt, far below what would fill the model's memory
 

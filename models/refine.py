@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .critique import Critique
 from .engines.base import Watch
 from .judgement import Judgement
-from .prompt_syntax import merge_refined
+from .prompts.merge import merge_refined
 
 
 @dataclass(frozen=True)

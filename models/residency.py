@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .checkpoints.layers import memory
 from .engines.base import Place
-from .layers import memory
 
 
 class RationalRewardsCritic(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..models import adapters, checkpoints
+from ..models.checkpoints import adapters, discovery
 from ..models.errors import CheckpointError
 from ..models.images import LIMIT_PIXELS, MAX_PIXELS
 from . import host
@@ -33,7 +33,7 @@ class LoadCritic(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=checkpoints.choices(host.model_roots()),
+                    options=discovery.choices(host.model_roots()),
                     tooltip="RationalRewards-8B-T2I judges text to image, -Edit image edits; either is downloaded once. shapes demo (CPU) needs no "
                     "download and knows coloured shapes only.",
                 ),
@@ -90,8 +90,8 @@ class LoadCritic(io.ComfyNode):
         roots = host.model_roots()
         stamps: list[Any] = []
         with contextlib.suppress(CheckpointError, OSError):  # told when the node runs
-            found = checkpoints.resolve(checkpoint or "", roots)
-            stamps.append(checkpoints.stamp(found.folder) if isinstance(found, checkpoints.Checkpoint) else None)
+            found = discovery.resolve(checkpoint or "", roots)
+            stamps.append(discovery.stamp(found.folder) if isinstance(found, discovery.Checkpoint) else None)
         with contextlib.suppress(CheckpointError, OSError):
             chosen = adapters.resolve_adapter(adapter or adapters.NONE, roots)
             stamps.append(chosen.stamp if chosen else None)
@@ -107,7 +107,7 @@ class LoadCritic(io.ComfyNode):
         max_pixels: int = MAX_PIXELS,
         save_quantized: bool = False,
     ) -> io.NodeOutput:
-        from ..models import downloads
+        from ..models.checkpoints import downloads
         from ..models.critic import Critic
         from ..models.residency import Residency
 
@@ -118,21 +118,21 @@ class LoadCritic(io.ComfyNode):
             bar.show(done, total)
 
         chosen = adapters.resolve_adapter(adapter, roots)
-        found = checkpoints.resolve(checkpoint, roots)
-        if isinstance(found, checkpoints.Official):
+        found = discovery.resolve(checkpoint, roots)
+        if isinstance(found, discovery.Official):
             offline = host.settings().offline
             folder = downloads.download(found, roots[0], bar.show, host.check_cancel, offline=offline)
         else:
             folder = found.folder
         taste = (str(chosen.folder), *chosen.stamp) if chosen else ()
-        stamp = str(checkpoints.stamp(folder))
+        stamp = str(discovery.stamp(folder))
         # With save_quantized: a critic that has been used can no longer be saved, so that it is loaded anew.
         key = (str(folder), stamp, quantization, taste, attention, max_pixels, save_quantized)
         critic = in_use.get(key)
         if critic is None:
             if in_use:
                 host.forget_earlier_runs()
-            whole = checkpoints.inspect_checkpoint(folder)
+            whole = discovery.inspect_checkpoint(folder)
             if not whole.embedded:  # that one stays off the card
                 host.make_room(whole.bytes_loaded(quantization))
             critic = Critic.load(

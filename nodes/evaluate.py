@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..models.errors import PreferenceError, QuestionError
 from ..models.images import pil_to_tensor
-from ..parrot.dataset import dataset_folder, pairs_in
+from ..preferences.dataset import dataset_folder, pairs_in
 from . import host
 from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema
@@ -58,8 +58,8 @@ class EvaluateCritic(io.ComfyNode):
 
     @classmethod
     def execute(cls, critic: Any, dataset: str, both_orders: bool = True) -> io.NodeOutput:
-        from ..parrot.evaluate import evaluate
-        from ..parrot.plots import evaluation_plot
+        from ..evaluation.evaluate import evaluate
+        from ..evaluation.plots import evaluation_plot
 
         folder = dataset_folder(host.preferences_root(), dataset)
         pairs = pairs_in(folder)

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
 from ..models.judgement import Comparison, Judgement, report
-from ..models.rubric import list_rubrics
+from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
 from .schema import (
     CATEGORY,

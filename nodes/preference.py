@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from ..models.errors import PreferenceError
 from ..models.images import tensor_to_pil
-from ..parrot.dataset import PreferenceDataset, dataset_folder
-from ..parrot.pairs import PREFERRED, Preferred
+from ..preferences.dataset import PreferenceDataset, dataset_folder
+from ..preferences.pairs import PREFERRED, Preferred
 from . import host
 from .schema import CATEGORY, prompt_input, schema, source_input
 

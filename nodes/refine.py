@@ -87,7 +87,7 @@ class CritiqueCard(io.ComfyNode):
 
     @classmethod
     def execute(cls, critique: Critique, image: torch.Tensor) -> io.NodeOutput:
-        from ..models.card import draw_cards
+        from ..models.cards.layout import draw_cards
 
         pictures = tensor_to_pil(image)
         items = critique.of(len(pictures))

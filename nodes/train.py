@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from ..models.errors import RationalRewardsError
 from ..models.images import pil_to_tensor
 from ..parrot.critic_teacher import CriticTeacher
-from ..parrot.dataset import dataset_folder, pairs_in
-from ..parrot.distill import Recipe
-from ..parrot.learn import learn
 from ..parrot.pipeline import CHANGED, has_changed, latest_rows, rationalize_pairs
+from ..preferences.dataset import dataset_folder, pairs_in
+from ..training.adapter import learn
+from ..training.distillation import Recipe
 from . import host
 from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema, seed_input
@@ -131,7 +131,7 @@ class TrainCriticAdapter(io.ComfyNode):
         learning_rate: float = Recipe.learning_rate,
         seed: int = 0,
     ) -> io.NodeOutput:
-        from ..parrot.plots import loss_plot
+        from ..evaluation.plots import loss_plot
 
         folder = dataset_folder(host.preferences_root(), dataset)
         rows = latest_rows(folder)

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.judgement import Comparison
-from ..models.rubric import rubric_for
+from ..models.rubrics.rubric import rubric_for
+from ..preferences.pairs import PreferencePair, Preferred
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
 from .mentions import find_label
-from .pairs import PreferencePair, Preferred
 from .stream import Outputs, Record, seed_for
 from .teacher import Teacher
 

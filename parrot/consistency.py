@@ -14,11 +14,11 @@ from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.judgement import Comparison
-from ..models.rubric import rubric_for
+from ..models.rubrics.rubric import rubric_for
+from ..preferences.pairs import Preferred
 from .anchored import agrees, task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
 from .mentions import find_label
-from .pairs import Preferred
 from .stream import Outputs, Record, count_lines, digest, read_records
 from .teacher import Teacher
 

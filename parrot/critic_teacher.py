@@ -15,9 +15,9 @@ from ..models.errors import ParrotError
 from ..models.images import open_image
 from ..models.judgement import Comparison
 from ..models.question import Question
-from ..models.rubric import Rubric, fill, read_yaml, rubric_for
+from ..models.rubrics.rubric import Rubric, fill, read_yaml, rubric_for
+from ..preferences.pairs import PREFERRED, PreferencePair, Preferred
 from .manifest import Rubrics
-from .pairs import PREFERRED, PreferencePair, Preferred
 from .rows import normal_parts, number, with_winners, write_answer
 from .teacher import Reference
 

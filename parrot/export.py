@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..models.errors import ParrotError
-from ..models.rubric import fill
+from ..models.rubrics.rubric import fill
 from .rows import ROWS
 
 WORDING = Path(__file__).parent / "wording"

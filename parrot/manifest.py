@@ -19,7 +19,7 @@ from typing import Any
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError, RationalRewardsError
 from ..models.libraries import versions
-from ..models.rubric import Rubric
+from ..models.rubrics.rubric import Rubric
 from .stream import Item, Outputs, split, stream
 
 MANIFEST = "manifest.json"

@@ -12,16 +12,16 @@ from typing import Any
 
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
-from ..models.rubric import rubric_for
-from .alone import alone
+from ..models.rubrics.rubric import rubric_for
+from ..preferences.dataset import PreferenceDataset
+from ..preferences.pairs import PreferencePair
 from .anchored import pairs_digest, rationalize
 from .consistency import CONSISTENT, Survival, filter_consistent
-from .dataset import PreferenceDataset
 from .export import export_llama_factory
 from .manifest import Manifest, Rubrics, rubric_digests
-from .pairs import PreferencePair
 from .projection import POINTWISE, ProjectionReport, project
 from .rows import ROWS, RowsReport, build_rows
+from .run_lock import alone
 from .teacher import Teacher
 
 RUNS = "rationalized"  # folder in a dataset; one folder in it for each state of the preferences, teacher and seed

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..models.answers.parsing import read_answer
 from ..models.engines.base import Watch
 from ..models.judgement import Comparison, Judgement
-from ..models.parsing import read_answer
-from ..models.rubric import Rubric, rubric_for
+from ..models.rubrics.rubric import Rubric, rubric_for
 from .anchored import TIE_WIDTH, pair_of, relative_images, task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
 from .mentions import find_mention

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..models.answers.parsing import read_answer, read_score
 from ..models.engines.base import Watch
 from ..models.errors import ParrotError
-from ..models.parsing import read_answer, read_score
-from ..models.rubric import WINNERS, AnswerItem, Rubric, rubric_for
+from ..models.rubrics.rubric import WINNERS, AnswerItem, Rubric, rubric_for
 from .anchored import task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
 from .mirror import swap_letters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..models.engines.base import Watch
-from .pairs import PreferencePair, Preferred
+from ..preferences.pairs import PreferencePair, Preferred
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfyui import describe_checkouts
+from comfyui_checkouts import describe_checkouts
 from PIL import Image
 
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
@@ -37,7 +37,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 @pytest.fixture(scope="session")
 def loaded(checkpoint_folder: Callable[..., Path]) -> Callable[..., Any]:
     """`loaded(family)`: (model, processor) of a tiny checkpoint in fp32 on the CPU, loaded once by the real loader."""
-    from rational_rewards.models.loading import load
+    from rational_rewards.models.checkpoints.loading import load
 
     done: dict[Any, Any] = {}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..form import FormState, FreeState
+from ..answers.grammar import FormState, FreeState
+from ..answers.vocabulary import Vocabulary
 from ..question import Question
-from ..vocabulary import Vocabulary
 from .base import Watch
 from .session import Mark, Session
 

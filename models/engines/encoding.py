@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ..answers.vocabulary import Vocabulary
 from ..errors import CheckpointError
 from ..question import Question
-from ..vocabulary import Vocabulary
 
 # Stand-ins for the texts while the chat template is rendered; private-use characters, which no template contains.
 STAND_IN = "\ue000{}\ue001"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ..answers.vocabulary import Vocabulary
 from ..errors import QuestionError
-from ..rubric import Rubric
-from ..vocabulary import Vocabulary
+from ..rubrics.rubric import Rubric
 from .base import Expected
 
 Branch = tuple[int, list[int]]

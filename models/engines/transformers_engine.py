@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 
+from ..answers.grammar import Form, FormState, FreeState
+from ..answers.vocabulary import Vocabulary
 from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
-from ..form import Form, FormState, FreeState
 from ..images import MAX_PIXELS, fit
-from ..memo import Memo
+from ..lru_cache import Memo
 from ..question import Question
-from ..rubric import Rubric
-from ..vocabulary import Vocabulary
+from ..rubrics.rubric import Rubric
 from .base import Answer, Expected, Place, Settings, Watch
 from .decoding import Row, write
 from .encoding import Encoder

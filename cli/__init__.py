@@ -1,0 +1,1 @@
+"""The `rational_rewards` command: the nodes' jobs from a shell."""

@@ -1,0 +1,1 @@
+"""How well a critic agrees with recorded preferences: metrics, reports and plots."""

@@ -1,0 +1,1 @@
+"""The format of an answer: its grammar, its headings, and reading it back."""

@@ -1,0 +1,1 @@
+"""Critique Cards: layout, text and fonts."""

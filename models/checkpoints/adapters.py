@@ -1,0 +1,313 @@
+"""LoRA adapters of critics: a taste trained on top of one checkpoint. Found on disk, checked against the checkpoint, attached.
+
+An adapter is a folder as peft saves it (adapter_config.json, adapter_model.safetensors). Those that were trained here also
+have a record of what they were trained on. Nothing of peft is imported until an adapter is attached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import paths
+from ..errors import CheckpointError
+from ..libraries import pip_command, require, short, versions, without_kernel_downloads
+from .discovery import ADAPTERS, Checkpoint, check_safetensors, is_file_name, read_json, weight_files
+
+log = logging.getLogger(__name__)
+
+NONE = "none"  # what lists offer for no adapter
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+RECORD = "critic_adapter.json"  # what it was trained on; foreign adapters have none
+PEFT = "0.18"  # the first that works with transformers 5
+SAMPLE = 1024  # bytes at the start of every tensor that tell one base's weights from another's
+# Other ways to start a LoRA also change the base, and would need that changed base here.
+PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter on disk. `name` is its folder's; `config` is peft's; `record` is ours, {} for a foreign adapter."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    record: dict[str, Any]
+
+    @property
+    def base(self) -> str:
+        """Name of the checkpoint that it was trained on, as far as it is told."""
+        told = self.record["base"]["name"] if self.record else self.config.get("base_model_name_or_path")
+        return PureWindowsPath(str(told)).name if told else "an unknown checkpoint"
+
+    @property
+    def stamp(self) -> list[tuple[str, int, int]]:
+        """Names, sizes and times of its files: equal stamps, equal adapters."""
+        stats = {name: (self.folder / name).stat() for name in (CONFIG, WEIGHTS, RECORD) if (self.folder / name).is_file()}
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
+
+
+def find_adapters(roots: Iterable[Path]) -> list[Adapter]:
+    """The adapters in the folder `adapters` of every root, sorted by name; of equal names the earlier root's.
+
+    Folders that cannot be read are passed over.
+    """
+    found: dict[str, Adapter] = {}
+    for root in roots:
+        try:
+            folders = [folder for folder in (Path(root) / ADAPTERS).iterdir() if not folder.name.startswith(".")]
+        except OSError:
+            continue
+        for folder in folders:
+            try:
+                adapter = read_adapter(folder)
+            except CheckpointError:
+                continue
+            if adapter.name != NONE:
+                found.setdefault(os.path.normcase(adapter.name), adapter)
+    return sorted(found.values(), key=lambda adapter: (adapter.name.casefold(), adapter.name))
+
+
+def adapter_choices(roots: Iterable[Path]) -> list[str]:
+    """What a list offers: "none", then the names of the adapters."""
+    return [NONE, *(adapter.name for adapter in find_adapters(roots))]
+
+
+def resolve_adapter(name: str, roots: Iterable[Path]) -> Adapter | None:
+    """The adapter of that name, or None for "none". Raises CheckpointError for unknown names and unreadable adapters."""
+    if name in (NONE, ""):
+        return None
+    folders = [Path(root) / ADAPTERS for root in roots]
+    for folder in folders:
+        if is_file_name(name) and (folder / name / CONFIG).is_file():
+            return read_adapter(folder / name)
+    where = ", ".join(str(folder) for folder in folders) or "there are none"
+    raise CheckpointError(
+        f'The adapter "{name}" is not in the adapter folders ({where}): choose another one, or "none", or put it there.'
+    )
+
+
+def given_adapter(adapter: str | Path) -> Adapter | None:
+    """The adapter of that folder, or of that name in the model folders; None for "none". Raises CheckpointError."""
+    if adapter in (NONE, "") or not Path(adapter).is_dir():
+        return resolve_adapter(str(adapter), paths.model_roots())
+    return read_adapter(Path(adapter))
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """The adapter in a folder; its weights are not opened. Raises CheckpointError where its descriptions cannot be read."""
+    folder = Path(folder)
+    try:
+        config = read_json(folder / CONFIG)
+        record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+        if record and not {"name", "weights", "shapes"} <= record["base"].keys():
+            raise ValueError(f"{RECORD} does not say on what it was trained")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder} holds no adapter that can be read ({short(error)}): copy or train it again."
+        ) from error
+    return Adapter(folder.absolute().name, folder, config, record)
+
+
+def describe_base(checkpoint: Checkpoint) -> dict[str, str]:
+    """What identifies a checkpoint: name, model_type, and digests of all tensors' names and shapes and of a KiB of each.
+
+    The same weights give the same digests under another name or in other shards. Reads under a megabyte of an 8B model.
+    Raises CheckpointError for weights that cannot be read.
+    """
+    shapes: dict[str, Any] = {}
+    samples: dict[str, bytes] = {}
+    for name in weight_files(checkpoint.folder):
+        path = checkpoint.folder / name
+        start, header = _header(path)
+        with path.open("rb") as file:
+            for tensor, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
+                begin, end = entry["data_offsets"]
+                file.seek(start + begin)
+                shapes[tensor] = [entry["dtype"], entry["shape"]]
+                samples[tensor] = file.read(min(SAMPLE, end - begin))
+    return {
+        "name": checkpoint.name,
+        "model_type": checkpoint.model_type,
+        "shapes": hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest(),
+        "weights": hashlib.sha256(b"".join(samples[tensor] for tensor in sorted(samples))).hexdigest(),
+    }
+
+
+def fingerprint(checkpoint: Checkpoint, adapter: Adapter | None = None) -> str:
+    """Twelve hexadecimal digits that tell these weights from others, whatever their names are."""
+    state = [describe_base(checkpoint)["weights"], adapter.stamp if adapter else []]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
+
+
+def write_record(folder: Path, checkpoint: Checkpoint, quantization: str, made_with: dict[str, Any], name: str = "") -> Path:
+    """Write what the adapter in `folder` was trained on, and return the file.
+
+    `quantization` is what was in effect ("nf4", "int8", "none"); `made_with` the number of rows, their digest and the recipe, seed
+    included; `name` that of the folder where it differs (a scratch folder). Raises CheckpointError.
+    """
+    record = {
+        "name": name or folder.name,
+        "base": describe_base(checkpoint),
+        "quantization": quantization,
+        **made_with,
+        "created_with": versions("peft", "transformers", "torch", "bitsandbytes"),
+    }
+    path, scratch = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
+    try:
+        scratch.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}): check its folder.") from error
+    return path
+
+
+def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError unless the adapter was trained on this checkpoint, is plain LoRA, and is whole.
+
+    With our record the weights are compared; a foreign adapter fits where its base has the checkpoint's name. All must have the
+    right shapes. Only headers and samples are read, so that a wrong choice is told before anything is loaded.
+    """
+    if adapter.record:
+        base, here = adapter.record["base"], describe_base(checkpoint)
+        fits = base["weights"] == here["weights"] and base["shapes"] == here["shapes"]
+    else:
+        fits = adapter.base.casefold() in (checkpoint.folder.name.casefold(), checkpoint.name.casefold())
+    if not _shapes_fit(_targets(adapter), checkpoint) or not fits:
+        alike = adapter.base == PureWindowsPath(checkpoint.name).name
+        this = "the one that has this name now" if alike else checkpoint.name
+        raise CheckpointError(
+            f'The adapter "{adapter.name}" was trained on {adapter.base}, not on {this}: '
+            "choose that checkpoint, or train it again on this one."
+        )
+
+
+def require_peft() -> Any:
+    """The module peft. Raises CheckpointError, with the command that mends it, where it is missing, too old or broken."""
+    require("peft", PEFT, ", or choose adapter = none")
+    try:
+        with without_kernel_downloads():  # peft imports bitsandbytes
+            import peft
+    except Exception as error:
+        raise CheckpointError(
+            f"peft cannot be imported ({short(error)}): run {pip_command('peft')} and start again, or choose adapter = none."
+        ) from error
+    return peft
+
+
+def attach(model: Any, folder: Path) -> Any:
+    """Put the LoRA in `folder` into the model, in place, and return the model: the same object, of its own class.
+
+    Works on 16- and 32-bit, NF4 and int8 weights alike; nothing is merged into them. The LoRA is kept in the model's dtype.
+    Raises CheckpointError where the adapter does not match the model.
+    """
+    peft = require_peft()
+    from safetensors.torch import load_file
+
+    adapter = read_adapter(folder)
+    targets = _targets(adapter)
+    modules = {_bare(name): name for name, _ in model.named_modules()}
+    missing = sorted(targets.keys() - modules.keys())
+    if missing:
+        raise CheckpointError(
+            f'The adapter "{adapter.name}" changes {missing[0]}, which this critic does not have: choose the checkpoint that it '
+            f"was trained on ({adapter.base})."
+        )
+    ranks = {modules[bare]: sides["lora_A"][0] for bare, sides in targets.items()}
+    try:
+        # Out of inference mode, in which nodes run; with the random state put back, which peft uses for weights that are replaced.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            peft.inject_adapter_in_model(_plain_config(peft, adapter, ranks), model)
+            for key, tensor in load_file(adapter.folder / WEIGHTS).items():
+                bare, side = _parts(key)
+                layer = getattr(model.get_submodule(modules[bare]), side)["default"]
+                if layer.weight.shape != tensor.shape:
+                    raise ValueError(f"{key} has shape {tuple(tensor.shape)}, not {tuple(layer.weight.shape)}")
+                layer.weight = nn.Parameter(tensor.to(layer.weight.device, model.dtype), requires_grad=False)
+            return model.eval().requires_grad_(False)
+    except Exception as error:
+        log.warning("The adapter in %s could not be attached.", adapter.folder, exc_info=True)
+        raise CheckpointError(
+            f'The adapter "{adapter.name}" could not be attached ({short(error)}): choose another one, or train it again.'
+        ) from error
+
+
+def _plain_config(peft: Any, adapter: Adapter, ranks: dict[str, int]) -> Any:
+    """A LoraConfig with what plain LoRA needs and nothing else that a foreign file may ask for; `ranks` by module name."""
+    rank = max(ranks.values())
+    return peft.LoraConfig(
+        r=rank,
+        lora_alpha=adapter.config.get("lora_alpha", 8),
+        target_modules=sorted(ranks),
+        rank_pattern={name: own for name, own in ranks.items() if own != rank},
+        alpha_pattern=adapter.config.get("alpha_pattern") or {},
+        use_rslora=bool(adapter.config.get("use_rslora")),
+        lora_dropout=0.0,
+        bias="none",
+        inference_mode=True,
+    )
+
+
+def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
+    """Shapes of lora_A [rank, in] and lora_B [out, rank] by the bare name of the module. Raises CheckpointError unless plain LoRA."""
+    config, name = adapter.config, f'The adapter "{adapter.name}"'
+    asked = [key for key in ("modules_to_save", "use_dora", "lora_bias", "fan_in_fan_out") if config.get(key)]
+    if config.get("peft_type", "LORA") != "LORA":
+        asked.append(str(config["peft_type"]))
+    if config.get("init_lora_weights", True) not in PLAIN_STARTS:
+        asked.append(f"init_lora_weights={config['init_lora_weights']}")
+    if asked:
+        raise CheckpointError(f"{name} is no plain LoRA ({asked[0]}), which alone can be used here: train it without that.")
+    check_safetensors(adapter.folder / WEIGHTS)
+    targets: dict[str, dict[str, tuple[int, int]]] = {}
+    for key, entry in _header(adapter.folder / WEIGHTS)[1].items():
+        module, side = _parts(key)
+        if side not in ("lora_A", "lora_B") or len(entry["shape"]) != 2:
+            raise CheckpointError(f"{name} is no plain LoRA (it holds {key}), which alone can be used here.")
+        targets.setdefault(module, {})[side] = tuple(entry["shape"])
+    halves = [m for m, sides in targets.items() if len(sides) < 2 or sides["lora_A"][0] != sides["lora_B"][1]]
+    if halves or not targets:
+        raise CheckpointError(f"{name} is not whole ({(halves or ['no weights'])[0]}): copy or train it again.")
+    return targets
+
+
+def _shapes_fit(targets: dict[str, dict[str, tuple[int, int]]], checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has every module that is changed, with the right sides. Packed weights are compared by name only."""
+    shapes: dict[str, list[int]] = {}
+    for file in weight_files(checkpoint.folder):
+        shapes |= {key: entry["shape"] for key, entry in _header(checkpoint.folder / file)[1].items()}
+    if checkpoint.quantized:
+        return targets.keys() <= {_bare(key.rpartition(".")[0]) for key in shapes}
+    weights = {_bare(key.removesuffix(".weight")): shape for key, shape in shapes.items() if key.endswith(".weight")}
+    return all(weights.get(bare) == [sides["lora_B"][0], sides["lora_A"][1]] for bare, sides in targets.items())
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """The bare module name and the side ("lora_A", "lora_B", or something else) of a tensor of an adapter."""
+    module, _, side = key.removesuffix(".weight").rpartition(".")
+    return _bare(module), side
+
+
+def _bare(name: str) -> str:
+    """A module's name without the wrappers that peft and versions of transformers put around it."""
+    return ".".join(part for part in name.split(".") if part not in ("base_model", "model", "language_model"))
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the data of a safetensors file starts, and its tensors' dtypes, shapes and offsets. Raises CheckpointError."""
+    check_safetensors(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return 8 + length, {name: entry for name, entry in header.items() if name != "__metadata__"}

@@ -1,0 +1,1 @@
+"""Rewritten prompts: what the artist wrote as syntax survives in them."""

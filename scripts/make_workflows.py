@@ -1,0 +1,228 @@
+"""Make the workflows of `workflows/` in ComfyUI's own page, each with its picture: `python scripts/make_workflows.py [NAME...]`.
+
+Needs a ComfyUI checkout and a Chromium, as the browser tests do. What they hold stands in `workflow_designs.py`; positions follow
+from it: groups from left to right, in each group columns, in each column nodes from top to bottom.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comfyui_checkouts import checkouts
+from comfyui_page import Canvas, canvas
+from comfyui_server import NAME, PACK, Server
+from PIL import Image
+from workflow_designs import MAKERS, Workflow
+
+FOLDER = PACK / "workflows"
+TITLE = 30  # height of a node's title bar
+GAP = 40  # between nodes, columns and groups
+PADDING, HEADING = 20, 44  # inside a group
+# Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
+NODES_2 = {
+    "RationalRewardsCritique": 510,
+    "RationalRewardsScore": 590,
+    "RationalRewardsCompare": 640,
+    "RationalRewardsRefinePrompt": 380,
+}
+# These have outputs in newer versions only, which add them when they load.
+OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
+PICTURE = 1600  # width of the pictures in pixels
+LARGEST = 200_000  # bytes of a picture
+
+CREATE = """async ({ nodes, pack }) => {
+    const made = {}, least = {}
+    for (const [name, wanted] of Object.entries(nodes)) {
+        const node = LiteGraph.createNode(wanted.type)
+        if (wanted.title) node.title = wanted.title
+        if (wanted.models.length) node.properties.models = wanted.models
+        if (wanted.type.startsWith("RationalRewards")) node.properties.cnr_id = pack
+        app.graph.add(node)
+        for (const [key, value] of Object.entries(wanted.values)) {
+            const widget = node.widgets.find(widget => widget.name === key)
+            if (!widget) throw new Error(`${wanted.type} has no widget ${key}`)
+            widget.value = value
+        }
+        made[name] = node
+    }
+    for (const [name, wanted] of Object.entries(nodes))
+        for (const [input, from] of Object.entries(wanted.links)) {
+            const [source, output] = from.split(".")
+            const slot = output ? made[source].findOutputSlot(output) : 0
+            if (slot < 0 || !made[source].connect(slot, made[name], made[name].findInputSlot(input)))
+                throw new Error(`cannot connect ${from} to ${name}.${input}`)
+        }
+    for (const name in made) least[name] = made[name].computeSize()[1]
+    window.made = made
+    return least
+}"""
+PLACE = """async ({ nodes, groups }) => {
+    for (const [name, [x, y, width, height]] of Object.entries(nodes)) {
+        made[name].pos = [x, y]
+        made[name].setSize([width, height])
+    }
+    for (const { title, color, box } of groups) {
+        const group = new LiteGraph.LGraphGroup(title)
+        group.color = color
+        group.pos = [box[0], box[1]]
+        group.size = [box[2], box[3]]
+        app.graph.add(group)
+    }
+}"""
+SHOW = """async ({ x, y }) => {
+    app.canvas.deselectAll?.()
+    app.canvas.ds.scale = 1
+    app.canvas.ds.offset = [x, y]
+    app.canvas.setDirty(true, true)
+    await new Promise(done => setTimeout(done, 1500))
+}"""
+
+
+def low(workflow: Workflow, name: str, least: dict[str, float]) -> float:
+    """Height of a node's body without filling."""
+    node = workflow.nodes[name]
+    return max(node.height, least[name], NODES_2.get(node.type, 0))
+
+
+def layout(workflow: Workflow, least: dict[str, float]) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+    """Boxes of the nodes (x, y, width, height of the body) and of the groups; all groups end at the same height."""
+    bodies = [
+        sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
+        for group in workflow.groups
+        for _, names in group.columns
+    ]
+    tallest = max(bodies)
+    nodes: dict[str, list[float]] = {}
+    groups = []
+    x = 0.0
+    for group in workflow.groups:
+        start = x
+        x += PADDING
+        for width, names in group.columns:
+            y = HEADING
+            used = sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
+            filling = [name for name in names if workflow.nodes[name].fill]
+            for name in names:
+                height = low(workflow, name, least) + (round(tallest - used) // len(filling) if name in filling else 0)
+                nodes[name] = [x, y + TITLE, width, height]
+                y += height + TITLE + GAP
+            x += width + GAP
+        x += PADDING - GAP
+        groups.append({"title": group.title, "color": group.color, "box": [start, 0, x - start, HEADING + tallest + PADDING]})
+        x += GAP
+    return nodes, groups
+
+
+def identity(name: str) -> str:
+    """A workflow's id, the same each time it is made."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{name}"))
+
+
+def clean(name: str, graph: dict[str, Any]) -> dict[str, Any]:
+    """The graph without what belongs to this computer or this minute: the same input gives the same file."""
+    graph["id"] = identity(name)
+    graph["extra"] = {"workflowRendererVersion": "LG"}
+    for node in graph["nodes"]:
+        node["pos"] = [round(value) for value in node["pos"]]
+        node["size"] = [round(value) for value in node["size"]]
+        node.pop("widgets_values_named", None)  # the same values again, which older frontends do not know
+        node["properties"].pop("ver", None)
+        if node["type"] in OUTPUTS_SINCE:
+            node["outputs"] = []
+    for group in graph["groups"]:
+        group["bounding"] = [round(value) for value in group["bounding"]]
+    return graph
+
+
+def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:
+    """A JPEG of the whole graph on the page."""
+    margin = 24
+    right = max(group["box"][0] + group["box"][2] for group in groups)
+    bottom = max(group["box"][1] + group["box"][3] for group in groups)
+    left, top = 420, 320  # clear of the page's own bars
+    page.page.set_viewport_size({"width": round(right) + 2 * left, "height": round(bottom) + 2 * top})
+    page.page.evaluate(SHOW, {"x": left, "y": top})
+    corner = page.page.evaluate("() => { const box = app.canvas.canvas.getBoundingClientRect(); return [box.x, box.y] }")
+    clip = {
+        "x": left - margin + corner[0],
+        "y": top - margin + corner[1],
+        "width": round(right) + 2 * margin,
+        "height": round(bottom) + 2 * margin,
+    }
+    shot = Image.open(io.BytesIO(page.page.screenshot(clip=clip))).convert("RGB")
+    shot = shot.resize((PICTURE, round(shot.height * PICTURE / shot.width)), Image.Resampling.LANCZOS)
+    for quality in range(90, 40, -5):
+        file = io.BytesIO()
+        shot.save(file, "JPEG", quality=quality, optimize=True, subsampling=0)
+        if file.tell() < LARGEST:
+            break
+    return file.getvalue()
+
+
+def make(page: Canvas, name: str, workflow: Workflow) -> None:
+    """Create a workflow in the page, save it, load the saved file and take its picture."""
+    page.page.set_viewport_size({"width": 1600, "height": 1000})
+    # An empty graph with an id of its own: the page remembers values and previews by the ids of graph and node.
+    page.load(
+        {"id": identity(name), "nodes": [], "links": [], "groups": [], "last_node_id": 0, "last_link_id": 0, "version": 0.4}
+    )
+    nodes = {key: vars(node) for key, node in workflow.nodes.items()}
+    least = page.page.evaluate(CREATE, {"nodes": nodes, "pack": NAME})
+    boxes, groups = layout(workflow, least)
+    page.page.evaluate(PLACE, {"nodes": boxes, "groups": groups})
+    graph = clean(name, page.serialize())
+    (FOLDER / f"{name}.json").write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    missing = page.load(graph)
+    if missing or any(node["faulty"] for node in page.nodes()):
+        raise SystemExit(f"{name} does not load: {missing or [node['title'] for node in page.nodes() if node['faulty']]}")
+    (FOLDER / f"{name}.jpg").write_bytes(picture(page, groups))
+
+
+def models(workflow: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The files that a saved workflow's loaders name: name, url, directory."""
+    for node in workflow["nodes"]:
+        yield from node["properties"].get("models", [])
+
+
+def prepare(folder: Path, checkout: Path, files: list[dict[str, str]]) -> None:
+    """Give a server's folder the example picture and an empty file for every model, so that the page misses nothing."""
+    (folder / "input").mkdir(parents=True, exist_ok=True)
+    shutil.copy(checkout / "input" / "example.png", folder / "input")
+    for file in files:
+        path = folder / "models" / file["directory"] / file["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def main(wanted: list[str]) -> None:
+    """Make the named workflows, or all."""
+    makers = {maker.__name__.replace("_", "-"): maker() for maker in MAKERS}
+    if unknown := set(wanted) - set(makers):
+        raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(makers)}")
+    checkout = checkouts()[0]
+    files = [model for workflow in makers.values() for node in workflow.nodes.values() for model in node.models]
+    with tempfile.TemporaryDirectory() as temporary:
+        prepare(Path(temporary), checkout, files)
+        server = Server(checkout, Path(temporary))
+        try:
+            with canvas(server) as page:
+                page.open()
+                for name in wanted or makers:
+                    make(page, name, makers[name])
+                    print(name)
+                if page.errors:
+                    raise SystemExit("\n".join(page.errors))
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

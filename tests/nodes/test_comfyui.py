@@ -1,0 +1,277 @@
+"""The pack in a real ComfyUI server: what an artist does, over the interface that the canvas uses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import requests
+from comfyui_checkouts import HINT, checkouts, version
+from comfyui_server import NAME, Failed, Server
+from PIL import Image
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.skipif(not checkouts(), reason=HINT),
+]
+NODES = {
+    "RationalRewardsLoadCritic": ["RR_CRITIC"],
+    "RationalRewardsCritique": ["RR_CRITIQUE", "FLOAT", "STRING"],
+    "RationalRewardsScore": ["FLOAT"] * 6,
+    "RationalRewardsCompare": ["IMAGE", "INT", "FLOAT", "STRING", "RR_COMPARISON"],
+    "RationalRewardsRefinePrompt": ["STRING", "STRING", "BOOLEAN"],
+    "RationalRewardsCritiqueCard": ["IMAGE"],
+    "RationalRewardsSaveWithScores": [],
+    "RationalRewardsRecordPreference": ["INT", "STRING"],
+    "RationalRewardsRationalize": ["STRING", "STRING", "FLOAT"],
+    "RationalRewardsTrainAdapter": ["STRING", "STRING", "IMAGE"],
+    "RationalRewardsEvaluateCritic": ["FLOAT", "STRING", "IMAGE"],
+    "RationalRewardsShapesPainter": ["IMAGE"],
+}
+
+
+@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
+def server(request, tmp_path_factory, checkpoint_folder, pictures):
+    """A running ComfyUI with a tiny critic in models/LLM and two pictures in its input folder."""
+    folder = tmp_path_factory.mktemp("comfyui")
+    shutil.copytree(checkpoint_folder(), folder / "models" / "LLM" / "tiny critic")
+    (folder / "input").mkdir(exist_ok=True)
+    for name, picture in zip(("a.png", "b.png"), pictures, strict=False):
+        picture.resize((256, 192)).save(folder / "input" / name)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 4), dtype=np.uint8)).save(folder / "input" / "alpha.png")
+    running = Server(request.param, folder)
+    yield running
+    running.stop()
+
+
+def graph(**nodes):
+    """An API workflow: `name=("Class", {inputs})`."""
+    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
+
+
+SHORT = {"prompt": "a photo of an astronaut", "max_new_tokens": 64}
+CRITIC = ("RationalRewardsLoadCritic", {"checkpoint": "tiny critic", "quantization": "nf4", "max_pixels": 32 * 32 * 16})
+IMAGE = ("LoadImage", {"image": "a.png"})
+
+
+def critique(image="image", **more):
+    return ("RationalRewardsCritique", {"critic": ["critic", 0], "image": [image, 0], **SHORT, **more})
+
+
+# ---------------------------------------------------------------- registration
+
+
+def test_all_nodes_are_registered_with_the_promised_outputs(server):
+    known = server.get("/object_info")
+    for name, outputs in NODES.items():
+        assert known[name]["output"] == outputs
+        assert known[name]["category"].startswith("RationalRewards/")
+        assert known[name]["description"]
+        for group in (known[name]["input"].get(kind, {}) for kind in ("required", "optional")):
+            for id, spec in group.items():
+                assert len(spec) > 1, f"{name}.{id} has no tooltip"
+                assert spec[1].get("tooltip"), f"{name}.{id} has no tooltip"
+    order = [*known["RationalRewardsCritique"]["input"]["required"], *known["RationalRewardsCritique"]["input"]["optional"]]
+    assert order == ["critic", "image", "prompt", "source_image", "rubric", "seed", "temperature", "max_new_tokens", "answer"]
+
+
+def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
+    """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one. What is imported: test_structure.py."""
+    times = re.findall(rf"([0-9.]+) seconds.*{NAME}", server.text())
+    assert times, server.text()[-2000:]
+    assert float(times[0]) <= 1
+
+
+def test_local_checkpoints_come_before_those_to_download(server):
+    options = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"]["required"][
+        "checkpoint"
+    ]
+    names = options[1]["options"] if isinstance(options[1].get("options"), list) else options[0]
+    assert names[0] == "tiny critic"
+    assert "TIGER-Lab/RationalRewards-8B-T2I" in names
+
+
+# ---------------------------------------------------------------- the whole chain
+
+
+def test_load_critique_score_compare_refine_card_save(server):
+    nodes = graph(
+        critic=CRITIC,
+        image=IMAGE,
+        other=("LoadImage", {"image": "b.png"}),
+        critique=critique(),
+        score=("RationalRewardsScore", {"critic": ["critic", 0], "image": ["image", 0], **SHORT}),
+        compare=(
+            "RationalRewardsCompare",
+            {"critic": ["critic", 0], "image_a": ["image", 0], "image_b": ["other", 0], **SHORT},
+        ),
+        refine=("RationalRewardsRefinePrompt", {"critique": ["critique", 0], "keep": "astronaut"}),
+        card=("RationalRewardsCritiqueCard", {"critique": ["critique", 0], "image": ["image", 0]}),
+        save=("SaveImage", {"images": ["card", 0], "filename_prefix": "card"}),
+        scored=(
+            "RationalRewardsSaveWithScores",
+            {"image": ["image", 0], "critique": ["critique", 0], "filename_prefix": "scored"},
+        ),
+        winner=("SaveImage", {"images": ["compare", 0], "filename_prefix": "winner"}),
+        text=("PreviewAny", {"source": ["refine", 0]}),
+    )
+    outputs = server.run(nodes)
+    assert "Text Faithfulness" in outputs["critique"]["text"][0]
+    assert "astronaut" in outputs["refine"]["text"][0]
+    card = Image.open(server.folder / "output" / outputs["save"]["images"][0]["filename"])
+    assert card.width >= 512
+    saved = Image.open(server.folder / "output" / outputs["scored"]["images"][0]["filename"])
+    data = json.loads(saved.info["rational_rewards"])
+    assert data["prompt"] == SHORT["prompt"]
+    assert data["complete"]
+    assert 0 <= data["score"] <= 1
+    assert set(data["dimensions"]) == {"text_faithfulness", "physical_quality", "text_rendering"}
+    assert "prompt" in saved.info
+
+
+def test_a_second_run_is_served_from_the_cache(server):
+    nodes = graph(critic=CRITIC, image=IMAGE, critique=critique())
+    first = server.run(nodes)
+    seen = []
+    socket = server.listen()
+    prompt = server.queue(nodes)
+    assert server.result(prompt)["critique"] == first["critique"]
+    socket.settimeout(2)
+    try:
+        while True:
+            message = socket.recv()
+            if isinstance(message, str):
+                seen.append(json.loads(message))
+    except Exception:
+        socket.close()
+    cached = [m["data"]["nodes"] for m in seen if m["type"] == "execution_cached" and m["data"]["prompt_id"] == prompt]
+    assert cached
+    assert set(cached[0]) >= {"critic", "critique"}
+
+
+def test_a_batch_gives_one_score_an_image_in_order(server):
+    batch = ("ImageBatch", {"image1": ["image", 0], "image2": ["other", 0]})
+    nodes = graph(critic=CRITIC, image=IMAGE, other=("LoadImage", {"image": "b.png"}), batch=batch)
+    score = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT})
+    text = server.run(nodes | graph(score=score))["score"]["text"][0]
+    whole = re.compile(
+        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
+        re.DOTALL,
+    )
+    assert whole.fullmatch(text), "what the panel shows, for whoever has none"
+    fast = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT, "mode": "fast"})
+    assert whole.fullmatch(server.run(nodes | graph(score=fast))["score"]["text"][0])
+
+
+def test_edits_and_transparent_pictures_are_judged(server):
+    nodes = graph(
+        critic=CRITIC, image=("LoadImage", {"image": "alpha.png"}), source=IMAGE, critique=critique(source_image=["source", 0])
+    )
+    assert "Image Faithfulness" in server.run(nodes)["critique"]["text"][0]
+
+
+def test_int8_and_unquantized_critics_run_too(server):
+    for quantization in ("int8", "none"):
+        critic = (CRITIC[0], CRITIC[1] | {"quantization": quantization})
+        outputs = server.run(graph(critic=critic, image=IMAGE, critique=critique()))
+        assert "Text Faithfulness" in outputs["critique"]["text"][0]
+
+
+# ---------------------------------------------------------------- bad input, cancel
+
+
+def failure(server, node, **nodes):
+    """The message of a run that has to fail on that node."""
+    with pytest.raises(Failed) as caught:
+        server.run(graph(**nodes))
+    assert caught.value.node == node, str(caught.value)
+    message = str(caught.value).strip()
+    assert "\n" not in message, "one sentence"
+    assert "Traceback" not in message
+    return message
+
+
+def test_errors_stand_on_the_right_node_and_the_next_run_is_fine(server):
+    base = dict(critic=CRITIC, image=IMAGE)
+    missing = failure(
+        server,
+        "critic",
+        critic=(CRITIC[0], {"checkpoint": "not here", "quantization": "nf4"}),
+        image=IMAGE,
+        critique=critique(),
+    )
+    assert "not here" in missing
+    official = failure(
+        server,
+        "critic",
+        critic=(CRITIC[0], {"checkpoint": "TIGER-Lab/RationalRewards-8B-T2I", "quantization": "nf4"}),
+        image=IMAGE,
+        critique=critique(),
+    )
+    assert "rationalrewards" in official, "says where the files go by hand"
+    batch = ("ImageBatch", {"image1": ["image", 0], "image2": ["image", 0]})
+    three = ("ImageBatch", {"image1": ["batch", 0], "image2": ["image", 0]})
+    sources = failure(
+        server, "critique", **base, batch=batch, three=three, critique=critique("three", source_image=["batch", 0])
+    )
+    assert "source_image" in sources
+    card = ("RationalRewardsCritiqueCard", {"critique": ["critique", 0], "image": ["batch", 0]})
+    cards = failure(server, "card", **base, batch=batch, critique=critique(), card=card)
+    assert "same batch" in cards
+    assert "Text Faithfulness" in server.run(graph(**base, critique=critique(prompt="the next run")))["critique"]["text"][0]
+
+
+def test_a_broken_checkpoint_is_explained_and_leaves_nothing(server, checkpoint_folder):
+    broken = server.folder / "models" / "LLM" / "broken"
+    shutil.copytree(checkpoint_folder(), broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    message = failure(
+        server, "critic", critic=(CRITIC[0], {"checkpoint": "broken", "quantization": "nf4"}), image=IMAGE, critique=critique()
+    )
+    assert "model.safetensors" in message
+
+
+def test_cancel_in_the_middle_then_the_next_run_works(server):
+    long = critique(prompt="a long one", max_new_tokens=16384)
+    socket = server.listen()
+    prompt = server.queue(graph(critic=CRITIC, image=IMAGE, critique=long))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        message = socket.recv()
+        if isinstance(message, str):
+            event = json.loads(message)
+            if event["type"] in ("progress", "progress_state") and "critique" in json.dumps(event):
+                break
+    start = time.monotonic()
+    requests.post(f"{server.url}/interrupt", timeout=10)
+    with pytest.raises(Failed) as caught:
+        server.result(prompt)
+    assert caught.value.kind == "execution_interrupted"
+    assert time.monotonic() - start < 15
+    socket.close()
+    assert (
+        "Text Faithfulness"
+        in server.run(graph(critic=CRITIC, image=IMAGE, critique=critique(prompt="after the cancel")))["critique"]["text"][0]
+    )
+
+
+def test_two_clients_at_once_get_their_own_answers(server):
+    results = {}
+
+    def ask(name):
+        results[name] = server.run(
+            graph(critic=CRITIC, image=("LoadImage", {"image": f"{name}.png"}), critique=critique(prompt=name))
+        )
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(results) == {"a", "b"}

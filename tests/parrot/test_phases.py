@@ -1,0 +1,388 @@
+"""The data phases of PARROT: what they keep, what they drop and why, and when they refuse to go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from scripted_teacher import ScriptedTeacher, rationale, some_pairs
+
+from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.errors import ParrotError
+from rational_rewards.models.judgement import Comparison, Judgement
+from rational_rewards.parrot.anchored import rationalize
+from rational_rewards.parrot.consistency import LEAKS, filter_consistent
+from rational_rewards.parrot.critic_teacher import wording
+from rational_rewards.parrot.manifest import Manifest
+from rational_rewards.parrot.mentions import find_label, find_mention
+from rational_rewards.parrot.pipeline import rationalize_pairs
+from rational_rewards.parrot.projection import project
+from rational_rewards.parrot.stream import read_records, seed_for
+from rational_rewards.preferences.pairs import PreferencePair
+
+
+def lines(file):
+    return list(read_records(file))
+
+
+def phase1(tmp_path, pairs, teacher, **options):
+    return rationalize(pairs, tmp_path / "rationales", teacher, base=tmp_path, **options)
+
+
+# ---------------------------------------------------------------- phase 1
+
+
+def test_rationales_hold_the_pair_with_relative_pictures(tmp_path):
+    pairs = [
+        *some_pairs(3, tmp_path / "pictures"),
+        PreferencePair("far", "a cube", Path("/far/a.png"), Path("/far/b.png"), "A", None, "tiny"),
+    ]
+    records = lines(phase1(tmp_path, pairs, ScriptedTeacher()))
+    assert [record["id"] for record in records] == ["p0", "p1", "p2", "far"]
+    assert records[0]["images"] == {"a": "pictures/0-a.png", "b": "pictures/0-b.png"}
+    assert records[2]["images"]["source"] == "pictures/2-source.png"
+    assert Path(records[3]["images"]["a"]).is_absolute()
+    assert (records[3]["chosen_by"], records[0]["chosen_by"]) == ("tiny", "human")
+    for record, pair in zip(records, pairs, strict=True):
+        assert Comparison.parse(record["rationale"], task=pair.task).winner == pair.preferred
+        assert record["samples"] == 1
+
+
+def test_seeds_depend_on_the_pair_and_not_on_its_place(tmp_path):
+    pairs = some_pairs(6)
+    forward = lines(phase1(tmp_path / "one", pairs, ScriptedTeacher(), seed=5))
+    backward = lines(phase1(tmp_path / "two", pairs[::-1], ScriptedTeacher(), seed=5))
+    other = lines(phase1(tmp_path / "three", pairs, ScriptedTeacher(), seed=6))
+    assert [r["rationale"] for r in forward] == [r["rationale"] for r in backward[::-1]]
+    assert [r["rationale"] for r in forward] != [r["rationale"] for r in other]
+    assert len({seed_for(0, "p", n) for n in range(1000)}) == 1000
+
+
+def test_a_bad_rationale_is_sampled_again_up_to_the_number_of_samples(tmp_path):
+    class Learning(ScriptedTeacher):
+        tries = 0
+
+        def rationalize(self, pairs, seeds, anchored, watch):
+            self.tries += 1
+            self.flaws = (
+                {"p0": "unreadable", "p1": "contradicts", "p3": "contradicts"} if self.tries < 3 else {"p3": "contradicts"}
+            )
+            return super().rationalize(pairs, seeds, anchored, watch)
+
+    teacher = Learning()
+    records = lines(phase1(tmp_path, some_pairs(4), teacher, samples=4))
+    assert [record["samples"] for record in records] == [3, 3, 1, 4]
+    assert teacher.batches == [4, 3, 3, 1]
+
+
+def test_plain_distillation_does_not_look_at_the_preference(tmp_path):
+    pairs = some_pairs(8)
+    turned = [dataclasses.replace(pair, preferred={"A": "B", "B": "A", "tie": "A"}[pair.preferred]) for pair in pairs]
+    one = lines(phase1(tmp_path / "one", pairs, ScriptedTeacher(), anchored=False, samples=3))
+    two = lines(phase1(tmp_path / "two", turned, ScriptedTeacher(), anchored=False, samples=3))
+    assert [(r["rationale"], r["samples"]) for r in one] == [(r["rationale"], r["samples"]) for r in two]
+
+
+def test_progress_counts_the_pairs_and_check_is_called_for_each(tmp_path):
+    told, checks = [], []
+    watch = Watch(lambda: checks.append(1), lambda *entry: told.append(entry))
+    phase1(tmp_path, some_pairs(10), ScriptedTeacher(), batch_size=4, watch=watch)
+    assert [(done, total, name) for done, total, name, _ in told] == [
+        (4, 10, "rationales"),
+        (8, 10, "rationales"),
+        (10, 10, "rationales"),
+    ]
+    assert len(checks) >= 10
+
+
+# ---------------------------------------------------------------- folders and manifests
+
+
+def test_another_setting_in_the_same_folder_is_refused_and_named(tmp_path):
+    pairs = some_pairs(4)
+    phase1(tmp_path, pairs, ScriptedTeacher(), seed=1)
+    with pytest.raises(ParrotError, match=r"seed is 1, now 2.*choose another name, or delete the folder"):
+        phase1(tmp_path, pairs, ScriptedTeacher(), seed=2)
+    with pytest.raises(ParrotError, match="anchored is True, now False"):
+        phase1(tmp_path, pairs, ScriptedTeacher(), seed=1, anchored=False)
+    with pytest.raises(ParrotError, match=r"input is .*, now "):
+        phase1(tmp_path, some_pairs(5), ScriptedTeacher(), seed=1)
+    other = ScriptedTeacher()
+    other.name = "somebody else"
+    with pytest.raises(ParrotError, match="teacher is scripted, now somebody else"):
+        phase1(tmp_path, pairs, other, seed=1)
+
+
+def test_a_finished_phase_asks_nothing_again(tmp_path):
+    phase1(tmp_path, some_pairs(4), ScriptedTeacher())
+    teacher = ScriptedTeacher()
+    phase1(tmp_path, some_pairs(4), teacher)
+    assert teacher.batches == []
+
+
+def test_a_finished_phase_without_its_file_says_so(tmp_path):
+    phase1(tmp_path, some_pairs(2), ScriptedTeacher()).unlink()
+    with pytest.raises(ParrotError, match=r"rationales\.jsonl is missing"):
+        phase1(tmp_path, some_pairs(2), ScriptedTeacher())
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(ParrotError, match='"p0" stands twice'):
+        phase1(tmp_path, [*some_pairs(2), *some_pairs(1)], ScriptedTeacher())
+
+
+def test_the_manifest_counts_and_digests(tmp_path):
+    phase1(tmp_path, some_pairs(3), ScriptedTeacher(), seed=9)
+    manifest = Manifest.read(tmp_path / "rationales")
+    assert manifest is not None
+    assert (manifest.counts, manifest.seed, manifest.teacher, manifest.finished) == (
+        {"rationales.jsonl": 3},
+        9,
+        "scripted",
+        True,
+    )
+    assert len(manifest.input) == 64
+    assert set(manifest.settings["rubrics"]) == {"t2i", "t2i-pair", "edit", "edit-pair"}
+
+
+def test_a_missing_input_says_what_to_run(tmp_path):
+    with pytest.raises(ParrotError, match="run the phase that writes it first"):
+        filter_consistent(tmp_path / "rationales.jsonl", tmp_path / "consistent", ScriptedTeacher())
+
+
+# ---------------------------------------------------------------- phase 2
+
+
+def test_rationales_that_do_not_hold_up_are_dropped_with_their_reason(tmp_path):
+    flaws = {
+        "p1": "unreadable",
+        "p2": "contradicts",
+        "p3": "vague",
+        "p4": "wrong",
+        "p5": "wrong",
+        "p6": "tied",
+        "p9": "contradicts",
+    }
+    teacher = ScriptedTeacher(flaws)
+    report = filter_consistent(phase1(tmp_path, some_pairs(10), teacher), tmp_path / "consistent", teacher)
+    reasons = {record["id"]: record["reason"] for record in lines(tmp_path / "consistent/dropped.jsonl")}
+    assert reasons == {
+        "p1": "unreadable",
+        "p2": "contradicts the preference",
+        "p3": "does not decide",
+        "p4": "predicts the other",  # a tie
+        "p5": "predicts the other",
+        "p6": "does not decide",
+        "p9": "contradicts the preference",  # a tie
+    }
+    kept = lines(tmp_path / "consistent/consistent.jsonl")
+    assert kept == [record for record in lines(tmp_path / "rationales/rationales.jsonl") if record["id"] not in reasons]
+    assert (report.total, report.kept, report.rate) == (10, 3, 0.3)
+    assert report.dropped == {"contradicts the preference": 2, "does not decide": 2, "predicts the other": 2, "unreadable": 1}
+    assert report.by_preference["tie"] == [2, 0]
+    assert "| kept | 3 | 30.0% |" in report.to_markdown()
+    again = filter_consistent(tmp_path / "rationales/rationales.jsonl", tmp_path / "consistent", teacher)
+    assert again == report
+
+
+def test_a_tie_may_differ_by_a_third_of_a_point(tmp_path):
+    texts = {"close": (3.3, 3.0), "apart": (3.4, 3.0)}
+    file = tmp_path / "rationales.jsonl"
+    images = {"a": "a.png", "b": "b.png"}
+    records = [
+        {"id": name, "prompt": "a cube", "images": images, "preferred": "tie", "rationale": rationale("t2i", scores)}
+        for name, scores in texts.items()
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    class Ties(ScriptedTeacher):
+        def predict(self, prompts, rationales, watch):
+            return ["tie"] * len(prompts)
+
+    report = filter_consistent(file, tmp_path / "consistent", Ties())
+    assert report.dropped == {"contradicts the preference": 1}
+    assert [record["id"] for record in lines(tmp_path / "consistent/consistent.jsonl")] == ["close"]
+
+
+# ---------------------------------------------------------------- projection
+
+
+def test_judgements_of_one_image_are_kept_or_dropped_with_their_reason(tmp_path):
+    flaws = {"p0A": "mention", "p1B": "unreadable", "p2A": "turned", "p2B": "turned", "p4A": "turned"}
+    teacher = ScriptedTeacher(flaws)
+    rationales = phase1(tmp_path, some_pairs(6), teacher)
+    report = project(rationales, tmp_path / "alone", teacher, base=tmp_path)
+    dropped = {record["id"] + record["letter"]: record["reason"] for record in lines(tmp_path / "alone/dropped.jsonl")}
+    order = "contradicts the pair's order"
+    assert dropped == {
+        "p0A": "mentions the reference",
+        "p1B": "unreadable",
+        "p2A": order,
+        "p2B": order,
+        "p4A": order,
+        "p4B": order,
+    }
+    kept = lines(tmp_path / "alone/pointwise.jsonl")
+    assert [record["id"] + record["letter"] for record in kept] == ["p0B", "p1A", "p3A", "p3B", "p5A", "p5B"]
+    assert set(kept[-1]["images"]) == {"image", "source"}
+    assert all(Judgement.parse(record["judgement"]).refined_request for record in kept)
+    assert (report.total, report.kept, report.order_checked, report.order_contradicted) == (12, 6, 5, 2)
+    assert report.to_markdown().count("dropped") == 3
+
+
+def test_calibration_drift_is_measured_against_the_scores_in_the_pair(tmp_path):
+    pairs = [pair for pair in some_pairs(8) if pair.preferred != "tie"]
+    report = project(phase1(tmp_path, pairs, ScriptedTeacher()), tmp_path / "alone", ScriptedTeacher(), base=tmp_path)
+    assert report.drift == pytest.approx(0.2)
+    assert report.shift == pytest.approx(-0.2)
+
+
+def test_plain_distillation_shows_no_reference_and_ignores_the_order(tmp_path):
+    class Curious(ScriptedTeacher):
+        seen = []
+
+        def project(self, pairs, references, seeds, watch):
+            self.seen += [reference.rationale for reference in references]
+            return super().project(pairs, references, seeds, watch)
+
+    teacher = Curious({"p0A": "turned", "p0B": "turned"})
+    file = phase1(tmp_path, some_pairs(3), teacher)
+    report = project(file, tmp_path / "alone", teacher, base=tmp_path, referenced=False, check_order=False)
+    assert set(teacher.seen) == {""}
+    assert report.kept == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Image A is sharper.",
+        "This picture is better than Image B's.",
+        "It beats B clearly.",
+        "The other image has no hat.",
+        "Compared with the other picture, the light is flat.",
+        "The second image is worse.",
+        "Of the two images this is the better.",
+        "It is the better of the two.",
+        "As noted in the reference, the hat is gone.",
+        "The reference says that the hat is gone.",
+        "The provided reference comment is right.",
+        "According to the comment the hat is gone.",
+        "The comment correctly points out the seam.",
+        "An earlier assessment found a seam.",
+        "The pairwise rationale overstates it.",
+        "It fits the human preference.",
+        "The preferred image keeps the hat.",
+        "Both images are sharp.",
+        "Image 2 is darker.",
+        "Candidate B wins.",
+        "As the remarks say, it is blurred.",
+        "The remarks are right that it is dark.",
+        "Contrary to the remarks, it is sharp.",
+        "Compared to the other one, it is soft.",
+        "It is sharper than its counterpart.",
+        "This one was preferred.",
+    ],
+)
+def test_words_about_the_reference_or_the_other_image_are_found(text):
+    assert find_mention(f"The hat is red. {text} It is well lit.", "a cat with a hat")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The sign says Banana Bread A4 in white.",
+        "The image a viewer sees first is calm.",
+        "In the image two cats sit on a wall.",
+        "A cat sits there. A second cat sleeps. Another one eats.",
+        "The cat is large compared to the sofa, and one ear is longer than the other.",
+        "It is a clever reference to Van Gogh.",
+        "The cultural reference is clear.",
+        "The comment bubble is empty.",
+        "The first letter and the second word are wrong.",
+        "The cup leans against the other cup.",
+        'The poster says "Image A is better than Image B" in red.',
+        "Vitamin B is written on the box.",
+        "The image as a whole is good; the result is sharp.",
+        "The picture on the left wall is crooked.",
+        "One star is larger than the other one.",
+        "It was chosen to be dark.",
+        "Compared with what was asked, the hat is too small.",
+        "The hat is removed as instructed.",
+        "The label on the bottle is blurred, and the label says nothing.",
+        "There is the hint of a smile.",
+        "The given choice of colours is calm.",
+        "Half of the text is hidden by the label, and the colour comes from the label.",
+    ],
+)
+def test_words_about_the_picture_itself_are_not_mistaken(text):
+    assert find_mention(text, "a cat with a hat") == ""
+
+
+def test_what_the_prompt_asks_for_may_be_spoken_of():
+    assert find_mention("The reference is well drawn: the reference image stands left.", "a reference image of a knight") == ""
+    assert find_mention("Image A stands on the billboard.", "a billboard that says Image A") == ""
+    assert find_mention("Both images hang straight.", "two images on a wall, both framed") == ""
+    assert find_mention("Image B is better.", "an image of a banana, b-side") == "Image B"
+
+
+def test_with_a_source_both_images_may_be_spoken_of():
+    text = "Both images show the dog at the same place; the two images differ in the hat only, compared with the source image."
+    assert find_mention(text, "remove the hat", "edit") == ""
+    assert find_mention(text, "a dog", "t2i")
+    assert find_mention("Edited Image A lost the dog.", "remove the hat", "edit")
+
+
+def test_a_source_may_be_called_the_reference_image():
+    text = "The dog stands as in the reference image, and the reference picture's light is kept."
+    assert find_mention(text, "remove the hat", "edit") == ""
+    assert find_mention(text, "a dog", "t2i")
+    assert find_mention("As the reference says, the hat is gone.", "remove the hat", "edit")
+
+
+def test_what_the_teacher_calls_its_reference_is_found_where_it_leaks():
+    told = wording()["reference"]
+    noun = re.findall(r"<(\w+)>", told)[0]
+    assert f"here are {noun}" in told
+    assert find_mention(f"As the {noun} say, the hat is gone.", "a cat with a hat")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Known beforehand, Image A was chosen, so I follow that choice.",
+        "Whoever looked at these two liked Image A.",
+        "It agrees with the stated preference.",
+        "I was told that Image A is better.",
+        "People who saw them preferred Image A.",
+    ],
+)
+def test_a_rationale_that_cites_the_preference_is_dropped(tmp_path, text):
+    class Citing(ScriptedTeacher):
+        def rationalize(self, pairs, seeds, anchored, watch):
+            written = super().rationalize(pairs, seeds, anchored, watch)
+            return [said.replace("Summary:", f"Summary: {text}", 1) for said in written]
+
+    assert find_label(text)
+    records = phase1(tmp_path, some_pairs(4), Citing())
+    assert all(text in record["rationale"] for record in lines(records))
+    survival = filter_consistent(records, tmp_path / "consistency", Citing())
+    assert survival.kept == 0
+    assert survival.dropped == {LEAKS: 4}
+
+
+def test_a_rationale_may_come_to_a_preference_of_its_own():
+    assert find_label("Image A is preferred overall, because its hat is red.") == ""
+    assert find_label("The sign says people chose red.", "a sign that says people chose red") == ""
+
+
+def test_two_programs_cannot_rationalize_one_dataset_at_once(tmp_path):
+    class Second(ScriptedTeacher):
+        def rationalize(self, pairs, seeds, anchored, watch):
+            with pytest.raises(ParrotError, match=r'Another program is rationalizing the dataset "mine" already'):
+                rationalize_pairs(some_pairs(4), tmp_path / "mine", ScriptedTeacher())
+            return super().rationalize(pairs, seeds, anchored, watch)
+
+    rationalize_pairs(some_pairs(4), tmp_path / "mine", Second())

@@ -1,0 +1,138 @@
+"""From training rows to an adapter in the model folder: QLoRA on the critic that is loaded, LoRA on one that is not quantized."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..models.checkpoints.adapters import write_record
+from ..models.checkpoints.discovery import ADAPTERS
+from ..models.critic import Critic
+from ..models.device_memory import forget_frames, give_back, is_out_of_memory
+from ..models.engines.base import Watch
+from ..models.errors import OutOfMemoryError, ParrotError
+from ..parrot.manifest import Manifest, rubric_digests
+from ..parrot.run_lock import alone
+from ..parrot.stream import count_lines, digest
+from ..preferences.dataset import is_plain_name
+from .distillation import Recipe, distill
+from .trainer import Trained
+
+NO_ROOM = "There is not enough memory to train this critic: load it as nf4, or lower max_pixels on Load Critic, and rationalize again."
+STATES = "training"  # folder beside the rows: states to resume from
+
+
+@dataclass(frozen=True)
+class Learned:
+    """An adapter that was trained. `name` is what Load Critic lists."""
+
+    name: str
+    folder: Path
+    rows: int
+    trained: Trained
+    critic: str
+    recipe: Recipe
+
+    def to_markdown(self) -> str:
+        """A short report."""
+        losses = self.trained.losses
+        return "\n".join(
+            [
+                f"## Adapter {self.name}",
+                "",
+                f"Trained on {self.critic} with {self.rows:,} rows, {self.recipe.epochs} times over, in {self.trained.steps:,} steps "
+                f"(rank {self.recipe.rank}, learning rate {self.recipe.learning_rate:g}, seed {self.recipe.seed}).",
+                "",
+                f"Loss {losses[0][1]:.3f} at first, {losses[-1][1]:.3f} at last." if losses else "",
+                "",
+                "Choose it as `adapter` on Load Critic; press R if the list does not show it yet.",
+            ]
+        )
+
+
+def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Recipe(), watch: Watch = Watch()) -> Learned:
+    """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards what it was.
+
+    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError, also for rows that a
+    critic with other rubrics wrote, and OutOfMemoryError.
+    """
+    from ..models.engines.transformers_engine import TransformersEngine
+
+    engine, loaded = critic.engine, critic.loaded
+    if not isinstance(engine, TransformersEngine) or loaded is None:
+        raise ParrotError("Only a critic from Load Critic can be trained: connect one.")
+    if critic.adapter:
+        raise ParrotError(
+            f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic to train one.'
+        )
+    name = clean_name(name)
+    _check_wording(critic, rows)
+    engine.release()
+    state = json.dumps([digest(rows), critic.name, critic.fingerprint, engine.max_pixels, repr(recipe)])
+    work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
+    with alone(work, "training on these rows"):
+        try:
+            engine.place.ready(training_bytes(loaded.model, recipe))
+            trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            forget_frames(error)
+            give_back()
+            raise OutOfMemoryError(NO_ROOM) from None
+        number = count_lines(rows)
+        made_with = {"rows": number, "rows_sha256": digest(rows), "max_pixels": engine.max_pixels, **asdict(recipe)}
+        write_record(work / "adapter", loaded.checkpoint, loaded.quantization, made_with, name=name)
+        folder = _publish(work / "adapter", root / ADAPTERS, name)
+        shutil.rmtree(work, ignore_errors=True)
+    return Learned(folder.name, folder, number, trained, critic.name, recipe)
+
+
+def _check_wording(critic: Critic, rows: Path) -> None:
+    """Rows ask in their teacher's rubrics, and a critic that is asked in others would learn another's words."""
+    made = Manifest.read(rows.parent)
+    asked = rubric_digests(lambda task, pair: critic.rubric("auto", edit=task == "edit", pair=pair))
+    if made and made.settings.get("rubrics", asked) != asked:
+        raise ParrotError(
+            f"These explanations were written by a critic with other rubrics than {critic.name}: run Rationalize Preferences with "
+            "this critic first."
+        )
+
+
+def training_bytes(model: Any, recipe: Recipe) -> int:
+    """About how much memory training needs besides the weights: a batch's logits and their gradient, and a layer's activations."""
+    text = model.config.get_text_config()
+    layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size  # bf16; between layers only checkpoints
+    return recipe.tokens * (8 * text.vocab_size + layer)
+
+
+def clean_name(name: str) -> str:
+    """A name that is a folder's name on every system. Raises ParrotError for one that cannot be."""
+    if not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name) or name.casefold() == "none" or not is_plain_name(name):
+        raise ParrotError(f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.')
+    return name
+
+
+def _publish(made: Path, adapters: Path, name: str) -> Path:
+    """Move the finished adapter to its place, as a whole, under a name that is free."""
+    adapters.mkdir(parents=True, exist_ok=True)
+    scratch = adapters / f".{name}-{os.getpid()}-{time.time_ns()}"
+    try:
+        shutil.copytree(made, scratch)
+        for number in range(1, 1000):
+            target = adapters / (name if number == 1 else f"{name}-{number}")
+            if not target.exists():
+                scratch.rename(target)
+                return target
+    except OSError as error:
+        raise ParrotError(f"The adapter could not be written to {adapters} ({error}): mend that and train again.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    raise ParrotError(f'There are too many adapters named "{name}": choose another name.')
