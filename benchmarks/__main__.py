@@ -17,25 +17,43 @@ def main() -> None:
         prog="python -m benchmarks", description="Measure speed, memory and quality on this machine."
     )
     commands = parser.add_subparsers(required=True, dest="benchmark")
-    one = commands.add_parser("engine", help="one judgement for many questions, batches, load time and memory")
-    one.add_argument("--shape", choices=sorted(engine.SHAPES), default="half-billion", help="random weights of this size")
+    one = commands.add_parser(
+        "engine", help="one judgement for many questions, batches, load time and memory"
+    )
+    one.add_argument(
+        "--shape", choices=sorted(engine.SHAPES), default="half-billion", help="random weights of this size"
+    )
     one.add_argument("--quantization", choices=["nf4", "int8", "none"], default="none")
     one.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
     one.add_argument("--tokens", type=int, default=350, help="free-text tokens of a whole answer")
     one.add_argument("--repeat", type=int, default=3, help="runs; medians are printed")
     one.add_argument("--images", type=int, default=8, help="size of the batch")
-    one.add_argument("--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)")
+    one.add_argument(
+        "--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)"
+    )
     one.add_argument("--json", type=Path, help="also write the figures to this file")
     commands.add_parser("memory", help="what the 8B critic needs, computed")
-    seen = commands.add_parser("shapes", help="how well a critic judges the shapes world, and whether its refined prompts help")
+    seen = commands.add_parser(
+        "shapes", help="how well a critic judges the shapes world, and whether its refined prompts help"
+    )
     seen.add_argument("--checkpoint", default="shapes demo (CPU)", help="folder or name of the critic")
     seen.add_argument("--pairs", type=int, default=600)
-    seen.add_argument("--each", type=int, default=200, help="pairs for each dimension in which alone they differ")
+    seen.add_argument(
+        "--each", type=int, default=200, help="pairs for each dimension in which alone they differ"
+    )
     seen.add_argument("--prompts", type=int, default=200)
-    seen.add_argument("--check", action="store_true", help="fail where a figure is below what the embedded critic has to reach")
+    seen.add_argument(
+        "--check",
+        action="store_true",
+        help="fail where a figure is below what the embedded critic has to reach",
+    )
     seen.add_argument("--json", type=Path, help="also write the figures to this file")
-    less = commands.add_parser("ablation", help="PARROT against anchored only and plain distillation, in the shapes world")
-    less.add_argument("--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there")
+    less = commands.add_parser(
+        "ablation", help="PARROT against anchored only and plain distillation, in the shapes world"
+    )
+    less.add_argument(
+        "--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there"
+    )
     less.add_argument("--student", type=Path, default=EMBEDDED, help="folder of the critic that learns")
     less.add_argument("--seeds", type=int, default=3)
     less.add_argument("--pairs", type=int, default=600)
@@ -68,7 +86,13 @@ def main() -> None:
         print(memory.table())
         return
     figures = engine.run(
-        parsed.shape, parsed.quantization, parsed.device, parsed.tokens, parsed.repeat, parsed.images, parsed.folder
+        parsed.shape,
+        parsed.quantization,
+        parsed.device,
+        parsed.tokens,
+        parsed.repeat,
+        parsed.images,
+        parsed.folder,
     )
     print(engine.table(figures))
     if parsed.json:

@@ -34,7 +34,9 @@ from .shapes import SIDE_BY_SIDE
 WAYS = ("PARROT", "anchored only", "plain distillation")
 
 
-def run(student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: float, test: int) -> dict[str, Any]:
+def run(
+    student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: float, test: int
+) -> dict[str, Any]:
     """Accuracy (over all held-out pairs, and over those with a preference) and Spearman of every way and seed."""
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     survived: list[float] = []
@@ -66,7 +68,9 @@ def _rows(
     oracle, here = Oracle(misreads), folder / _slug(way)
     common: dict[str, Any] = {"batch_size": BATCH}
     anchored = way != "plain distillation"
-    records = rationalize(pairs, here / "rationales", oracle, base=folder, anchored=anchored, seed=seed, **common)
+    records = rationalize(
+        pairs, here / "rationales", oracle, base=folder, anchored=anchored, seed=seed, **common
+    )
     survival = None
     if way == "PARROT":
         survival = filter_consistent(records, here / "consistency", oracle, **common).rate
@@ -110,7 +114,9 @@ def _measured(
         model, processor = load(student)
         if rows:
             distill(rows, folder / f"states-{key}", model, processor, recipe)
-        critic = Critic(TransformersEngine(model, processor, rows=SIDE_BY_SIDE), "student", own_rubrics=RUBRICS)
+        critic = Critic(
+            TransformersEngine(model, processor, rows=SIDE_BY_SIDE), "student", own_rubrics=RUBRICS
+        )
         worlds = held_out(test)
         compared, single = measure_pairs(critic, worlds), measure_singles(critic, worlds)
         found = {

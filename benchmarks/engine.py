@@ -113,7 +113,9 @@ def measure(loaded: Any, device: str, tokens: int, repeat: int, images: int) -> 
     return figures
 
 
-def second_question(critic: Critic, picture: Image.Image, settings: dict[str, Any], device: str) -> dict[str, Any]:
+def second_question(
+    critic: Critic, picture: Image.Image, settings: dict[str, Any], device: str
+) -> dict[str, Any]:
     """How many prompts are read, and what a second question about the same image and prompt costs."""
     read: list[float] = []
     original = Session.prefill.__func__  # type: ignore[attr-defined]
@@ -139,7 +141,9 @@ def second_question(critic: Critic, picture: Image.Image, settings: dict[str, An
     }
 
 
-def decode_speed(loaded: Any, inputs: dict[str, torch.Tensor], device: str, steps: int = 32) -> dict[str, Any]:
+def decode_speed(
+    loaded: Any, inputs: dict[str, torch.Tensor], device: str, steps: int = 32
+) -> dict[str, Any]:
     """Tokens a second of one row, token by token, and the share of the card's memory bandwidth that this is."""
     session = Session.prefill(loaded.model, inputs)
     session.feed([[5]])
@@ -213,7 +217,9 @@ def machine(device: str) -> str:
     """What this was measured on."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    names = [line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    names = [
+        line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")
+    ]
     return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 

@@ -91,7 +91,10 @@ def table(figures: dict[str, Any]) -> str:
         ("pairwise accuracy, all pairs (a tie is its own class)", _share(compared["all"])),
         *((f"- {task}", _share(share)) for task, share in compared["by_task"].items()),
         ("pairwise accuracy, pairs with a preference", _share(compared["decided"])),
-        *((f"pairs that differ in {key.replace('_', ' ')} only", _share(share)) for key, share in figures["apart"].items()),
+        *(
+            (f"pairs that differ in {key.replace('_', ' ')} only", _share(share))
+            for key, share in figures["apart"].items()
+        ),
         ("both orders agree", _share(compared["agree"])),
         ("judgements that did not fail", _share(single["judged"])),
         ("Spearman of score against number of flaws", f"{single['spearman']:.3f}"),
@@ -99,19 +102,29 @@ def table(figures: dict[str, Any]) -> str:
         ("one flaw: exactly that one is named", _share(single["one_flaw"])),
         ("true flaws that are named", _share(single["flaws"])),
         ("named flaws that are true", _share(single["named"])),
-        *((f"score right: {key.replace('_', ' ')}", _share(share)) for key, share in single["scores"].items()),
+        *(
+            (f"score right: {key.replace('_', ' ')}", _share(share))
+            for key, share in single["scores"].items()
+        ),
     ]
-    lines = [f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, {figures['seconds']} s", ""]
+    lines = [
+        f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, {figures['seconds']} s",
+        "",
+    ]
     lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
     lines += ["| refining | the critic | insisting on everything, blindly |", "|---|---|---|"]
     both = [_refining(figures[who], figures["prompts"]) for who in ("refinement", "blind")]
-    return "\n".join([*lines, *(f"| {name} | {value} | {both[1][name]} |" for name, value in both[0].items())])
+    return "\n".join(
+        [*lines, *(f"| {name} | {value} | {both[1][name]} |" for name, value in both[0].items())]
+    )
 
 
 def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
     return {
         "true faithfulness before and after": f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}",
-        "share of the missing faithfulness that was won": "-" if found["recovered"] is None else f"{found['recovered']:.1%}",
+        "share of the missing faithfulness that was won": "-"
+        if found["recovered"] is None
+        else f"{found['recovered']:.1%}",
         "points that true flaws cost, before and after": f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}",
         "prompts that got worse": f"{len(found['worse'])} of {prompts}",
         "what went wrong and is insisted on": _share(found["needed"]),

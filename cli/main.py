@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(
-        prog="python -m rational_rewards", description="A critic that explains, scores, compares and rewrites prompts."
+        prog="python -m rational_rewards",
+        description="A critic that explains, scores, compares and rewrites prompts.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -47,7 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="rewrite only when a dimension scores below this (1 to 4)",
     )
     one.add_argument(
-        "--keep", action="append", default=[], metavar="PHRASE", help="words that must stay in the rewritten prompt"
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PHRASE",
+        help="words that must stay in the rewritten prompt",
     )
     one.add_argument("--card", metavar="FILE", help="also draw a card to share (PNG)")
     one.set_defaults(run=critique)
@@ -55,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="scores alone, one line a picture")
     score.add_argument("images", nargs="+", help="picture files")
     _judging(score)
-    score.add_argument("--fast", action="store_true", help="read scores without reasoning: quick, but not calibrated")
+    score.add_argument(
+        "--fast", action="store_true", help="read scores without reasoning: quick, but not calibrated"
+    )
     score.set_defaults(run=score_images)
 
     pair = commands.add_parser("compare", help="which of two pictures is better")
@@ -65,34 +72,61 @@ def build_parser() -> argparse.ArgumentParser:
     pair.add_argument("--one-order", action="store_true", help="judge only A before B")
     pair.set_defaults(run=compare)
 
-    taste = commands.add_parser("evaluate", help="how often a critic chooses as somebody did, over a dataset of preferences")
-    taste.add_argument("--dataset", required=True, metavar="FOLDER_OR_NAME", help="dataset that Record Preference has written")
+    taste = commands.add_parser(
+        "evaluate", help="how often a critic chooses as somebody did, over a dataset of preferences"
+    )
+    taste.add_argument(
+        "--dataset",
+        required=True,
+        metavar="FOLDER_OR_NAME",
+        help="dataset that Record Preference has written",
+    )
     _result(taste)
     taste.add_argument("--one-order", action="store_true", help="judge only A before B")
     taste.set_defaults(run=evaluate_critic)
 
-    rubrics = commands.add_parser("rubric", help="list, show or add rubrics").add_subparsers(required=True, metavar="action")
+    rubrics = commands.add_parser("rubric", help="list, show or add rubrics").add_subparsers(
+        required=True, metavar="action"
+    )
     rubrics.add_parser("list", help="names of all rubrics").set_defaults(run=rubric_list)
     show = rubrics.add_parser("show", help="what a rubric asks")
     show.add_argument("name")
     show.set_defaults(run=rubric_show)
-    add = rubrics.add_parser("add", help="validate a rubric file (YAML, or a text with somebody's exact wording) and add it")
+    add = rubrics.add_parser(
+        "add", help="validate a rubric file (YAML, or a text with somebody's exact wording) and add it"
+    )
     add.add_argument("file", type=Path)
     add.add_argument("--name", help="name in the list; default: the file's")
     add.add_argument("--task", choices=["t2i", "edit"], help="default: worked out from the text")
     add.set_defaults(run=rubric_add)
 
-    demo = commands.add_parser("demo", help="two minutes without a download: shapes are painted, judged, and painted again")
-    demo.add_argument("--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html")
-    demo.add_argument("--seed", type=int, default=0, help="of the first picture; each further prompt has the next one")
+    demo = commands.add_parser(
+        "demo", help="two minutes without a download: shapes are painted, judged, and painted again"
+    )
     demo.add_argument(
-        "--prompt", action="append", metavar="PROMPT", help="paint this instead of the demo's prompts; may be repeated"
+        "--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html"
+    )
+    demo.add_argument(
+        "--seed", type=int, default=0, help="of the first picture; each further prompt has the next one"
+    )
+    demo.add_argument(
+        "--prompt",
+        action="append",
+        metavar="PROMPT",
+        help="paint this instead of the demo's prompts; may be repeated",
     )
     demo.set_defaults(run=shapes_demo)
 
-    actions = add_parrot(commands, _critic, _answer, load_critic, _watch)
-    made = actions.add_parser("demo", help="train the embedded critic from nothing: a good two hours on two CPU cores")
-    made.add_argument("--work", type=Path, default=Path("parrot-demo"), help="folder for everything on the way; goes on there")
+    actions = add_parrot(commands, _critic, _answer, load_critic, _progress)
+    made = actions.add_parser(
+        "demo", help="train the embedded critic from nothing: a good two hours on two CPU cores"
+    )
+    made.add_argument(
+        "--work",
+        type=Path,
+        default=Path("parrot-demo"),
+        help="folder for everything on the way; goes on there",
+    )
     made.add_argument(
         "--courses",
         type=int,
@@ -102,7 +136,9 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--base-steps", type=int, help="fewer steps of the base, for a try")
     made.set_defaults(run=make_shapes_critic)
 
-    listing = commands.add_parser("checkpoints", help="list the critics on this computer and those that can be downloaded")
+    listing = commands.add_parser(
+        "checkpoints", help="list the critics on this computer and those that can be downloaded"
+    )
     listing.set_defaults(run=checkpoint_list)
     return parser
 
@@ -123,7 +159,10 @@ def _critic(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
     parser.add_argument(
-        "--adapter", default="none", metavar="FOLDER", help="folder of an adapter, or its name in the model folders"
+        "--adapter",
+        default="none",
+        metavar="FOLDER",
+        help="folder of an adapter, or its name in the model folders",
     )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
     parser.add_argument("--max-pixels", type=int, default=None, help="pixel budget; default: 802816")
@@ -142,7 +181,9 @@ def _result(parser: argparse.ArgumentParser) -> None:
     _critic(parser)
     _answer(parser)
     parser.add_argument("--rubric", default="auto", help="name of a rubric")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for standard output, without the report)")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the result as JSON (- for standard output, without the report)"
+    )
 
 
 def load_critic(parsed: argparse.Namespace) -> Any:
@@ -156,7 +197,9 @@ def load_critic(parsed: argparse.Namespace) -> Any:
     if parsed.checkpoint is None:
         found = find_checkpoints(roots)
         if not found:
-            raise CheckpointError(f"There is no checkpoint in {roots[0]}: put one there, or name its folder with --checkpoint.")
+            raise CheckpointError(
+                f"There is no checkpoint in {roots[0]}: put one there, or name its folder with --checkpoint."
+            )
         folder = found[0].folder
     elif Path(parsed.checkpoint).is_dir():
         folder = Path(parsed.checkpoint)
@@ -180,27 +223,37 @@ def _download(official: Any, root: Path) -> Path:
 
 
 def _show_bytes(done: float, total: float) -> None:
-    print(f"\r{done / 1e9:.2f} of {total / 1e9:.2f} GB", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+    print(
+        f"\r{done / 1e9:.2f} of {total / 1e9:.2f} GB",
+        end="\n" if done >= total else "",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
-def _watch() -> Any:
+def _progress() -> Any:
     """Progress on stderr, where it is a terminal."""
-    from ..models.engines.base import Watch
+    from ..models.engines.base import Progress
 
     if not sys.stderr.isatty():
-        return Watch()
+        return Progress()
     shown = [0.0]
 
-    def progress(done: float, total: int, section: str, tail: str) -> None:
+    def update(done: float, total: int, section: str, tail: str) -> None:
         if time.monotonic() - shown[0] > 0.2:
             shown[0] = time.monotonic()
             print(f"\r\x1b[K{done:.1f} of {total} {section}", end="\r", file=sys.stderr, flush=True)
 
-    return Watch(progress=progress)
+    return Progress(update=update)
 
 
 def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
-    return dict(answer=parsed.answer, temperature=parsed.temperature, seed=parsed.seed, max_new_tokens=parsed.max_new_tokens)
+    return dict(
+        answer=parsed.answer,
+        temperature=parsed.temperature,
+        seed=parsed.seed,
+        max_new_tokens=parsed.max_new_tokens,
+    )
 
 
 def _out(parsed: argparse.Namespace, report: str, data: Any) -> None:
@@ -218,15 +271,24 @@ def critique(parsed: argparse.Namespace) -> None:
     """`critique`: reports, JSON, and on request refined prompts and cards."""
     from ..models.refine import refine_prompts
 
-    critic, watch = load_critic(parsed), _watch()
-    found = critic.critique(parsed.images, parsed.prompt, parsed.source, rubric=parsed.rubric, watch=watch, **_settings(parsed))
+    critic, progress = load_critic(parsed), _progress()
+    found = critic.critique(
+        parsed.images,
+        parsed.prompt,
+        parsed.source,
+        rubric=parsed.rubric,
+        progress=progress,
+        **_settings(parsed),
+    )
     data = [
         {"image": image, "prompt": parsed.prompt, **j.to_dict()}
         for image, j in zip(parsed.images, found.judgements, strict=True)
     ]
     report = found.to_markdown()
     if parsed.refine:
-        for entry, refined in zip(data, refine_prompts(found, parsed.refine_below, parsed.keep, watch), strict=True):
+        for entry, refined in zip(
+            data, refine_prompts(found, parsed.refine_below, parsed.keep, progress), strict=True
+        ):
             entry["refined_prompt"], entry["changed"] = refined.prompt, refined.changed
             report += f"\n\n**Refined prompt.** {refined.prompt}\n\n{refined.comments}"
     if parsed.card:
@@ -234,7 +296,9 @@ def critique(parsed: argparse.Namespace) -> None:
         from ..models.images import open_image
 
         cards = draw_cards(
-            [open_image(i) for i in parsed.images], found.refined(watch=watch), [parsed.prompt] * len(parsed.images)
+            [open_image(i) for i in parsed.images],
+            found.refined(progress=progress),
+            [parsed.prompt] * len(parsed.images),
         )
         for number, card in enumerate(cards, 1):
             target = Path(parsed.card)
@@ -246,16 +310,19 @@ def score_images(parsed: argparse.Namespace) -> None:
     """`score`: one line a picture."""
     critic = load_critic(parsed)
     if parsed.fast:
-        judgements = critic.fast_score(parsed.images, parsed.prompt, parsed.source, rubric=parsed.rubric, watch=_watch())
+        judgements = critic.fast_score(
+            parsed.images, parsed.prompt, parsed.source, rubric=parsed.rubric, progress=_progress()
+        )
     else:
-        options = dict(rubric=parsed.rubric, until="scores", watch=_watch(), **_settings(parsed))
+        options = dict(rubric=parsed.rubric, until="scores", progress=_progress(), **_settings(parsed))
         judgements = critic.critique(parsed.images, parsed.prompt, parsed.source, **options).judgements
     lines = [
         f"{'not read' if j.score is None else f'{j.score:.3f}'}  {image}"
         for image, j in zip(parsed.images, judgements, strict=True)
     ]
     data = [
-        {"image": image, "prompt": parsed.prompt, **j.to_dict()} for image, j in zip(parsed.images, judgements, strict=True)
+        {"image": image, "prompt": parsed.prompt, **j.to_dict()}
+        for image, j in zip(parsed.images, judgements, strict=True)
     ]
     _out(parsed, "\n".join(lines), {"critic": critic.name, "images": data})
 
@@ -263,7 +330,9 @@ def score_images(parsed: argparse.Namespace) -> None:
 def compare(parsed: argparse.Namespace) -> None:
     """`compare`: the winner and why."""
     critic = load_critic(parsed)
-    options = dict(both_orders=not parsed.one_order, rubric=parsed.rubric, watch=_watch(), **_settings(parsed))
+    options = dict(
+        both_orders=not parsed.one_order, rubric=parsed.rubric, progress=_progress(), **_settings(parsed)
+    )
     found = critic.compare(parsed.image_a, parsed.image_b, parsed.prompt, parsed.source, **options)[0]
     data = {
         "critic": critic.name,
@@ -272,7 +341,7 @@ def compare(parsed: argparse.Namespace) -> None:
         "prompt": parsed.prompt,
         **found.to_dict(),
     }
-    _out(parsed, f"{found.to_markdown()}\n\n*Judged by {critic.name}.*", data)
+    _out(parsed, f"{found.to_markdown()}\n\n*JudgedImage by {critic.name}.*", data)
 
 
 def evaluate_critic(parsed: argparse.Namespace) -> None:
@@ -282,7 +351,7 @@ def evaluate_critic(parsed: argparse.Namespace) -> None:
     from .parrot import dataset_at
 
     pairs = pairs_in(dataset_at(parsed.dataset))  # before the critic is loaded, which takes longer
-    options = dict(rubric=parsed.rubric, watch=_watch(), **_settings(parsed))
+    options = dict(rubric=parsed.rubric, progress=_progress(), **_settings(parsed))
     found = evaluate(load_critic(parsed), pairs, not parsed.one_order, **options)
     _out(parsed, found.to_markdown(), found.to_dict())
 
@@ -321,7 +390,7 @@ def shapes_demo(parsed: argparse.Namespace) -> None:
 
     start = time.monotonic()
     critic = embedded_critic()
-    rounds = play(critic, parsed.prompt or PROMPTS, parsed.seed, watch=_watch())
+    rounds = play(critic, parsed.prompt or PROMPTS, parsed.seed, progress=_progress())
     known = facts(critic, rounds, time.monotonic() - start)
     page = write_page(rounds, parsed.out, "Shapes, judged and painted again", known)
     print(table(rounds))
@@ -340,8 +409,12 @@ def make_shapes_critic(parsed: argparse.Namespace) -> None:
         plan = dataclasses.replace(plan, base_steps=parsed.base_steps)
     if parsed.courses:
         courses = zip(plan.courses, parsed.courses, strict=False)
-        plan = dataclasses.replace(plan, courses=tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in courses))
-    print(f"The critic is in {make_critic(parsed.work, plan, _watch())}. Copied to demo/critic, it is `shapes demo (CPU)`.")
+        plan = dataclasses.replace(
+            plan, courses=tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in courses)
+        )
+    print(
+        f"The critic is in {make_critic(parsed.work, plan, _progress())}. Copied to demo/critic, it is `shapes demo (CPU)`."
+    )
 
 
 def checkpoint_list(parsed: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.checkpoints.layers import replace_patch_convolution
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.rubrics.rubric import load_rubric
 from ..training.collate import Batches, Example, encoder_of
 from ..training.trainer import Schedule, Trained, train
@@ -42,8 +42,12 @@ def caption_example(number: int, seed: int) -> Example:
     if rng.random() < 0.7:  # reading is the hard part; any letters, so that each is read for itself
         request = _with_word(request, rng)
     scene = imagine(request, rng.getrandbits(32))
-    messages = [{"role": "user", "content": [{"type": "image", "image": "image"}, {"type": "text", "text": ASKED}]}]
-    return Example(messages, {"image": render(scene, rng.getrandbits(32))}, PictureCase(request, scene).caption())
+    messages = [
+        {"role": "user", "content": [{"type": "image", "image": "image"}, {"type": "text", "text": ASKED}]}
+    ]
+    return Example(
+        messages, {"image": render(scene, rng.getrandbits(32))}, PictureCase(request, scene).caption()
+    )
 
 
 def _with_word(request: Request, rng: random.Random) -> Request:
@@ -63,7 +67,12 @@ def corpus(seed: int, size: int = 3000) -> list[str]:
             texts += _texts(EditCase(edit, edited(edit, 1)), EditCase(edit, edited(edit, 2)))
     for name in ("t2i", "edit", "t2i-pair", "edit-pair"):
         rubric = load_rubric(name, (RUBRICS,))
-        asked = [part["text"] for message in rubric.messages("") for part in message["content"] if part["type"] == "text"]
+        asked = [
+            part["text"]
+            for message in rubric.messages("")
+            for part in message["content"]
+            if part["type"] == "text"
+        ]
         texts += [*asked, *(f"{item.heading}\n" for item in rubric.answer)] * size
     return [*texts, *[ASKED] * size]
 
@@ -87,10 +96,17 @@ def build_base(seed: int) -> tuple[Any, Any]:
 
 
 def train_base(
-    model: Any, processor: Any, folder: Path, seed: int, steps: int, batch: int = 16, watch: Watch = Watch(), say: Any = None
+    model: Any,
+    processor: Any,
+    folder: Path,
+    seed: int,
+    steps: int,
+    batch: int = 16,
+    progress: Progress = Progress(),
+    say: Any = None,
 ) -> Trained:
     """Teach the model to name what it sees, `steps` batches of fresh pictures."""
     batches = [range(step * batch, (step + 1) * batch) for step in range(steps)]
     replace_patch_convolution(model)
     made = Batches(encoder_of(model, processor), lambda number: caption_example(number, seed), batches)
-    return train(model, made, folder, SCHEDULE, watch, say)
+    return train(model, made, folder, SCHEDULE, progress, say)

@@ -61,7 +61,12 @@ EIGHT_BILLION = Shape("qwen3_vl", 4096, 36, 32, 8, 128, 12288, 1152, 27, 16, 430
 
 
 def build_checkpoint(
-    folder: Path, shape: Shape = TINY, seed: int = 0, dtype: str = "float32", corpus: Iterable[str] = (), shards: str = "5GB"
+    folder: Path,
+    shape: Shape = TINY,
+    seed: int = 0,
+    dtype: str = "float32",
+    corpus: Iterable[str] = (),
+    shards: str = "5GB",
 ) -> Path:
     """Write a complete checkpoint with random weights into `folder` and return it.
 
@@ -96,7 +101,10 @@ def build_model(shape: Shape, tokenizer: Any, dtype: str = "float32") -> Any:
     finally:
         torch.set_default_dtype(before)
     model.generation_config = transformers.GenerationConfig(
-        eos_token_id=[tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.convert_tokens_to_ids("<|endoftext|>")],
+        eos_token_id=[
+            tokenizer.convert_tokens_to_ids("<|im_end|>"),
+            tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        ],
         pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
     )
     return model.eval()
@@ -128,7 +136,8 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
     )
     if shape.family == "qwen3_vl":
         text |= dict(
-            head_dim=shape.head_dim, rope_scaling=dict(rope_type="default", mrope_section=sections, mrope_interleaved=True)
+            head_dim=shape.head_dim,
+            rope_scaling=dict(rope_type="default", mrope_section=sections, mrope_interleaved=True),
         )
         vision = dict(
             depth=shape.vision_layers,
@@ -140,7 +149,9 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
             patch_size=_patch(shape),
             deepstack_visual_indexes=list(shape.deepstack),
         )
-        return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
+        return transformers.Qwen3VLConfig(
+            text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids
+        )
     text |= dict(rope_scaling=dict(rope_type="default", type="default", mrope_section=sections))
     vision = dict(
         depth=shape.vision_layers,
@@ -151,15 +162,21 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         fullatt_block_indexes=[shape.vision_layers - 1],
         tokens_per_second=2,
     )
-    return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids)
+    return transformers.Qwen2_5_VLConfig(
+        text_config=text, vision_config=vision, tie_word_embeddings=shape.tied, **ids
+    )
 
 
 def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0) -> Any:
     """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as `build_tokenizer`."""
     import transformers
 
-    tokenizer = build_tokenizer([*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048), at_least=at_least)
-    with tempfile.TemporaryDirectory() as scratch:  # written and read back, so that each version builds its own classes
+    tokenizer = build_tokenizer(
+        [*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048), at_least=at_least
+    )
+    with (
+        tempfile.TemporaryDirectory() as scratch
+    ):  # written and read back, so that each version builds its own classes
         tokenizer.save_pretrained(scratch)
         mean = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.48145466, 0.4578275, 0.40821073]
         std = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.26862954, 0.26130258, 0.27577711]
@@ -170,13 +187,17 @@ def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0)
             "size": {"shortest_edge": shape.pixels[0], "longest_edge": shape.pixels[1]},
         }  # fmt: skip
         video = image | {
-            "video_processor_type": "Qwen3VLVideoProcessor" if shape.family == "qwen3_vl" else "Qwen2VLVideoProcessor"
+            "video_processor_type": "Qwen3VLVideoProcessor"
+            if shape.family == "qwen3_vl"
+            else "Qwen2VLVideoProcessor"
         }
         del video["image_processor_type"]
         for name, data in (("preprocessor_config.json", image), ("video_preprocessor_config.json", video)):
             (Path(scratch) / name).write_text(json.dumps(data), encoding="utf-8")
         (Path(scratch) / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-        kind = transformers.Qwen3VLProcessor if shape.family == "qwen3_vl" else transformers.Qwen2_5_VLProcessor
+        kind = (
+            transformers.Qwen3VLProcessor if shape.family == "qwen3_vl" else transformers.Qwen2_5_VLProcessor
+        )
         return kind.from_pretrained(scratch)
 
 
@@ -194,7 +215,10 @@ def build_tokenizer(corpus: Sequence[str], size: int = 2048, at_least: int = 0) 
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

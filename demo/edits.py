@@ -54,7 +54,9 @@ def random_edit(seed: int) -> Edit:
     request = replace(random_request(rng), word="", background="")
     before = perfect(request, seed)
     kind = rng.choice(("colour", "shape", "remove", "add", "background"))
-    if kind == "add" and (free := [place for place in PLACES if place not in {t.place for t in before.things if t}]):
+    if kind == "add" and (
+        free := [place for place in PLACES if place not in {t.place for t in before.things if t}]
+    ):
         return _adding(before, rng, rng.choice(free))
     if kind in ("add", "background"):
         wanted = rng.choice([name for name in BACKGROUNDS if name != before.background])
@@ -66,7 +68,9 @@ def random_edit(seed: int) -> Edit:
         return Edit(f"remove the {thing.name}", before, with_thing(before, target, None), target)
     changed = _other_look(before, thing, kind, rng)
     how = (
-        f"change the {thing.name} to {changed.colour}" if kind == "colour" else f"turn the {thing.name} into a {changed.shape}"
+        f"change the {thing.name} to {changed.colour}"
+        if kind == "colour"
+        else f"turn the {thing.name} into a {changed.shape}"
     )
     return Edit(how, before, with_thing(before, target, changed), target)
 
@@ -84,7 +88,9 @@ def _other_look(scene: Scene, thing: Thing, kind: str, rng: random.Random) -> Th
     """The thing in another colour or shape that no thing of the scene has."""
     names = {(other.colour, other.shape) for other in scene.things if other}
     looks = (
-        [replace(thing, colour=colour) for colour in COLOURS] if kind == "colour" else [replace(thing, shape=s) for s in SHAPES]
+        [replace(thing, colour=colour) for colour in COLOURS]
+        if kind == "colour"
+        else [replace(thing, shape=s) for s in SHAPES]
     )
     return rng.choice([look for look in looks if (look.colour, look.shape) not in names])
 
@@ -108,9 +114,15 @@ def spoil_edit(edit: Edit, scene: Scene, rng: random.Random) -> Scene:
     wanted = edit.wanted.things[edit.target] if edit.target >= 0 else None
     if rng.random() < 0.5 or (edit.target >= 0 and wanted is None):
         undone = edit.before.things[edit.target] if edit.target >= 0 else None
-        return with_thing(scene, edit.target, undone) if edit.target >= 0 else replace(scene, background=edit.before.background)
+        return (
+            with_thing(scene, edit.target, undone)
+            if edit.target >= 0
+            else replace(scene, background=edit.before.background)
+        )
     if edit.target == BACKGROUND:
-        others = [name for name in BACKGROUNDS if name not in (edit.before.background, edit.wanted.background)]
+        others = [
+            name for name in BACKGROUNDS if name not in (edit.before.background, edit.wanted.background)
+        ]
         return replace(scene, background=rng.choice(others))
     assert wanted is not None
     wrong = _other_look(edit.before, wanted, rng.choice(("colour", "shape")), rng)
@@ -128,13 +140,18 @@ def change_unasked(scene: Scene, index: int, rng: random.Random) -> Scene:
     if kind == "gone":
         return with_thing(scene, index, None)
     if kind == "count":
-        return with_thing(scene, index, replace(thing, count=rng.choice([n for n in COUNTS if n != thing.count])))
+        return with_thing(
+            scene, index, replace(thing, count=rng.choice([n for n in COUNTS if n != thing.count]))
+        )
     return with_thing(scene, index, _other_look(scene, thing, kind, rng))
 
 
 def edit_flaws(edit: Edit, scene: Scene) -> list[Flaw]:
     """Every flaw of a scene as the result of an edit, in the order in which a judgement names them."""
-    found = [Flaw(TEXT_FAITHFULNESS, kind, edit.target, 3 if kind == "not done" else 1) for kind in target_flaws(edit, scene)]
+    found = [
+        Flaw(TEXT_FAITHFULNESS, kind, edit.target, 3 if kind == "not done" else 1)
+        for kind in target_flaws(edit, scene)
+    ]
     for index in kept(edit):
         if scene.things[index] != edit.before.things[index]:
             found.append(Flaw(IMAGE_FAITHFULNESS, "changed", index))
@@ -145,7 +162,9 @@ def edit_flaws(edit: Edit, scene: Scene) -> list[Flaw]:
 
 def kept(edit: Edit) -> list[int]:
     """Indices of the things that the edit should leave alone."""
-    return [index for index, thing in enumerate(edit.before.things) if index != edit.target and thing is not None]
+    return [
+        index for index, thing in enumerate(edit.before.things) if index != edit.target and thing is not None
+    ]
 
 
 def target_flaws(edit: Edit, scene: Scene) -> list[str]:
@@ -161,4 +180,8 @@ def target_flaws(edit: Edit, scene: Scene) -> list[str]:
         return ["not done"]
     if got is None:
         return ["missing"]
-    return [kind for kind in ("count", "size", "colour", "shape", "place") if getattr(got, kind) != getattr(wanted, kind)]
+    return [
+        kind
+        for kind in ("count", "size", "colour", "shape", "place")
+        if getattr(got, kind) != getattr(wanted, kind)
+    ]

@@ -6,10 +6,22 @@ import re
 from collections.abc import Mapping
 
 from .edits import BACKGROUND, Edit, kept
-from .scene import IMAGE_FAITHFULNESS, PHYSICAL_QUALITY, QUALITY, TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request
+from .scene import (
+    IMAGE_FAITHFULNESS,
+    PHYSICAL_QUALITY,
+    QUALITY,
+    TEXT_FAITHFULNESS,
+    TEXT_RENDERING,
+    Flaw,
+    Request,
+)
 from .voice import in_words
 
-_KINDS = ("missing", "not done", *(f"wrong {kind}" for kind in ("colour", "shape", "count", "size", "place", "background")))
+_KINDS = (
+    "missing",
+    "not done",
+    *(f"wrong {kind}" for kind in ("colour", "shape", "count", "size", "place", "background")),
+)
 _NUMBERS = {"one": 1, "two": 2, "three": 3}
 
 
@@ -23,7 +35,11 @@ def named_flaws(about: Request | Edit, justifications: Mapping[str, str]) -> lis
     ]
     if isinstance(about, Edit):
         found += _changes(about, says.get(IMAGE_FAITHFULNESS, ""))
-    found += [Flaw(PHYSICAL_QUALITY, kind) for kind in QUALITY if re.search(rf"\b{kind}\b", says.get(PHYSICAL_QUALITY, ""))]
+    found += [
+        Flaw(PHYSICAL_QUALITY, kind)
+        for kind in QUALITY
+        if re.search(rf"\b{kind}\b", says.get(PHYSICAL_QUALITY, ""))
+    ]
     return found + (_letters(about, says.get(TEXT_RENDERING, "")) if isinstance(about, Request) else [])
 
 
@@ -38,7 +54,9 @@ def _sentences(about: Request | Edit, text: str) -> list[tuple[int, str]]:
     sentences = [sentence.strip().partition(": ") for sentence in text.rpartition(". ")[2].split(";")]
     if isinstance(about, Edit):
         return [(about.target, verdict) for _, _, verdict in sentences]
-    names = {in_words(wish): index for index, wish in enumerate(about.wishes)} | {f"{about.background} background": -1}
+    names = {in_words(wish): index for index, wish in enumerate(about.wishes)} | {
+        f"{about.background} background": -1
+    }
     return [(names.get(name, -2), verdict) for name, _, verdict in sentences]
 
 

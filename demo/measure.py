@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from ..models.critic import Critic
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.judgement import Comparison, Judgement
 from ..models.refine import refine_prompts
 from .chance import stream
@@ -81,27 +81,37 @@ def held_out(count: int) -> list[World]:
 def held_out_apart(dimension: str, count: int) -> list[World]:
     """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among all pairs."""
     found = (world(HELD_OUT, number) for number in itertools.count(APART))
-    return list(itertools.islice((one for one in found if one.differs == dimension and one.preferred != "tie"), count))
+    return list(
+        itertools.islice((one for one in found if one.differs == dimension and one.preferred != "tie"), count)
+    )
 
 
-def measure_pairs(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> PairMeasures:
+def measure_pairs(critic: Critic, worlds: Sequence[World], progress: Progress = Progress()) -> PairMeasures:
     """Compare every pair in both orders."""
     found = PairMeasures()
     for portion, prompts, pictures in _portions(worlds):
         a, b, source = pictures["a"], pictures["b"], pictures.get("source")
-        for one, answer in zip(portion, critic.compare(a, b, prompts, source, watch=watch), strict=True):
+        for one, answer in zip(
+            portion, critic.compare(a, b, prompts, source, progress=progress), strict=True
+        ):
             _count(found, one, answer)
     return found
 
 
-def _portions(worlds: Sequence[World]) -> Iterator[tuple[list[World], list[str], dict[str, list[Image.Image]]]]:
+def _portions(
+    worlds: Sequence[World],
+) -> Iterator[tuple[list[World], list[str], dict[str, list[Image.Image]]]]:
     """Worlds of one task to ask about at once, with their prompts and, by name, their pictures."""
     for task in ("t2i", "edit"):
         chosen = [one for one in worlds if one.a.task == task]
         for start in range(0, len(chosen), PORTION):
             portion = chosen[start : start + PORTION]
             pictures = [one.pictures for one in portion]
-            yield portion, [one.prompt for one in portion], {name: [each[name] for each in pictures] for name in pictures[0]}
+            yield (
+                portion,
+                [one.prompt for one in portion],
+                {name: [each[name] for each in pictures] for name in pictures[0]},
+            )
 
 
 def _count(found: PairMeasures, one: World, answer: Comparison) -> None:
@@ -115,14 +125,16 @@ def _count(found: PairMeasures, one: World, answer: Comparison) -> None:
             found.by_dimension.setdefault(one.differs, Share()).add(right)
 
 
-def measure_singles(critic: Critic, worlds: Sequence[World], watch: Watch = Watch()) -> SingleMeasures:
+def measure_singles(
+    critic: Critic, worlds: Sequence[World], progress: Progress = Progress()
+) -> SingleMeasures:
     """Judge the first picture of every pair by itself."""
     found = SingleMeasures()
     scores: list[float] = []
     numbers: list[int] = []
     weights: list[int] = []
     for portion, prompts, pictures in _portions(worlds):
-        critique = critic.critique(pictures["a"], prompts, pictures.get("source"), watch=watch)
+        critique = critic.critique(pictures["a"], prompts, pictures.get("source"), progress=progress)
         for one, judgement in zip(portion, critique.judgements, strict=True):
             found.judged.add(judgement.score is not None)
             if judgement.score is not None:
@@ -174,28 +186,34 @@ class Refinement:
     hit: int
 
 
-def measure_refinement(critic: Critic, count: int, watch: Watch = Watch()) -> list[Refinement]:
+def measure_refinement(critic: Critic, count: int, progress: Progress = Progress()) -> list[Refinement]:
     """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against the first prompt."""
 
     def rewrite(firsts: Sequence[Painting], prompts: Sequence[str]) -> list[str]:
-        critique = critic.critique([first.image for first in firsts], prompts, watch=watch)
-        return [one.prompt for one in refine_prompts(critique, watch=watch)]
+        critique = critic.critique([first.image for first in firsts], prompts, progress=progress)
+        return [one.prompt for one in refine_prompts(critique, progress=progress)]
 
     return _refined_by(rewrite, count)
 
 
 def measure_blind_refinement(count: int) -> list[Refinement]:
     """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to be measured against."""
-    return _refined_by(lambda firsts, prompts: [prompt_of(insisting(parse_request(prompt))) for prompt in prompts], count)
+    return _refined_by(
+        lambda firsts, prompts: [prompt_of(insisting(parse_request(prompt))) for prompt in prompts], count
+    )
 
 
-def _refined_by(rewrite: Callable[[Sequence[Painting], Sequence[str]], Sequence[str]], count: int) -> list[Refinement]:
+def _refined_by(
+    rewrite: Callable[[Sequence[Painting], Sequence[str]], Sequence[str]], count: int
+) -> list[Refinement]:
     prompts = [prompt_of(random_request(stream(HELD_OUT, "refine", number))) for number in range(count)]
     found: list[Refinement] = []
     for start in range(0, count, PORTION):
         portion = prompts[start : start + PORTION]
         firsts = [paint(prompt, HELD_OUT + start + i) for i, prompt in enumerate(portion)]
-        for i, (prompt, better, first) in enumerate(zip(portion, rewrite(firsts, portion), firsts, strict=True)):
+        for i, (prompt, better, first) in enumerate(
+            zip(portion, rewrite(firsts, portion), firsts, strict=True)
+        ):
             asked = parse_request(better)
             second = imagine(asked, HELD_OUT + start + i)
             before = flaws_of(first.request, first.scene)
@@ -206,7 +224,15 @@ def _refined_by(rewrite: Callable[[Sequence[Painting], Sequence[str]], Sequence[
             insisted, needed = insistences(asked), insistences(refined(first.request, before))
             counts = len(insisted), len(needed), len(insisted & needed)
             found.append(
-                Refinement(prompt, better, _faithful(before), _faithful(after), weight_of(before), weight_of(after), *counts)
+                Refinement(
+                    prompt,
+                    better,
+                    _faithful(before),
+                    _faithful(after),
+                    weight_of(before),
+                    weight_of(after),
+                    *counts,
+                )
             )
     return found
 

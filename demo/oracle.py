@@ -10,17 +10,29 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..models.engines.base import Watch
+from ..models.answers.writing import format_score, write_answer
+from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
-from ..parrot.rows import number, write_answer
 from ..parrot.teacher import Reference
 from ..preferences.pairs import PreferencePair, Preferred, mirrored
 from .chance import stream
 from .edits import Edit
 from .listen import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
-from .scene import BACKGROUNDS, COLOURS, COUNTS, LETTERS, PLACES, QUALITY, SHAPES, SIZES, Request, Scene, Thing
+from .scene import (
+    BACKGROUNDS,
+    COLOURS,
+    COUNTS,
+    LETTERS,
+    PLACES,
+    QUALITY,
+    SHAPES,
+    SIZES,
+    Request,
+    Scene,
+    Thing,
+)
 from .voice import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
 from .worlds import world_of
 
@@ -37,11 +49,13 @@ class Oracle:
         self.misreads = misreads
         self.name = f"shapes oracle, misreads {misreads:g}"
 
-    def rationalize(self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, watch: Watch) -> list[str]:
+    def rationalize(
+        self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, progress: Progress
+    ) -> list[str]:
         """Comparisons in the published format."""
         written = []
         for pair, seed in zip(pairs, seeds, strict=True):
-            watch.check()
+            progress.check()
             truth, rng = world_of(pair.id), stream(seed, "rationale")
             a, b = self._look(truth.a, rng), self._look(truth.b, rng)
             if anchored:
@@ -49,22 +63,30 @@ class Oracle:
             written.append(write_answer(rubric_for(pair.task, pair=True), comparison_parts(a, b)))
         return written
 
-    def predict(self, prompts: Sequence[str], rationales: Sequence[str], watch: Watch) -> list[Preferred | None]:
+    def predict(
+        self, prompts: Sequence[str], rationales: Sequence[str], progress: Progress
+    ) -> list[Preferred | None]:
         """What the rationale's scores say."""
         found = []
         for rationale in rationales:
-            watch.check()
-            comparison = Comparison.parse(rationale, task="edit" if "Image Faithfulness" in rationale else "t2i")
+            progress.check()
+            comparison = Comparison.parse(
+                rationale, task="edit" if "Image Faithfulness" in rationale else "t2i"
+            )
             found.append(comparison.winner if comparison.complete else None)
         return found
 
     def project(
-        self, pairs: Sequence[PreferencePair], references: Sequence[Reference], seeds: Sequence[int], watch: Watch
+        self,
+        pairs: Sequence[PreferencePair],
+        references: Sequence[Reference],
+        seeds: Sequence[int],
+        progress: Progress,
     ) -> list[str]:
         """Judgements of one image each, led by the reference."""
         written = []
         for pair, reference, seed in zip(pairs, references, seeds, strict=True):
-            watch.check()
+            progress.check()
             written.append(self._project(pair, reference, stream(seed, "projection", reference.letter)))
         return written
 
@@ -77,7 +99,7 @@ class Oracle:
             if reference.rationale and said.applicable and rng.random() < TRUST:
                 score = said.score_a if reference.letter == "A" else said.score_b
                 parts[f"{key}.justification"] = one_side(said.justification, reference.letter)
-                parts[f"{key}.score"] = number(score)
+                parts[f"{key}.score"] = format_score(score)
         parts |= _concluded(case, parts)
         if rng.random() < SWAYED:
             worse = mirrored(pair.preferred) == reference.letter
@@ -108,13 +130,21 @@ class Oracle:
         things = tuple(self._misread_thing(thing, rng) for thing in scene.things)
         background = rng.choice(list(BACKGROUNDS)) if wrong() else scene.background
         word = "".join(rng.choice(LETTERS) if wrong() else letter for letter in scene.word)
-        quality = tuple(kind for kind in QUALITY if (kind in scene.quality) != (rng.random() < self.misreads / 2))
+        quality = tuple(
+            kind for kind in QUALITY if (kind in scene.quality) != (rng.random() < self.misreads / 2)
+        )
         return replace(scene, things=things, background=background, word=word, quality=quality)
 
     def _misread_thing(self, thing: Thing | None, rng: random.Random) -> Thing | None:
         if thing is None or rng.random() < self.misreads / 2:
             return None
-        choices = {"count": list(COUNTS), "size": SIZES, "colour": list(COLOURS), "shape": SHAPES, "place": PLACES}
+        choices = {
+            "count": list(COUNTS),
+            "size": SIZES,
+            "colour": list(COLOURS),
+            "shape": SHAPES,
+            "place": PLACES,
+        }
         for fact, values in choices.items():
             if rng.random() < self.misreads:
                 thing = replace(thing, **{fact: rng.choice(values)})
@@ -140,5 +170,9 @@ def _worse(case: Case, rng: random.Random) -> Case:
 def _concluded(case: Case, parts: dict[str, str]) -> dict[str, str]:
     """Summary, comments and refined request that follow from what the justifications name."""
     about: Request | Edit = case.edit if isinstance(case, EditCase) else case.request
-    says = {key.removesuffix(".justification"): text for key, text in parts.items() if key.endswith(".justification")}
+    says = {
+        key.removesuffix(".justification"): text
+        for key, text in parts.items()
+        if key.endswith(".justification")
+    }
     return conclusion(about, named_flaws(about, says))

@@ -49,7 +49,9 @@ def write_page(rounds: Sequence[Round], path: str | Path, title: str, facts: Map
 def page(rounds: Sequence[Round], title: str, facts: Mapping[str, str]) -> str:
     """The page's HTML."""
     rows = "".join(_row(number, one) for number, one in enumerate(rounds, 1))
-    known = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
+    known = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items()
+    )
     articles = "".join(_article(number, one) for number, one in enumerate(rounds, 1))
     return f"""<!doctype html>
 <html lang="en">
@@ -108,7 +110,8 @@ def _headline(rounds: Sequence[Round]) -> str:
 
 def _row(number: int, one: Round) -> str:
     images = [
-        _image(_small(look.image), f"{which} picture", 44) for look, which in ((one.first, "First"), (one.second, "Second"))
+        _image(_small(look.image), f"{which} picture", 44)
+        for look, which in ((one.first, "First"), (one.second, "Second"))
     ]
     return (
         f'<tr><td class="small">{images[0]}</td><td class="small">{images[1]}</td>'
@@ -161,7 +164,9 @@ def _truth(flaws: Sequence[Flaw]) -> str:
 
 
 def _dimensions(judgement: Judgement, before: Judgement | None = None) -> str:
-    return "".join(_dimension(one, before and before.dimensions.get(key)) for key, one in judgement.dimensions.items())
+    return "".join(
+        _dimension(one, before and before.dimensions.get(key)) for key, one in judgement.dimensions.items()
+    )
 
 
 def _dimension(one: Dimension, before: Dimension | None) -> str:

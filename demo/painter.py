@@ -71,14 +71,19 @@ def imagine(request: Request, seed: int, flaws: float = 0.5) -> Scene:
 
 def perfect(request: Request, seed: int) -> Scene:
     """A scene without a flaw. What the request leaves open is chosen by the seed."""
-    free = {1: [(place,) for place in PLACES], 2: [("left", "right"), ("left", "middle"), ("middle", "right")]}
+    free = {
+        1: [(place,) for place in PLACES],
+        2: [("left", "right"), ("left", "middle"), ("middle", "right")],
+    }
     number = len(request.wishes)
     default = stream(seed, "places").choice(free.get(number, [PLACES[:number]]))
     things: list[Thing] = []
     for index, wish in enumerate(request.wishes):
         size = wish.size or stream(seed, "size", index).choice(SIZES)
         things.append(Thing(wish.count, size, wish.colour, wish.shape, wish.place or default[index]))
-    if len({thing.place for thing in things}) < number:  # places given in part: everything gets a place of its own
+    if (
+        len({thing.place for thing in things}) < number
+    ):  # places given in part: everything gets a place of its own
         taken = [wish.place for wish in request.wishes if wish.place]
         left = [place for place in PLACES if place not in taken]
         things = [
@@ -102,11 +107,17 @@ def spoil_thing(request: Request, scene: Scene, index: int, rng: random.Random) 
         return with_thing(scene, index, None)
     names = {(other.colour, other.shape) for other in request.wishes}
     if kind in ("colour", "shape"):
-        named = [(colour, thing.shape) for colour in COLOURS] if kind == "colour" else [(thing.colour, s) for s in SHAPES]
+        named = (
+            [(colour, thing.shape) for colour in COLOURS]
+            if kind == "colour"
+            else [(thing.colour, s) for s in SHAPES]
+        )
         colour, shape = rng.choice([name for name in named if name not in names])
         return with_thing(scene, index, replace(thing, colour=colour, shape=shape))
     if kind == "count":
-        return with_thing(scene, index, replace(thing, count=rng.choice([n for n in COUNTS if n != wish.count])))
+        return with_thing(
+            scene, index, replace(thing, count=rng.choice([n for n in COUNTS if n != wish.count]))
+        )
     if kind == "size":
         return with_thing(scene, index, replace(thing, size=SIZES[1 - SIZES.index(wish.size)]))
     return with_thing(scene, index, replace(thing, place=rng.choice(free)))
@@ -114,7 +125,9 @@ def spoil_thing(request: Request, scene: Scene, index: int, rng: random.Random) 
 
 def spoil_background(scene: Scene, rng: random.Random) -> Scene:
     """The scene on another background."""
-    return replace(scene, background=rng.choice([other for other in BACKGROUNDS if other != scene.background]))
+    return replace(
+        scene, background=rng.choice([other for other in BACKGROUNDS if other != scene.background])
+    )
 
 
 def spoil_word(scene: Scene, rng: random.Random) -> Scene:
@@ -124,7 +137,9 @@ def spoil_word(scene: Scene, rng: random.Random) -> Scene:
         return replace(scene, word="")
     letters = list(scene.word)
     for index in rng.sample(range(len(letters)), min(len(letters), 2 if kind == "letters" else 1)):
-        letters[index] = SCRIBBLE if kind == "scribble" else rng.choice([one for one in LETTERS if one != letters[index]])
+        letters[index] = (
+            SCRIBBLE if kind == "scribble" else rng.choice([one for one in LETTERS if one != letters[index]])
+        )
     return replace(scene, word="".join(letters))
 
 

@@ -9,7 +9,25 @@ from dataclasses import replace
 from .scene import BACKGROUNDS, COLOURS, COUNTS, PLACES, SHAPES, SIZES, Flaw, Request, Wish
 
 WORDS = (
-    *("SUN", "CAT", "HAT", "BED", "KEY", "BOX", "ICE", "OIL", "TEA", "INK", "SKY", "TOY", "BUS", "NET", "LAB", "HEN", "COD"),
+    *(
+        "SUN",
+        "CAT",
+        "HAT",
+        "BED",
+        "KEY",
+        "BOX",
+        "ICE",
+        "OIL",
+        "TEA",
+        "INK",
+        "SKY",
+        "TOY",
+        "BUS",
+        "NET",
+        "LAB",
+        "HEN",
+        "COD",
+    ),
     *("DOT", "EAT", "LID", "OAK", "SEA", "TAX", "YES", "CUT", "BEE", "DAY", "EYE", "HUT", "KIT", "NUT"),
 )
 OPENINGS = ("", "", "a picture of ", "an image with ")
@@ -21,7 +39,9 @@ _WISH = re.compile(
     rf"(?:\s+(?:on|in|at)\s+the\s+(?P<place>{'|'.join(PLACES)}))?\b",
     re.IGNORECASE,
 )
-_BACKGROUND = re.compile(rf"\b(?P<plain>plain\s+)?(?P<background>{'|'.join(BACKGROUNDS)})\s+background\b", re.IGNORECASE)
+_BACKGROUND = re.compile(
+    rf"\b(?P<plain>plain\s+)?(?P<background>{'|'.join(BACKGROUNDS)})\s+background\b", re.IGNORECASE
+)
 _WORD = re.compile(r"\bword\s+\"?(?P<word>[A-Z]{1,5})\"?(?P<spelled>\s*,?\s+spelled\b)?")
 _SHARP = re.compile(r"\bsharp\b|\bclean\b", re.IGNORECASE)
 _LEFT_OF = re.compile(r"\b(?P<side>left|right)\s+of\b", re.IGNORECASE)
@@ -69,7 +89,9 @@ def _with_rest(body: str, request: Request) -> str:
     if request.background:
         body += f" on a {'plain ' if request.plain else ''}{request.background} background"
     if request.word:
-        body += f" with the word {request.word}" + (f" spelled {spelled(request.word)}" if request.spelled else "")
+        body += f" with the word {request.word}" + (
+            f" spelled {spelled(request.word)}" if request.spelled else ""
+        )
     return body + (", sharp and clean" if request.sharp else "")
 
 
@@ -84,7 +106,10 @@ def parse_request(prompt: str) -> Request:
     wishes = [_wish(match) for match in found]
     between = prompt[found[0].end() : found[1].start()] if len(found) > 1 else ""
     if len(wishes) == 3 and _BETWEEN.search(between):
-        wishes = [replace(wish, place=place) for wish, place in zip(wishes, ("middle", "left", "right"), strict=True)]
+        wishes = [
+            replace(wish, place=place)
+            for wish, place in zip(wishes, ("middle", "left", "right"), strict=True)
+        ]
     elif len(wishes) > 1 and (side := _LEFT_OF.search(between)):
         places = ("left", "right") if side["side"].lower() == "left" else ("right", "left")
         wishes[:2] = [replace(wish, place=place) for wish, place in zip(wishes, places, strict=False)]
@@ -103,7 +128,12 @@ def _wish(found: re.Match[str]) -> Wish:
     count = NUMBERS[(found["count"] or "one").lower()]
     size, place = (found[name] or "" for name in ("size", "place"))
     return Wish(
-        count, size.lower(), found["colour"].lower(), found["shape"].lower(), place.lower(), exactly=bool(found["exactly"])
+        count,
+        size.lower(),
+        found["colour"].lower(),
+        found["shape"].lower(),
+        place.lower(),
+        exactly=bool(found["exactly"]),
     )
 
 
@@ -111,8 +141,15 @@ def random_request(rng: random.Random) -> Request:
     """A request for one to three different things, half of them with a word."""
     number = rng.choice((1, 2, 2, 3))
     names = rng.sample([(colour, shape) for colour in COLOURS for shape in SHAPES], number)
-    places = {1: [("left",), ("middle",), ("right",)], 2: [("left", "right"), ("left", "middle"), ("middle", "right")]}
-    arranged = rng.choice(places.get(number, [PLACES, ("middle", "left", "right")])) if rng.random() < 0.5 else ("",) * number
+    places = {
+        1: [("left",), ("middle",), ("right",)],
+        2: [("left", "right"), ("left", "middle"), ("middle", "right")],
+    }
+    arranged = (
+        rng.choice(places.get(number, [PLACES, ("middle", "left", "right")]))
+        if rng.random() < 0.5
+        else ("",) * number
+    )
     wishes = []
     for (colour, shape), place in zip(names, arranged, strict=True):
         size = rng.choice(("", *SIZES))
@@ -124,13 +161,17 @@ def random_request(rng: random.Random) -> Request:
 def insisting(request: Request) -> Request:
     """The request that insists on everything, as somebody would write it who has not looked at the picture."""
     wishes = tuple(replace(wish, exactly=True) for wish in request.wishes)
-    return replace(request, wishes=wishes, plain=bool(request.background), spelled=bool(request.word), sharp=True)
+    return replace(
+        request, wishes=wishes, plain=bool(request.background), spelled=bool(request.word), sharp=True
+    )
 
 
 def insistences(request: Request) -> set[int | str]:
     """What a request insists on: wishes by their numbers, "background", "word", "quality"."""
     on = {"background": request.plain, "word": request.spelled, "quality": request.sharp}
-    return {i for i, wish in enumerate(request.wishes) if wish.exactly} | {name for name, there in on.items() if there}
+    return {i for i, wish in enumerate(request.wishes) if wish.exactly} | {
+        name for name, there in on.items() if there
+    }
 
 
 def refined(request: Request, flaws: list[Flaw]) -> Request:

@@ -45,21 +45,27 @@ def _draw_thing(draw: ImageDraw.ImageDraw, thing: Thing, seed: int, index: int, 
     y = MIDDLE + _jitter(seed, 3 if thing.count == 3 else 8, "y", index)
     base = 8.5 if thing.size == "small" else 14.5
     tint = [_jitter(seed, 10, "tint", index, channel) for channel in range(3)]
-    colour = tuple(min(255, max(0, round(value + t))) for value, t in zip(COLOURS[thing.colour], tint, strict=True))
+    colour = tuple(
+        min(255, max(0, round(value + t))) for value, t in zip(COLOURS[thing.colour], tint, strict=True)
+    )
     for place in range(thing.count):
         down = (place - (thing.count - 1) / 2) * SPACING
         radius = base + _jitter(seed, 0.7, "radius", index, place)
         _draw_shape(draw, thing.shape, x * scale, (y + down) * scale, radius * scale, colour)
 
 
-def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, radius: float, colour: Any) -> None:
+def _draw_shape(
+    draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, radius: float, colour: Any
+) -> None:
     if shape == "circle":
         draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
     elif shape == "square":
         side = radius * 0.9
         draw.rectangle([x - side, y - side, x + side, y + side], fill=colour)
     elif shape == "triangle":
-        draw.polygon([(x, y - radius), (x - radius, y + radius * 0.85), (x + radius, y + radius * 0.85)], fill=colour)
+        draw.polygon(
+            [(x, y - radius), (x - radius, y + radius * 0.85), (x + radius, y + radius * 0.85)], fill=colour
+        )
     else:
         tips = [(radius * (1.1 if i % 2 == 0 else 0.45), i * math.pi / 5) for i in range(10)]
         draw.polygon([(x + r * math.sin(angle), y - r * math.cos(angle)) for r, angle in tips], fill=colour)
@@ -86,7 +92,8 @@ def _write(image: Image.Image, word: str, seed: int, scale: float) -> None:
 
 def _scribble(draw: ImageDraw.ImageDraw, x: float, y: float, seed: int, index: int, scale: float) -> None:
     points = [
-        ((x + _jitter(seed, 10, "sx", index, i)) * scale, (y + _jitter(seed, 12, "sy", index, i)) * scale) for i in range(9)
+        ((x + _jitter(seed, 10, "sx", index, i)) * scale, (y + _jitter(seed, 12, "sy", index, i)) * scale)
+        for i in range(9)
     ]
     draw.line(points, fill=(30, 30, 30), width=round(2.5 * scale))
 
@@ -132,7 +139,9 @@ def _seam(image: Image.Image, seed: int, scale: float) -> Image.Image:
     right = ImageChops.offset(image.crop((at, 0, image.width, image.height)), 0, slip)
     joined = image.copy()
     joined.paste(right, (at, 0))
-    ImageDraw.Draw(joined).line([(at, 0), (at, image.height)], fill=(110, 110, 110), width=max(1, round(2 * scale)))
+    ImageDraw.Draw(joined).line(
+        [(at, 0), (at, image.height)], fill=(110, 110, 110), width=max(1, round(2 * scale))
+    )
     return joined
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..models.checkpoints.discovery import EMBEDDED, EMBEDDED_NAME
 from ..models.critic import Critic
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import CheckpointError, QuestionError
 from ..models.judgement import Judgement, mean
 from ..models.refine import refine_prompts
@@ -61,7 +61,11 @@ class Round:
     def agreement(self) -> tuple[int, int]:
         """How many of the critic's scores for both pictures are the true ones, and how many there are."""
         request = parse_request(self.prompt)
-        found = [_right(look, key) for look in (self.first, self.second) for key in _applying(request, look.judgement)]
+        found = [
+            _right(look, key)
+            for look in (self.first, self.second)
+            for key in _applying(request, look.judgement)
+        ]
         return sum(found), len(found)
 
 
@@ -76,7 +80,13 @@ def painted(prompt: str, seed: int, size: int = SIZE, flaws: float = FLAWS) -> P
     return paint(prompt, seed, size, flaws)
 
 
-def play(critic: Critic, prompts: Sequence[str], seed: int = 0, flaws: float = FLAWS, watch: Watch = Watch()) -> list[Round]:
+def play(
+    critic: Critic,
+    prompts: Sequence[str],
+    seed: int = 0,
+    flaws: float = FLAWS,
+    progress: Progress = Progress(),
+) -> list[Round]:
     """One round a prompt; the first prompt is painted with `seed`, the next with `seed + 1`, and so on.
 
     `flaws` (0..1) is how strong the painter's bad habits are. All pictures of one turn are judged in one batch.
@@ -84,11 +94,15 @@ def play(critic: Critic, prompts: Sequence[str], seed: int = 0, flaws: float = F
     """
     seeds = range(seed, seed + len(prompts))
     first = [painted(prompt, number, flaws=flaws) for prompt, number in zip(prompts, seeds, strict=True)]
-    critique = critic.critique([one.image for one in first], list(prompts), max_new_tokens=LONGEST, watch=watch)
-    refined = [one.prompt for one in refine_prompts(critique, watch=watch)]
+    critique = critic.critique(
+        [one.image for one in first], list(prompts), max_new_tokens=LONGEST, progress=progress
+    )
+    refined = [one.prompt for one in refine_prompts(critique, progress=progress)]
     second = [paint(prompt, number, flaws=flaws) for prompt, number in zip(refined, seeds, strict=True)]
-    # Judged by the first prompt: that is what was wanted; the refined one only helps the painter.
-    again = critic.critique([one.image for one in second], list(prompts), max_new_tokens=LONGEST, watch=watch)
+    # JudgedImage by the first prompt: that is what was wanted; the refined one only helps the painter.
+    again = critic.critique(
+        [one.image for one in second], list(prompts), max_new_tokens=LONGEST, progress=progress
+    )
     return [
         Round(
             prompt,
@@ -115,7 +129,9 @@ def aligned(request: Request, painting: Painting) -> Scene:
         else:
             things[index] = same[1]
             left.remove(same)
-    for index, (_, thing) in zip(unmet, left, strict=False):  # asked for under another name: that is what stands in its place
+    for index, (_, thing) in zip(
+        unmet, left, strict=False
+    ):  # asked for under another name: that is what stands in its place
         things[index] = thing
     return replace(painting.scene, things=tuple(things))
 
@@ -142,7 +158,7 @@ def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, 
     seeds = f"{rounds[0].seed} to {rounds[-1].seed}" if len(rounds) > 1 else f"{rounds[0].seed}"
     return {
         "Critic": f"{critic.name}, {number / 1e6:.1f} million parameters, {size / 1e6:.1f} MB in memory",
-        "Judged on": where,
+        "JudgedImage on": where,
         "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} pictures, loading and painting included",
         "Pictures": f"{SIZE} × {SIZE} pixels, as the critic saw them; seeds {seeds}, one a prompt, both pictures the same",
         "Checked against the truth": f"{right} of {asked} scores are exactly right",
@@ -164,14 +180,18 @@ def table(rounds: Sequence[Round]) -> str:
         lines.append(f"{prompt:{wide}}  {scores:12}  {says:{named}}  {flaws}")
     before, after = totals(rounds)
     flaws = f"{before[1]} -> {after[1]}"
-    lines.append(f"{'all: mean score, true flaws':{wide}}  {shown(before[0])} -> {shown(after[0])}  {'':{named}}  {flaws}")
+    lines.append(
+        f"{'all: mean score, true flaws':{wide}}  {shown(before[0])} -> {shown(after[0])}  {'':{named}}  {flaws}"
+    )
     return "\n".join(lines)
 
 
 def totals(rounds: Sequence[Round]) -> tuple[tuple[float | None, int], tuple[float | None, int]]:
     """Mean score (0..1) and number of true flaws of all first pictures, and of all second ones."""
     looks = ([one.first for one in rounds], [one.second for one in rounds])
-    first, second = ((mean([one.judgement.score for one in side]), sum(len(one.flaws) for one in side)) for side in looks)
+    first, second = (
+        (mean([one.judgement.score for one in side]), sum(len(one.flaws) for one in side)) for side in looks
+    )
     return first, second
 
 
@@ -188,4 +208,6 @@ def _applying(request: Request, judgement: Judgement) -> list[str]:
 
 
 def _right(look: Look, key: str) -> bool:
-    return look.judgement.dimensions[key].score == score_of(flaw for flaw in look.flaws if flaw.dimension == key)
+    return look.judgement.dimensions[key].score == score_of(
+        flaw for flaw in look.flaws if flaw.dimension == key
+    )

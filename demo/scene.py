@@ -19,7 +19,12 @@ COLOURS = {
 }
 SIZES = ("small", "large")
 PLACES = ("left", "middle", "right")
-BACKGROUNDS = {"white": (250, 250, 250), "gray": (200, 204, 208), "pink": (252, 205, 215), "cyan": (190, 238, 242)}
+BACKGROUNDS = {
+    "white": (250, 250, 250),
+    "gray": (200, 204, 208),
+    "pink": (252, 205, 215),
+    "cyan": (190, 238, 242),
+}
 COUNTS = {1: "one", 2: "two", 3: "three"}
 LETTERS = "ABCDEHIKLNOSTUXY"  # legible at a few pixels, and enough for many words
 QUALITY = ("blur", "noise", "seam", "smear", "broken outlines")

@@ -14,7 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric, rubric_for
@@ -72,14 +72,16 @@ def own_rubrics(task: str, pair: bool) -> Rubric:
     return rubric_for(task, pair, (RUBRICS,))
 
 
-def make_critic(work: Path, plan: Plan = Plan(), watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+def make_critic(
+    work: Path, plan: Plan = Plan(), progress: Progress = Progress(), say: Callable[[str], None] = print
+) -> Path:
     """All stages, in the folder `work`; returns the finished checkpoint. Raises ParrotError for a folder of another plan."""
     _own(work, plan)
-    student, fresh = make_base(work, plan, watch, say), count()
+    student, fresh = make_base(work, plan, progress, say), count()
     for number, course in enumerate(plan.courses, 1):
         folder = work / f"course-{number}"
-        rows = make_rows(folder, plan, pick(plan.seed, fresh, course), watch, say)
-        taught = teach(folder, student, rows, plan, course.learning_rate, watch, say)
+        rows = make_rows(folder, plan, pick(plan.seed, fresh, course), progress, say)
+        taught = teach(folder, student, rows, plan, course.learning_rate, progress, say)
         student = average((student, taught), folder / "mean", plan) if course.averaged else taught
     finished = work / "critic"
     if not finished.exists():
@@ -90,28 +92,44 @@ def make_critic(work: Path, plan: Plan = Plan(), watch: Watch = Watch(), say: Ca
 
 def pick(seed: int, numbers: Iterator[int], course: Course) -> list[int]:
     """The next numbers of worlds for the course; where it wants more edits, some of the others are left out."""
-    kept = EDITS * (1 - course.edits) / (course.edits * (1 - EDITS))  # share of worlds without an edit that stay
+    kept = (
+        EDITS * (1 - course.edits) / (course.edits * (1 - EDITS))
+    )  # share of worlds without an edit that stay
     wanted = (n for n in numbers if is_edit(seed, n) or stream(seed, "course", n).random() < kept)
     return list(islice(wanted, course.pairs))
 
 
-def make_base(work: Path, plan: Plan, watch: Watch = Watch(), say: Callable[[str], None] = print) -> Path:
+def make_base(
+    work: Path, plan: Plan, progress: Progress = Progress(), say: Callable[[str], None] = print
+) -> Path:
     """Stage 0: a model that names what it sees."""
     done = work / "base"
     if not done.exists():
         model, processor = build_base(plan.seed)
-        train_base(model, processor, work / "base-states", plan.seed, plan.base_steps, watch=watch, say=_losses("base", say))
+        train_base(
+            model,
+            processor,
+            work / "base-states",
+            plan.seed,
+            plan.base_steps,
+            progress=progress,
+            say=_losses("base", say),
+        )
         _save(model, processor, done)
     return done
 
 
 def make_rows(
-    work: Path, plan: Plan, numbers: Sequence[int], watch: Watch = Watch(), say: Callable[[str], None] = print
+    work: Path,
+    plan: Plan,
+    numbers: Sequence[int],
+    progress: Progress = Progress(),
+    say: Callable[[str], None] = print,
 ) -> Path:
     """A course's stages 1 to 3: pairs (by their numbers), rationales, what survives, single judgements, training rows."""
-    pairs = paint_pairs(work, plan.seed, numbers, watch)
+    pairs = paint_pairs(work, plan.seed, numbers, progress)
     oracle = Oracle(plan.misreads)
-    common: dict[str, Any] = {"batch_size": BATCH, "watch": watch}
+    common: dict[str, Any] = {"batch_size": BATCH, "progress": progress}
     rationales = rationalize(pairs, work / "rationales", oracle, base=work, seed=plan.seed, **common)
     survival = filter_consistent(rationales, work / "consistency", oracle, **common)
     say(survival.to_markdown())
@@ -133,15 +151,17 @@ def make_rows(
     return work / "rows" / ROWS
 
 
-def paint_pairs(work: Path, seed: int, numbers: Sequence[int], watch: Watch = Watch()) -> list[PreferencePair]:
+def paint_pairs(
+    work: Path, seed: int, numbers: Sequence[int], progress: Progress = Progress()
+) -> list[PreferencePair]:
     """The preference pairs of these numbers, their pictures in `work`/images."""
     folder = work / "images"
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
     for number in numbers:
-        watch.check()
+        progress.check()
         pairs.append(world(seed, number).pair(folder))
-        watch.progress(len(pairs), len(numbers), "pairs", "")
+        progress.update(len(pairs), len(numbers), "pairs", "")
     return pairs
 
 
@@ -151,7 +171,7 @@ def teach(
     rows: Path,
     plan: Plan,
     learning_rate: float,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
     say: Callable[[str], None] = print,
 ) -> Path:
     """Stage 4: the student, a base or a critic, becomes a better critic."""
@@ -159,7 +179,7 @@ def teach(
     if not done.exists():
         model, processor = load(student)
         recipe = Recipe("full", plan.epochs, learning_rate, 0.03, 0.01, tokens=plan.tokens, seed=plan.seed)
-        distill(rows, work / "critic-states", model, processor, recipe, watch, _losses("critic", say))
+        distill(rows, work / "critic-states", model, processor, recipe, progress, _losses("critic", say))
         _save(model, processor, done, RUBRICS, plan)
     return done
 
@@ -169,7 +189,9 @@ def average(critics: Sequence[Path], done: Path, plan: Plan) -> Path:
     if not done.exists():
         model, processor = load(critics[0])
         states = [load(critic)[0].state_dict() for critic in critics]
-        model.load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
+        model.load_state_dict(
+            {name: sum(state[name] for state in states) / len(states) for name in states[0]}
+        )
         _save(model, processor, done, RUBRICS, plan)
     return done
 
@@ -197,7 +219,9 @@ def _own(work: Path, plan: Plan) -> None:
         raise ParrotError(f"{work} was begun with another plan: choose another folder, or delete it.")
 
 
-def _save(model: Any, processor: Any, folder: Path, rubrics: Path | None = None, plan: Plan | None = None) -> None:
+def _save(
+    model: Any, processor: Any, folder: Path, rubrics: Path | None = None, plan: Plan | None = None
+) -> None:
     """The whole checkpoint in bf16, or nothing."""
     import torch
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..parrot.rows import number
+from ..models.answers.writing import format_score
 from .edits import BACKGROUND, Edit, edit_flaws, kept, target_flaws
 from .prompts import join, prompt_of, refined, spelled, where
 from .scene import (
@@ -84,9 +84,16 @@ class PictureCase:
         if not wanted:
             return Remark(NO_TEXT, None)
         wrong = sum(flaw.kind == "letter" for flaw in self.flaws)
-        verdict = "no text" if not got else "as asked" if not wrong else f"{COUNTS[wrong]} wrong letter{'s' * (wrong > 1)}"
+        verdict = (
+            "no text"
+            if not got
+            else "as asked"
+            if not wrong
+            else f"{COUNTS[wrong]} wrong letter{'s' * (wrong > 1)}"
+        )
         return Remark(
-            f"Reads {spelled(got) or 'nothing'}, asked for {spelled(wanted)}, {verdict}.", _score(self.flaws, TEXT_RENDERING)
+            f"Reads {spelled(got) or 'nothing'}, asked for {spelled(wanted)}, {verdict}.",
+            _score(self.flaws, TEXT_RENDERING),
         )
 
     def caption(self) -> str:
@@ -120,7 +127,9 @@ class EditCase:
             wanted, got = f"{edit.wanted.background} background", _background(after, edit.wanted.background)
         else:
             kept_as = "kept" if after.background == before.background else "unwanted change"
-            stays.append(f"{before.background} background: {_background(after, before.background)}, {kept_as}")
+            stays.append(
+                f"{before.background} background: {_background(after, before.background)}, {kept_as}"
+            )
             wanted = in_words(edit.wanted.things[edit.target])
             got = set_against(after.things[edit.target], edit.wanted.things[edit.target])
         done = _verdict(wanted, got, target_flaws(edit, after))
@@ -140,7 +149,7 @@ def judgement_parts(case: Case) -> dict[str, str]:
     """The parts of a judgement of one picture, by the rubric's keys."""
     parts = {"analysis": case.analysis()}
     for key, remark in case.remarks().items():
-        parts |= {f"{key}.justification": remark.justification, f"{key}.score": number(remark.score)}
+        parts |= {f"{key}.justification": remark.justification, f"{key}.score": format_score(remark.score)}
     return parts | conclusion(case.edit if isinstance(case, EditCase) else case.request, case.flaws)
 
 
@@ -149,14 +158,18 @@ def conclusion(about: Request | Edit, flaws: Sequence[Flaw]) -> dict[str, str]:
     return {
         "summary": summed_up(flaws),
         "comments": "Insist on what went wrong." if flaws else "Nothing has to change.",
-        "refined_request": refined_edit(about, flaws) if isinstance(about, Edit) else prompt_of(refined(about, list(flaws))),
+        "refined_request": refined_edit(about, flaws)
+        if isinstance(about, Edit)
+        else prompt_of(refined(about, list(flaws))),
     }
 
 
 def refined_edit(edit: Edit, flaws: Sequence[Flaw]) -> str:
     """The instruction that insists on what went wrong."""
     wrong = {flaw.dimension for flaw in flaws}
-    more = [", exactly as asked"] * (TEXT_FAITHFULNESS in wrong) + [", keep all else"] * (IMAGE_FAITHFULNESS in wrong)
+    more = [", exactly as asked"] * (TEXT_FAITHFULNESS in wrong) + [", keep all else"] * (
+        IMAGE_FAITHFULNESS in wrong
+    )
     return edit.instruction + "".join(more) + ", sharp and clean" * (PHYSICAL_QUALITY in wrong)
 
 
@@ -166,8 +179,16 @@ def comparison_parts(a: Case, b: Case) -> dict[str, str]:
     said_a, said_b = a.remarks(), b.remarks()
     for key in said_a:
         first, second = said_a[key], said_b[key]
-        says = f"A: {first.justification} B: {second.justification}" if first.score is not None else first.justification
-        parts |= {f"{key}.justification": says, f"{key}.score_a": number(first.score), f"{key}.score_b": number(second.score)}
+        says = (
+            f"A: {first.justification} B: {second.justification}"
+            if first.score is not None
+            else first.justification
+        )
+        parts |= {
+            f"{key}.justification": says,
+            f"{key}.score_a": format_score(first.score),
+            f"{key}.score_b": format_score(second.score),
+        }
         parts[f"{key}.winner"] = _winner(first.score, second.score) if first.score is not None else "N/A"
     winner = _winner(total(said_a), total(said_b))
     verdict = "It's a tie." if "tie" in winner else f"{winner} is better."
@@ -182,7 +203,11 @@ def total(remarks: Mapping[str, Remark]) -> float:
 
 def summed_up(flaws: Sequence[Flaw]) -> str:
     """All flaws by name."""
-    return f"{join([_NAMES.get(flaw.kind, flaw.kind) for flaw in flaws]).capitalize()}." if flaws else "No flaws."
+    return (
+        f"{join([_NAMES.get(flaw.kind, flaw.kind) for flaw in flaws]).capitalize()}."
+        if flaws
+        else "No flaws."
+    )
 
 
 def in_words(thing: Thing | Wish | None) -> str:
@@ -197,7 +222,9 @@ def set_against(thing: Thing | None, wanted: Thing | Wish | None) -> str:
     if thing is None or wanted is None:
         return in_words(thing)
     facts = zip(_facts(thing, thing.count), _facts(wanted, thing.count), strict=True)
-    return " ".join(seen if wish in ("", seen) else f"{seen}, not {wish}," for seen, wish in facts).rstrip(",")
+    return " ".join(seen if wish in ("", seen) else f"{seen}, not {wish}," for seen, wish in facts).rstrip(
+        ","
+    )
 
 
 def _facts(thing: Thing | Wish, count: int) -> list[str]:
@@ -208,7 +235,10 @@ def _facts(thing: Thing | Wish, count: int) -> list[str]:
 
 def _shown(scene: Scene) -> str:
     """The things from left to right, and the background."""
-    things = [in_words(thing) for thing in sorted(filter(None, scene.things), key=lambda thing: PLACES.index(thing.place))]
+    things = [
+        in_words(thing)
+        for thing in sorted(filter(None, scene.things), key=lambda thing: PLACES.index(thing.place))
+    ]
     return "; ".join([*(things or ["nothing"]), f"{scene.background} background"])
 
 

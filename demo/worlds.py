@@ -57,7 +57,9 @@ class World:
                 scratch = files[name].with_suffix(".part")
                 picture.save(scratch, "PNG", compress_level=1)
                 scratch.replace(files[name])
-        return PreferencePair(self.id, self.prompt, files["a"], files["b"], self.preferred, files.get("source"), BY)
+        return PreferencePair(
+            self.id, self.prompt, files["a"], files["b"], self.preferred, files.get("source"), BY
+        )
 
 
 def world(seed: int, number: int) -> World:
@@ -104,23 +106,31 @@ def _picture_world(seed: int, number: int) -> World:
 def one_flaw_more(request: Request, scene: Scene, dimension: str, rng: random.Random) -> Scene:
     """The scene with another flaw in that dimension; where it has one already, it may be mended instead."""
     if dimension == PHYSICAL_QUALITY:
-        return replace(scene, quality=()) if scene.quality and rng.random() < 0.5 else spoil_quality(scene, rng)
+        return (
+            replace(scene, quality=()) if scene.quality and rng.random() < 0.5 else spoil_quality(scene, rng)
+        )
     if dimension == TEXT_RENDERING:
         return spoil_word(scene, rng) if scene.word == request.word else replace(scene, word=request.word)
     whole = perfect(request, 0)
     good = [
-        i for i, (thing, wish) in enumerate(zip(scene.things, request.wishes, strict=True)) if thing and _as_wished(thing, wish)
+        i
+        for i, (thing, wish) in enumerate(zip(scene.things, request.wishes, strict=True))
+        if thing and _as_wished(thing, wish)
     ]
     if request.background == scene.background and rng.random() < 0.25:
         return spoil_background(scene, rng)
     if good:
         return spoil_thing(request, scene, rng.choice(good), rng)
     index = rng.randrange(len(scene.things))  # everything is wrong: one thing is mended
-    return replace(scene, things=tuple(whole.things[i] if i == index else t for i, t in enumerate(scene.things)))
+    return replace(
+        scene, things=tuple(whole.things[i] if i == index else t for i, t in enumerate(scene.things))
+    )
 
 
 def _as_wished(thing: object, wish: object) -> bool:
-    return all(getattr(wish, k) in ("", getattr(thing, k)) for k in ("colour", "shape", "count", "size", "place"))
+    return all(
+        getattr(wish, k) in ("", getattr(thing, k)) for k in ("colour", "shape", "count", "size", "place")
+    )
 
 
 def _edit_world(seed: int, number: int) -> World:
@@ -137,7 +147,14 @@ def _edit_world(seed: int, number: int) -> World:
         b = _one_edit_flaw_more(edit, a, differs, rng)
     if rng.random() < 0.5:
         a, b = b, a
-    return World(f"shapes-{seed}-{number}", edit.instruction, EditCase(edit, a), EditCase(edit, b), (look, look), differs)
+    return World(
+        f"shapes-{seed}-{number}",
+        edit.instruction,
+        EditCase(edit, a),
+        EditCase(edit, b),
+        (look, look),
+        differs,
+    )
 
 
 def _one_edit_flaw_more(edit: Edit, scene: Scene, dimension: str, rng: random.Random) -> Scene:
@@ -146,7 +163,11 @@ def _one_edit_flaw_more(edit: Edit, scene: Scene, dimension: str, rng: random.Ra
     if dimension == TEXT_FAITHFULNESS:
         done = _same_target(edit, scene)
         return spoil_edit(edit, scene, rng) if done else _with_target(edit, scene)
-    kept = [i for i, thing in enumerate(scene.things) if i != edit.target and thing and thing == edit.before.things[i]]
+    kept = [
+        i
+        for i, thing in enumerate(scene.things)
+        if i != edit.target and thing and thing == edit.before.things[i]
+    ]
     return change_unasked(scene, rng.choice(kept), rng) if kept else _background_back(edit, scene, rng)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError, PreferenceError
 from ..models.judgement import Comparison, Winner, mean
 from ..preferences.pairs import PreferencePair, Preferred
@@ -59,7 +59,12 @@ class Rate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {"share": self.share, "interval": self.interval, "successes": self.successes, "count": self.count}
+        return {
+            "share": self.share,
+            "interval": self.interval,
+            "successes": self.successes,
+            "count": self.count,
+        }
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,8 @@ class Evaluation:
         """How often each dimension alone, by key, puts the pictures in the preferred order; only pairs where it applies."""
         keys = dict.fromkeys(key for one in self.read for key in one.dimensions)
         return {
-            key: Tally.of((one.dimensions[key], one.preferred) for one in self.read if key in one.dimensions) for key in keys
+            key: Tally.of((one.dimensions[key], one.preferred) for one in self.read if key in one.dimensions)
+            for key in keys
         }
 
     @property
@@ -202,8 +208,12 @@ class Evaluation:
     def margins(self) -> dict[str, float | None]:
         """Mean size of the margin (0..1) where the critic was "right" and where it was "wrong"; it should be larger where right."""
         return {
-            "right": mean([abs(one.margin) for one in self.read if one.margin is not None and _said(one) == "right"]),
-            "wrong": mean([abs(one.margin) for one in self.read if one.margin is not None and _said(one) == "wrong"]),
+            "right": mean(
+                [abs(one.margin) for one in self.read if one.margin is not None and _said(one) == "right"]
+            ),
+            "wrong": mean(
+                [abs(one.margin) for one in self.read if one.margin is not None and _said(one) == "wrong"]
+            ),
         }
 
     @property
@@ -253,18 +263,18 @@ def evaluate(
     pairs: Sequence[PreferencePair],
     both_orders: bool = True,
     batch: int = 8,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
     **settings: Any,
 ) -> Evaluation:
     """Let `critic` (anything with `Critic.compare` and `name`) compare every pair, `batch` of them at a time; the result is the same
     for every `batch`, and only that many pairs' pictures and answers are in memory.
 
-    `watch.progress` counts pairs; `watch.check` may raise to cancel at every token. `settings` go on to `compare` (`rubric`,
+    `progress.update` counts pairs; `progress.check` may raise to cancel at every token. `settings` go on to `compare` (`rubric`,
     `answer`, `max_new_tokens`, ...). Raises PreferenceError for no pairs or a missing picture, before anything is judged.
     """
     if batch < 1:
         raise ParrotError(f"`batch` is {batch}: make it 1 or more.")
-    _check(pairs, watch)
+    _check(pairs, progress)
     if (rubric := settings.get("rubric", "auto")) != "auto":
         for task in {pair.task for pair in pairs}:
             critic.rubric(rubric, edit=task == "edit", pair=True)  # raises where it does not fit
@@ -274,24 +284,30 @@ def evaluate(
         outcomes: dict[str, Outcome] = {}
         for task in ("t2i", "edit"):  # other questions, so they cannot be asked together
             if chosen := [pair for pair in portion if pair.task == task]:
-                inner = watch.within(start + len(outcomes), len(chosen), len(pairs), "evaluation")
-                for pair, orders in zip(chosen, _compare(critic, chosen, both_orders, inner, settings), strict=True):
+                inner = progress.within(start + len(outcomes), len(chosen), len(pairs), "evaluation")
+                for pair, orders in zip(
+                    chosen, _compare(critic, chosen, both_orders, inner, settings), strict=True
+                ):
                     outcomes[pair.id] = _outcome(pair, orders)
                     result.names |= {key: dimension.name for key, dimension in orders[0].dimensions.items()}
         result.outcomes += [outcomes[pair.id] for pair in portion]
-        watch.progress(len(result.outcomes), len(pairs), "evaluation", "")
+        progress.update(len(result.outcomes), len(pairs), "evaluation", "")
     return result
 
 
-def _check(pairs: Sequence[PreferencePair], watch: Watch) -> None:
+def _check(pairs: Sequence[PreferencePair], progress: Progress) -> None:
     """What would stop an evaluation halfway is found before it starts."""
     if not pairs:
-        raise PreferenceError("There are no preference pairs to evaluate on: record some with Record Preference first.")
+        raise PreferenceError(
+            "There are no preference pairs to evaluate on: record some with Record Preference first."
+        )
     seen: set[str] = set()
     for pair in pairs:
-        watch.check()
+        progress.check()
         if pair.id in seen:
-            raise PreferenceError(f'The id "{pair.id}" stands twice among the pairs: give every pair an id of its own.')
+            raise PreferenceError(
+                f'The id "{pair.id}" stands twice among the pairs: give every pair an id of its own.'
+            )
         seen.add(pair.id)
         for picture in pair.images.values():
             if not picture.is_file():
@@ -301,7 +317,11 @@ def _check(pairs: Sequence[PreferencePair], watch: Watch) -> None:
 
 
 def _compare(
-    critic: Any, pairs: Sequence[PreferencePair], both_orders: bool, watch: Watch, settings: dict[str, Any]
+    critic: Any,
+    pairs: Sequence[PreferencePair],
+    both_orders: bool,
+    progress: Progress,
+    settings: dict[str, Any],
 ) -> list[list[Comparison]]:
     """Each pair's comparisons as they were answered: A shown first and, on demand, B shown first."""
     shown = [(pair, *images) for pair in pairs for images in _orders(pair, both_orders)]
@@ -312,7 +332,7 @@ def _compare(
         [pair.prompt for pair, _, _ in shown],
         sources,
         both_orders=False,  # both orders of all pairs are asked here, side by side, to keep each order's own winner
-        watch=watch,
+        progress=progress,
         **settings,
     )
     each = 2 if both_orders else 1
@@ -335,7 +355,15 @@ def _outcome(pair: PreferencePair, orders: list[Comparison]) -> Outcome:
             dimensions[key] = "tie" if abs(difference) < TIE else "A" if difference > 0 else "B"
     b_first = orders[1].swap().winner if len(orders) == 2 else None
     return Outcome(
-        pair.id, pair.task, pair.chosen_by, pair.preferred, whole.winner, whole.margin, orders[0].winner, b_first, dimensions
+        pair.id,
+        pair.task,
+        pair.chosen_by,
+        pair.preferred,
+        whole.winner,
+        whole.margin,
+        orders[0].winner,
+        b_first,
+        dimensions,
     )
 
 
@@ -344,7 +372,10 @@ def _tally(outcomes: Iterable[Outcome]) -> Tally:
 
 
 def _grouped(outcomes: Sequence[Outcome], group: Callable[[Outcome], str]) -> dict[str, Tally]:
-    return {name: _tally(one for one in outcomes if group(one) == name) for name in sorted({group(one) for one in outcomes})}
+    return {
+        name: _tally(one for one in outcomes if group(one) == name)
+        for name in sorted({group(one) for one in outcomes})
+    }
 
 
 def _share_of_a(winners: Sequence[Winner | None]) -> Rate:

@@ -29,7 +29,9 @@ class _Canvas:
         self.image = Image.new("RGB", (WIDTH * FINE, height * FINE), PAPER)
         self.draw = ImageDraw.Draw(self.image)
 
-    def text(self, x: float, baseline: float, text: str, style: Style, align: float = 0.0, width: float = WIDTH) -> None:
+    def text(
+        self, x: float, baseline: float, text: str, style: Style, align: float = 0.0, width: float = WIDTH
+    ) -> None:
         """One line; `align` 0 starts at `x`, 0.5 is centred on it, 1 ends there. Longer than `width` ends in an ellipsis."""
         for line in wrap(text, style, width * FINE, 1):
             draw_line(self.draw, x * FINE - align * measure(line.text, line.style), baseline * FINE, line)
@@ -37,12 +39,20 @@ class _Canvas:
     def paragraph(self, x: float, middle: float, lines: Sequence[Line]) -> None:
         """Lines below each other, their block centred on the height `middle`."""
         for number, line in enumerate(lines):
-            baseline = middle + (number - (len(lines) - 1) / 2) * line.style.size * 1.2 / FINE + line.style.size * 0.36 / FINE
+            baseline = (
+                middle
+                + (number - (len(lines) - 1) / 2) * line.style.size * 1.2 / FINE
+                + line.style.size * 0.36 / FINE
+            )
             draw_line(self.draw, x * FINE, baseline * FINE, line)
 
-    def line(self, points: Sequence[tuple[float, float]], color: tuple[int, int, int], width: int = 1) -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], color: tuple[int, int, int], width: int = 1
+    ) -> None:
         """A line through all points."""
-        self.draw.line([(x * FINE, y * FINE) for x, y in points], fill=color, width=width * FINE, joint="curve")
+        self.draw.line(
+            [(x * FINE, y * FINE) for x, y in points], fill=color, width=width * FINE, joint="curve"
+        )
 
     def box(self, left: float, top: float, right: float, bottom: float, color: tuple[int, int, int]) -> None:
         """A filled rectangle; nothing where it has no width."""
@@ -129,7 +139,9 @@ def evaluation_plot(evaluation: Evaluation, title: str = "") -> Image.Image:
 def ticks(low: float, high: float, whole: bool = False, most: int = 6) -> list[float]:
     """Round numbers in even steps, at least two, that enclose `low` to `high`; only whole numbers on demand."""
     if high - low < 1e-9 * max(1.0, abs(high)):  # a single value
-        low, high = (low - 1, high + 1) if whole else (low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3)
+        low, high = (
+            (low - 1, high + 1) if whole else (low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3)
+        )
     power = 10.0 ** math.floor(math.log10((high - low) / most))
     for factor in (1, 2, 2.5, 5, 10, 20, 25, 50, 100):
         step = factor * power
@@ -145,15 +157,24 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, Rate]]]]:
     """Headings with their bars, for what there is."""
     whole = [("Accuracy", evaluation.accuracy), ("Ties as a third answer", evaluation.accuracy_with_ties)]
     if not evaluation.tally.ties:
-        del whole[1]  # where nobody chose a tie, it only says the same with the critic's ties counted as wrong
+        del whole[
+            1
+        ]  # where nobody chose a tie, it only says the same with the critic's ties counted as wrong
     if evaluation.both_orders:
         whole.append(("Both orders agree", evaluation.order_agreement))
     groups = [("All pairs", whole)]
-    dimensions = [(evaluation.names.get(key, key), tally.accuracy) for key, tally in evaluation.by_dimension.items()]
+    dimensions = [
+        (evaluation.names.get(key, key), tally.accuracy) for key, tally in evaluation.by_dimension.items()
+    ]
     if dimensions:
         groups.append(("Each dimension alone", dimensions))
     if len(evaluation.by_task) > 1:
-        groups.append(("Accuracy by task", [(TASKS[task], tally.accuracy) for task, tally in evaluation.by_task.items()]))
+        groups.append(
+            (
+                "Accuracy by task",
+                [(TASKS[task], tally.accuracy) for task, tally in evaluation.by_task.items()],
+            )
+        )
     return groups
 
 
@@ -163,7 +184,9 @@ def _bar(canvas: _Canvas, middle: float, name: str, rate: Rate, left: float, rig
     if rate.share is None or rate.interval is None:
         canvas.text(left + 12, middle + 6, "no pair", SMALL)
         return
-    low, end, high = (left + share * (right - left) for share in (rate.interval[0], rate.share, rate.interval[1]))
+    low, end, high = (
+        left + share * (right - left) for share in (rate.interval[0], rate.share, rate.interval[1])
+    )
     canvas.box(left, middle - 12, end, middle + 12, BAR)
     canvas.line([(low, middle), (high, middle)], INK, 2)
     for x in (low, high):

@@ -15,7 +15,11 @@ def report(evaluation: Evaluation) -> str:
     """Markdown: the headline, all measures with their intervals, the breakdowns, and the pairs to look at."""
     parts = [_headline(evaluation), _measures(evaluation)]
     names = evaluation.names
-    parts.append(_breakdown("Dimension alone", {names.get(k, k): tally for k, tally in evaluation.by_dimension.items()}))
+    parts.append(
+        _breakdown(
+            "Dimension alone", {names.get(k, k): tally for k, tally in evaluation.by_dimension.items()}
+        )
+    )
     groups = {TASKS.get(task, task): tally for task, tally in evaluation.by_task.items()}
     groups |= {f"chosen by {_cell(chooser)}": tally for chooser, tally in evaluation.by_chooser.items()}
     parts.append(_breakdown("Pairs", groups))
@@ -27,7 +31,7 @@ def report(evaluation: Evaluation) -> str:
         if ids:
             more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
             parts.append(f"**{title} ({len(ids)}).** {', '.join(map(_cell, ids[:MOST_IDS]))}{more}")
-    parts.append(f"*Judged by {_cell(evaluation.critic)}.*")
+    parts.append(f"*JudgedImage by {_cell(evaluation.critic)}.*")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -38,7 +42,11 @@ def percent(rate: Rate) -> str:
 
 def between(rate: Rate, digits: int = 1) -> str:
     """The interval of a share such as "70.1 to 84.6 %", or nothing where there is no case."""
-    return "" if rate.interval is None else f"{100 * rate.interval[0]:.{digits}f} to {100 * rate.interval[1]:.{digits}f} %"
+    return (
+        ""
+        if rate.interval is None
+        else f"{100 * rate.interval[0]:.{digits}f} to {100 * rate.interval[1]:.{digits}f} %"
+    )
 
 
 def _headline(evaluation: Evaluation) -> str:
@@ -51,9 +59,7 @@ def _headline(evaluation: Evaluation) -> str:
     else:
         text = "**No accuracy:** there is no pair with a preference whose answer could be read."
     if lost:
-        text += (
-            f" Answers that could not be read: {lost} of {len(evaluation.outcomes)}; they count neither as right nor as wrong."
-        )
+        text += f" Answers that could not be read: {lost} of {len(evaluation.outcomes)}; they count neither as right nor as wrong."
     return text
 
 
@@ -67,13 +73,19 @@ def _measures(evaluation: Evaluation) -> str:
         ("A was preferred", evaluation.a_preferred),
     ]
     lines = ["| Measure | Share | 95 % interval | Of |", "|---|---|---|---|"]
-    lines += [f"| {name} | {percent(rate)} | {between(rate)} | {rate.count} |" for name, rate in rates if rate.count]
+    lines += [
+        f"| {name} | {percent(rate)} | {between(rate)} | {rate.count} |" for name, rate in rates if rate.count
+    ]
     if not evaluation.read:
         return ""
     means = evaluation.margins.items()
-    shown = ", ".join(f"{'none' if value is None else f'{value:.3f}'} where it was {name}" for name, value in means)
+    shown = ", ".join(
+        f"{'none' if value is None else f'{value:.3f}'} where it was {name}" for name, value in means
+    )
     orders = (
-        "Every pair was judged in both orders." if evaluation.both_orders else "Every pair was judged with A shown first only."
+        "Every pair was judged in both orders."
+        if evaluation.both_orders
+        else "Every pair was judged with A shown first only."
     )
     return "\n".join(lines) + f"\n\nMean margin: {shown}. {orders}"
 
@@ -87,7 +99,9 @@ def _breakdown(title: str, groups: dict[str, Tally]) -> str:
     ]
     for name, tally in groups.items():
         rate, ties = tally.accuracy, f"{tally.both_tied} of {tally.ties}"
-        lines.append(f"| {name} | {percent(rate)} | {between(rate)} | {tally.right} | {tally.wrong} | {tally.tied} | {ties} |")
+        lines.append(
+            f"| {name} | {percent(rate)} | {between(rate)} | {tally.right} | {tally.wrong} | {tally.tied} | {ties} |"
+        )
     return "\n".join(lines)
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .critique import Critique, Judged
-from .engines.base import Answer, Engine, Settings, Watch
+from .critique import Critique, JudgedImage
+from .engines.base import Answer, Engine, Progress, SamplingParams
 from .errors import CheckpointError, QuestionError
 from .images import MAX_PIXELS, open_image
 from .judgement import Comparison, Dimension, Judgement
-from .lru_cache import Memo
+from .lru_cache import LRUCache
 from .question import Question
 from .rubrics.rubric import PARTS, Rubric, load_rubric, rubric_for
 
@@ -38,7 +38,11 @@ class Critic:
     """
 
     def __init__(
-        self, engine: Engine, name: str = "critic", rubric_folders: Sequence[Path] = (), own_rubrics: Path | None = None
+        self,
+        engine: Engine,
+        name: str = "critic",
+        rubric_folders: Sequence[Path] = (),
+        own_rubrics: Path | None = None,
     ):
         self.engine = engine
         self.name = name
@@ -48,7 +52,7 @@ class Critic:
         self.adapter = ""  # name of the adapter that judges
         self.fingerprint = ""  # of checkpoint and adapter: names may come to stand for other weights
         self.patcher: Any = None  # ComfyUI's handle of the model; it looks for it on what goes over a wire
-        self.answers: Memo[Answer] = Memo()
+        self.answers: LRUCache[Answer] = LRUCache()
 
     @classmethod
     def load(
@@ -83,9 +87,15 @@ class Critic:
         if save_quantized:
             try:
                 loading.save_quantized(loaded)
-            except CheckpointError as error:  # the critic itself is fine: it is only read more slowly next time
+            except (
+                CheckpointError
+            ) as error:  # the critic itself is fine: it is only read more slowly next time
                 log.warning("%s", error)
-        name = loaded.checkpoint.name if loaded.checkpoint.embedded else f"{loaded.checkpoint.name} ({loaded.quantization})"
+        name = (
+            loaded.checkpoint.name
+            if loaded.checkpoint.embedded
+            else f"{loaded.checkpoint.name} ({loaded.quantization})"
+        )
         if chosen:  # after the copy was saved, which must not hold it
             adapters.attach(loaded.model, chosen.folder)
             name += f" + {chosen.name}"
@@ -104,7 +114,7 @@ class Critic:
         *,
         rubric: str = "auto",
         until: str = "judgement",
-        watch: Watch = Watch(),
+        progress: Progress = Progress(),
         **settings: Any,
     ) -> Critique:
         """Judge every image. `prompt` and `source` are one for all images, or one an image; a source makes it an image-edit judgement.
@@ -113,9 +123,14 @@ class Critic:
         `settings`: `answer` ("locked" or "free"), `temperature`, `seed`, `max_new_tokens`. Raises QuestionError and OutOfMemoryError.
         """
         questions = self.questions({"image": images}, prompt, source, rubric)
-        asked = Settings(until=until, **settings)
+        asked = SamplingParams(until=until, **settings)
         return Critique(
-            [Judged(q, j) for q, j in zip(questions, self.judge(questions, asked, watch), strict=True)], self, asked
+            [
+                JudgedImage(q, j)
+                for q, j in zip(questions, self.judge(questions, asked, progress), strict=True)
+            ],
+            self,
+            asked,
         )
 
     def score(self, images: Any, prompt: Any, source: Any = None, **options: Any) -> list[float | None]:
@@ -123,17 +138,28 @@ class Critic:
         return [j.score for j in self.critique(images, prompt, source, until="scores", **options).judgements]
 
     def fast_score(
-        self, images: Any, prompt: Any, source: Any = None, *, rubric: str = "auto", watch: Watch = Watch()
+        self,
+        images: Any,
+        prompt: Any,
+        source: Any = None,
+        *,
+        rubric: str = "auto",
+        progress: Progress = Progress(),
     ) -> list[Judgement]:
         """Judgements with expected scores and no words, from one reading of each image. They rank; they are not calibrated."""
         questions = self.questions({"image": images}, prompt, source, rubric)
         judgements = []
         for done, question in enumerate(questions):
-            watch.progress(done, len(questions), "scores", "")
-            expected = self.engine.expected_scores(question, watch)
+            progress.update(done, len(questions), "scores", "")
+            expected = self.engine.expected_scores(question, progress)
             names = {spec.key: spec.name for spec in question.rubric.dimensions}
-            found = {k: Dimension(names[k], e.score, e.score is not None, "", e.confidence) for k, e in expected.items()}
-            judgements.append(Judgement(found, notes=["Fast scores are read without reasoning and are not calibrated."]))
+            found = {
+                k: Dimension(names[k], e.score, e.score is not None, "", e.confidence)
+                for k, e in expected.items()
+            }
+            judgements.append(
+                Judgement(found, notes=["Fast scores are read without reasoning and are not calibrated."])
+            )
         return judgements
 
     def compare(
@@ -145,7 +171,7 @@ class Critic:
         *,
         both_orders: bool = True,
         rubric: str = "auto",
-        watch: Watch = Watch(),
+        progress: Progress = Progress(),
         **settings: Any,
     ) -> list[Comparison]:
         """Compare images pair by pair; a single image on one side meets every image of the other.
@@ -155,27 +181,33 @@ class Critic:
         questions = self.questions({"a": a, "b": b}, prompt, source, rubric)
         if both_orders:
             questions = [ordered for question in questions for ordered in (question, swapped(question))]
-        found = self._read(questions, Settings(until="judgement", **settings), watch, Comparison)
+        found = self._read(questions, SamplingParams(until="judgement", **settings), progress, Comparison)
         if not both_orders:
             return found
         return [Comparison.both_orders(one, two) for one, two in zip(found[::2], found[1::2], strict=True)]
 
-    def judge(self, questions: Sequence[Question], settings: Settings, watch: Watch = Watch()) -> list[Judgement]:
+    def judge(
+        self, questions: Sequence[Question], settings: SamplingParams, progress: Progress = Progress()
+    ) -> list[Judgement]:
         """Judgements of single-image questions, in order."""
-        return self._read(questions, settings, watch, Judgement)
+        return self._read(questions, settings, progress, Judgement)
 
-    def refine(self, judged: Sequence[Judged], settings: Settings, watch: Watch = Watch()) -> list[Judgement]:
+    def refine(
+        self, judged: Sequence[JudgedImage], settings: SamplingParams, progress: Progress = Progress()
+    ) -> list[Judgement]:
         """The same judgements with refined requests: the answers go on where they stopped.
 
         Where a rubric has no refinement, the built-in one of its task is asked for it.
         """
         wanted = dataclasses.replace(settings, until="refinement")
         questions = [self._with_refinement(one.question) for one in judged]
-        found = self.judge(questions, wanted, watch)
+        found = self.judge(questions, wanted, progress)
         empty = [i for i, one in enumerate(found) if not one.refined_request]
         if empty and settings.answer == "free":  # written freely and left out: the form asks for it
             locked = dataclasses.replace(wanted, answer="locked")
-            for i, one in zip(empty, self.judge([questions[i] for i in empty], locked, watch), strict=True):
+            for i, one in zip(
+                empty, self.judge([questions[i] for i in empty], locked, progress), strict=True
+            ):
                 found[i] = one
         return [_refined(one.judgement, new) for one, new in zip(judged, found, strict=True)]
 
@@ -193,8 +225,13 @@ class Critic:
         columns = {name: _one_each(value, count, _INPUTS[name]) for name, value in given.items()}
         prompts = _one_each([prompt] if isinstance(prompt, str) else list(prompt), count, "prompt")
         chosen = self.rubric(rubric, edit=source is not None, pair="a" in images)
-        prepared = {name: [self.engine.prepare(picture) for picture in column] for name, column in columns.items()}
-        return [Question(chosen, prompts[i], {name: column[i] for name, column in prepared.items()}) for i in range(count)]
+        prepared = {
+            name: [self.engine.prepare(picture) for picture in column] for name, column in columns.items()
+        }
+        return [
+            Question(chosen, prompts[i], {name: column[i] for name, column in prepared.items()})
+            for i in range(count)
+        ]
 
     def rubric(self, name: str, edit: bool, pair: bool = False) -> Rubric:
         """The rubric of that name; for "auto" the checkpoint's own, or the built-in one, of the task. Raises RubricError and QuestionError."""
@@ -207,7 +244,9 @@ class Critic:
             )
         if (chosen.task == "edit") != edit:
             hint = "connect source_image" if chosen.task == "edit" else "disconnect source_image"
-            raise QuestionError(f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".')
+            raise QuestionError(
+                f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".'
+            )
         return chosen
 
     def _with_refinement(self, question: Question) -> Question:
@@ -215,18 +254,26 @@ class Critic:
             return question
         return dataclasses.replace(question, rubric=self.rubric("auto", edit=question.rubric.task == "edit"))
 
-    def _read(self, questions: Sequence[Question], settings: Settings, watch: Watch, kind: type) -> list[Any]:
+    def _read(
+        self, questions: Sequence[Question], settings: SamplingParams, progress: Progress, kind: type
+    ) -> list[Any]:
         """The answers read as Judgement or Comparison. What left the format is asked once more, never guessed."""
-        answers = self._answer(questions, settings, watch)
+        answers = self._answer(questions, settings, progress)
         if settings.answer == "free":
-            cut = [i for i, answer in enumerate(answers) if answer.cut_off and answer.tokens <= settings.max_new_tokens]
-            self._again(answers, cut, questions, settings, watch)
+            cut = [
+                i
+                for i, answer in enumerate(answers)
+                if answer.cut_off and answer.tokens <= settings.max_new_tokens
+            ]
+            self._again(answers, cut, questions, settings, progress)
         found = [self._parse(q, a, kind) for q, a in zip(questions, answers, strict=True)]
         if settings.answer == "free" and (bad := [i for i, one in enumerate(found) if not one.complete]):
             locked = dataclasses.replace(settings, answer="locked")
-            self._again(answers, bad, questions, locked, watch)
+            self._again(answers, bad, questions, locked, progress)
             for i in bad:
-                found[i] = dataclasses.replace(self._parse(questions[i], answers[i], kind), notes=[ASKED_AGAIN])
+                found[i] = dataclasses.replace(
+                    self._parse(questions[i], answers[i], kind), notes=[ASKED_AGAIN]
+                )
         for one, answer in zip(found, answers, strict=True):
             if answer.cut_off and CUT_OFF not in one.notes:
                 one.notes.append(CUT_OFF)
@@ -239,17 +286,26 @@ class Critic:
         return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)
 
     def _again(
-        self, answers: list[Answer], which: list[int], questions: Sequence[Question], settings: Settings, watch: Watch
+        self,
+        answers: list[Answer],
+        which: list[int],
+        questions: Sequence[Question],
+        settings: SamplingParams,
+        progress: Progress,
     ) -> None:
         if not which:
             return
         going_on = [answers[i] if answers[i].cut_off and settings.answer == "free" else None for i in which]
-        again = self._answer([questions[i] for i in which], settings, watch, going_on)
+        again = self._answer([questions[i] for i in which], settings, progress, going_on)
         for i, answer in zip(which, again, strict=True):
             answers[i] = answer
 
     def _answer(
-        self, questions: Sequence[Question], settings: Settings, watch: Watch, going_on: Sequence[Answer | None] = ()
+        self,
+        questions: Sequence[Question],
+        settings: SamplingParams,
+        progress: Progress,
+        going_on: Sequence[Answer | None] = (),
     ) -> list[Answer]:
         """Answers from the memo where they reach far enough; the rest from the engine, equal questions once."""
         keys = [self._key(question, settings) for question in questions]
@@ -266,19 +322,26 @@ class Critic:
                 wanted[key] = (question, earlier or known)
         if wanted:
             asked = [question for question, _ in wanted.values()]
-            written = self.engine.answer(asked, settings, watch, [earlier for _, earlier in wanted.values()])
+            written = self.engine.answer(
+                asked, settings, progress, [earlier for _, earlier in wanted.values()]
+            )
             for key, answer in zip(wanted, written, strict=True):
                 self.answers.put(key, answer)
                 found[key] = answer
         return [found[key] for key in keys]
 
     @staticmethod
-    def _key(question: Question, settings: Settings) -> tuple[Any, ...]:
+    def _key(question: Question, settings: SamplingParams) -> tuple[Any, ...]:
         sampling = (settings.temperature, settings.seed) if settings.temperature > 0 else ()
         return (question.digest, settings.answer, settings.max_new_tokens, sampling)
 
 
-_INPUTS = {"image": "image", "a": "image_a", "b": "image_b", "source": "source_image"}  # names as on the canvas
+_INPUTS = {
+    "image": "image",
+    "a": "image_a",
+    "b": "image_b",
+    "source": "source_image",
+}  # names as on the canvas
 
 
 def swapped(question: Question) -> Question:
@@ -304,10 +367,12 @@ def pick_device(device: str = "auto") -> str:
 def _refined(judgement: Judgement, answer: Judgement) -> Judgement:
     """The judgement with the refinement of an answer; `raw` holds all that was written."""
     raw = answer.raw if answer.raw.startswith(judgement.raw) else f"{judgement.raw}\n\n{answer.raw}"
-    return dataclasses.replace(judgement, comments=answer.comments, refined_request=answer.refined_request, raw=raw)
+    return dataclasses.replace(
+        judgement, comments=answer.comments, refined_request=answer.refined_request, raw=raw
+    )
 
 
-def _reach(what: Answer | Settings) -> int:
+def _reach(what: Answer | SamplingParams) -> int:
     return PARTS.index(what.until)
 
 
@@ -323,7 +388,9 @@ def _one_each(values: list[Any], count: int, name: str) -> list[Any]:
         return values
     if len(values) == 1:
         return values * count
-    raise QuestionError(f"`{name}` has {len(values)} entries for {count} pictures: give one for all, or one for each.")
+    raise QuestionError(
+        f"`{name}` has {len(values)} entries for {count} pictures: give one for all, or one for each."
+    )
 
 
 def _task_name(task: str) -> str:

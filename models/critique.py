@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .engines.base import Settings, Watch
+from .engines.base import Progress, SamplingParams
 from .errors import QuestionError
 from .judgement import Judgement, report
 from .question import Question
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImage:
     """One image's question (with the picture as the critic saw it) and judgement."""
 
     question: Question
@@ -27,11 +27,11 @@ class Judged:
 class Critique:
     """Judgements in the order of the images, and the critic that can be asked for more."""
 
-    items: list[Judged]
+    items: list[JudgedImage]
     critic: Critic
-    settings: Settings
+    settings: SamplingParams
 
-    def of(self, pictures: int) -> list[Judged]:
+    def of(self, pictures: int) -> list[JudgedImage]:
         """The items for a batch of that many pictures. Raises QuestionError where it cannot be the batch that was judged."""
         if pictures != len(self.items):
             raise QuestionError(
@@ -49,11 +49,11 @@ class Critique:
         """Overall scores, 0..1; None where none could be read."""
         return [judgement.score for judgement in self.judgements]
 
-    def refined(self, which: Sequence[int] | None = None, watch: Watch = Watch()) -> list[Judgement]:
+    def refined(self, which: Sequence[int] | None = None, progress: Progress = Progress()) -> list[Judgement]:
         """The judgements of some images (default: all) with refined requests; asked for now where they have none yet."""
         items = [self.items[index] for index in (which if which is not None else range(len(self.items)))]
         missing = [item for item in items if not item.judgement.refined_request]
-        asked = iter(self.critic.refine(missing, self.settings, watch) if missing else [])
+        asked = iter(self.critic.refine(missing, self.settings, progress) if missing else [])
         return [item.judgement if item.judgement.refined_request else next(asked) for item in items]
 
     @property

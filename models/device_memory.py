@@ -39,5 +39,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any kind of device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "failed to allocate")
+    words = (
+        "out of memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "not enough memory",
+        "failed to allocate",
+    )
     return isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)

@@ -21,6 +21,10 @@ class QuestionError(RationalRewardsError):
     """What was asked cannot be judged: an image, a prompt or their number is wrong."""
 
 
+class AnswerError(RationalRewardsError):
+    """An answer cannot be written in the format of its rubric: a part is missing or unusable."""
+
+
 class OutOfMemoryError(RationalRewardsError):
     """The judgement did not fit into memory, not even in the smallest portion."""
 

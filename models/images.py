@@ -60,7 +60,9 @@ def open_image(image: Any) -> Image.Image:
         except FileNotFoundError:
             raise QuestionError(f"There is no picture {image}.") from None
         except Exception as error:
-            raise QuestionError(f"The picture {image} cannot be read ({error}): save it again as PNG or JPEG.") from error
+            raise QuestionError(
+                f"The picture {image} cannot be read ({error}): save it again as PNG or JPEG."
+            ) from error
     raise QuestionError(f"A picture must be a PIL image or a path, not {type(image).__name__}.")
 
 

@@ -38,7 +38,9 @@ class Judgement:
     comments: str = ""
     refined_request: str = ""
     raw: str = ""
-    notes: list[str] = field(default_factory=list)  # what the reader should know, e.g. that the answer was cut off
+    notes: list[str] = field(
+        default_factory=list
+    )  # what the reader should know, e.g. that the answer was cut off
 
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Judgement:
@@ -59,7 +61,9 @@ class Judgement:
         for spec in rubric.dimensions:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
             justification = parts.get(f"{spec.key}.justification", "").strip()
-            dimensions[spec.key] = Dimension(spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score"))
+            dimensions[spec.key] = Dimension(
+                spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score")
+            )
         analysis, summary, comments, request = (
             parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request")
         )
@@ -83,11 +87,18 @@ class Judgement:
     @property
     def complete(self) -> bool:
         """Whether every dimension that applies has a score."""
-        return bool(self.dimensions) and all(d.score is not None for d in self.dimensions.values() if d.applicable)
+        return bool(self.dimensions) and all(
+            d.score is not None for d in self.dimensions.values() if d.applicable
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: everything above, ready for JSON."""
-        return {"score": self.score, "confidence": self.confidence, "complete": self.complete, **dataclasses.asdict(self)}
+        return {
+            "score": self.score,
+            "confidence": self.confidence,
+            "complete": self.complete,
+            **dataclasses.asdict(self),
+        }
 
     def to_json(self) -> str:
         """JSON text, one object."""
@@ -103,8 +114,14 @@ class Judgement:
             "|---|---|---|",
         ]
         for d in self.dimensions.values():
-            lines.append(f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {_cell(d.justification)} |")
-        for title, text in (("Summary", self.summary), ("Comments", self.comments), ("Refined prompt", self.refined_request)):
+            lines.append(
+                f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {_cell(d.justification)} |"
+            )
+        for title, text in (
+            ("Summary", self.summary),
+            ("Comments", self.comments),
+            ("Refined prompt", self.refined_request),
+        ):
             if text:
                 lines += ["", f"**{title}.** {text}"]
         lines += [f"\n*{note}*" for note in self.notes]
@@ -157,8 +174,15 @@ class Comparison:
                 score_a = score_b = None
             sure = mean([confidence.get(f"{spec.key}.score_a"), confidence.get(f"{spec.key}.score_b")])
             justification = parts.get(f"{spec.key}.justification", "").strip()
-            dimensions[spec.key] = ComparedDimension(spec.name, score_a, score_b, applies_a and applies_b, justification, sure)
-        return cls(dimensions, analysis=parts.get("analysis", "").strip(), summary=parts.get("summary", "").strip(), raw=raw)
+            dimensions[spec.key] = ComparedDimension(
+                spec.name, score_a, score_b, applies_a and applies_b, justification, sure
+            )
+        return cls(
+            dimensions,
+            analysis=parts.get("analysis", "").strip(),
+            summary=parts.get("summary", "").strip(),
+            raw=raw,
+        )
 
     @classmethod
     def both_orders(cls, first: Comparison, swapped: Comparison) -> Comparison:
@@ -188,13 +212,20 @@ class Comparison:
 
     def swap(self) -> Comparison:
         """The same comparison with A and B exchanged (the texts stay as they are)."""
-        swapped = {k: dataclasses.replace(d, score_a=d.score_b, score_b=d.score_a) for k, d in self.dimensions.items()}
+        swapped = {
+            k: dataclasses.replace(d, score_a=d.score_b, score_b=d.score_a)
+            for k, d in self.dimensions.items()
+        }
         return dataclasses.replace(self, dimensions=swapped)
 
     @property
     def totals(self) -> tuple[float, float] | None:
         """Mean scores (1..4) of A and B over the dimensions where both have one, or None where there is none."""
-        both = [(d.score_a, d.score_b) for d in self.dimensions.values() if d.score_a is not None and d.score_b is not None]
+        both = [
+            (d.score_a, d.score_b)
+            for d in self.dimensions.values()
+            if d.score_a is not None and d.score_b is not None
+        ]
         return (sum(a for a, _ in both) / len(both), sum(b for _, b in both) / len(both)) if both else None
 
     @property
@@ -218,7 +249,12 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {"winner": self.winner, "margin": self.margin, "complete": self.complete, **dataclasses.asdict(self)}
+        return {
+            "winner": self.winner,
+            "margin": self.margin,
+            "complete": self.complete,
+            **dataclasses.asdict(self),
+        }
 
     def to_json(self) -> str:
         """JSON text, one object."""
@@ -248,7 +284,7 @@ def report(found: Sequence[Judgement | Comparison], judge: str) -> str:
     if len(parts) > 1:
         what = "Pair" if isinstance(found[0], Comparison) else "Image"
         parts = [f"## {what} {number}\n\n{part}" for number, part in enumerate(parts, 1)]
-    return "\n\n".join([*parts, f"*Judged by {judge}.*"])
+    return "\n\n".join([*parts, f"*JudgedImage by {judge}.*"])
 
 
 def mean(values: Sequence[float | None]) -> float | None:

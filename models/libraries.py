@@ -32,7 +32,9 @@ PACKAGES = {
 
 def pip_command(*packages: str) -> str:
     """The command that installs into the Python that runs this, be it a portable build or a virtual environment."""
-    words = [f'"{word}"' if set(word) & set(" <>=") else word for word in (sys.executable or "python", *packages)]
+    words = [
+        f'"{word}"' if set(word) & set(" <>=") else word for word in (sys.executable or "python", *packages)
+    ]
     return f"{words[0]} -m pip install -U {' '.join(words[1:])}"
 
 
@@ -55,7 +57,9 @@ def version(package: str) -> tuple[int, ...]:
 def versions(*packages: str) -> dict[str, str]:
     """The versions of Python, this pack and the packages, by name; a package that is not installed is left out."""
     pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    own = re.search(r'^version = "(.+)"', pyproject, re.MULTILINE)  # in ComfyUI the pack is a folder, not an installed package
+    own = re.search(
+        r'^version = "(.+)"', pyproject, re.MULTILINE
+    )  # in ComfyUI the pack is a folder, not an installed package
     found = {"python": platform.python_version(), "rational_rewards": own[1] if own else "unknown"}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -67,8 +71,14 @@ def require(package: str, minimum: str, otherwise: str = "") -> None:
     """Raise CheckpointError, with the command that mends it, unless a package has at least version `minimum` ("4.57")."""
     installed = version(package)
     if installed < tuple(int(part) for part in minimum.split(".")):
-        what = f"{package} {'.'.join(map(str, installed))} is too old" if installed else f"{package} is not installed"
-        raise CheckpointError(f"{what}: run {pip_command(f'{package}>={minimum}')} and start again{otherwise}.")
+        what = (
+            f"{package} {'.'.join(map(str, installed))} is too old"
+            if installed
+            else f"{package} is not installed"
+        )
+        raise CheckpointError(
+            f"{what}: run {pip_command(f'{package}>={minimum}')} and start again{otherwise}."
+        )
 
 
 def require_bitsandbytes(quantization: str, device: torch.device) -> None:
@@ -79,9 +89,13 @@ def require_bitsandbytes(quantization: str, device: torch.device) -> None:
         with without_kernel_downloads():
             import bitsandbytes.functional
         if quantization == "int8":
-            bitsandbytes.functional.int8_vectorwise_quant(torch.zeros(16, 64, dtype=torch.float16, device=device))
+            bitsandbytes.functional.int8_vectorwise_quant(
+                torch.zeros(16, 64, dtype=torch.float16, device=device)
+            )
         else:
-            bitsandbytes.functional.quantize_4bit(torch.zeros(64, 64, dtype=torch.float16, device=device), quant_type="nf4")
+            bitsandbytes.functional.quantize_4bit(
+                torch.zeros(64, 64, dtype=torch.float16, device=device), quant_type="nf4"
+            )
     except Exception as error:
         log.warning("bitsandbytes does not work.", exc_info=True)
         failure = short(error)
@@ -101,9 +115,13 @@ def attention_implementation(attention: str, device: torch.device) -> str:
     if attention != "flash_attention_2":
         return "sdpa"
     if device.type != "cuda":
-        raise CheckpointError(f"flash_attention_2 runs on CUDA devices only, not on {device}: choose attention = auto.")
+        raise CheckpointError(
+            f"flash_attention_2 runs on CUDA devices only, not on {device}: choose attention = auto."
+        )
     if importlib.util.find_spec("flash_attn") is None:
-        raise CheckpointError(f"flash-attn is not installed: choose attention = auto, or run {pip_command('flash-attn')}.")
+        raise CheckpointError(
+            f"flash-attn is not installed: choose attention = auto, or run {pip_command('flash-attn')}."
+        )
     return attention
 
 
@@ -114,7 +132,9 @@ def short(error: BaseException) -> str:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(("MatMul8bitLt: inputs will be cast", "Failed to load CPU gemm_4bit_forward"))
+    return not str(record.msg).startswith(
+        ("MatMul8bitLt: inputs will be cast", "Failed to load CPU gemm_4bit_forward")
+    )
 
 
 @contextlib.contextmanager

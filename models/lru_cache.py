@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Memo(Generic[Value]):
+class LRUCache(Generic[Value]):
     """At most `size` values; the least recently used one goes first."""
 
     def __init__(self, size: int = 64):

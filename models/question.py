@@ -30,7 +30,9 @@ class Question:
                 f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose another rubric.'
             )
         if len(self.prompt) > LONGEST_PROMPT:
-            raise QuestionError(f"The prompt has {len(self.prompt):,} characters: shorten it to {LONGEST_PROMPT:,} or fewer.")
+            raise QuestionError(
+                f"The prompt has {len(self.prompt):,} characters: shorten it to {LONGEST_PROMPT:,} or fewer."
+            )
 
     @functools.cached_property
     def digest(self) -> str:

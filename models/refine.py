@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .critique import Critique
-from .engines.base import Watch
+from .engines.base import Progress
 from .judgement import Judgement
 from .prompts.merge import merge_refined
 
@@ -21,15 +21,18 @@ class RefinedPrompt:
 
 
 def refine_prompts(
-    critique: Critique, refine_below: float = 4.0, keep: Sequence[str] = (), watch: Watch = Watch()
+    critique: Critique, refine_below: float = 4.0, keep: Sequence[str] = (), progress: Progress = Progress()
 ) -> list[RefinedPrompt]:
     """One prompt an image: rewritten where any dimension that applies scores below `refine_below` (1..4), else the original.
 
     (Paper C.4 refines when any dimension is below 3.) `keep` are phrases that must survive.
     """
     weak = [i for i, judgement in enumerate(critique.judgements) if needs_refinement(judgement, refine_below)]
-    refined = dict(zip(weak, critique.refined(weak, watch), strict=True))
-    return [_merge(item.question.prompt, refined.get(i), refine_below, keep) for i, item in enumerate(critique.items)]
+    refined = dict(zip(weak, critique.refined(weak, progress), strict=True))
+    return [
+        _merge(item.question.prompt, refined.get(i), refine_below, keep)
+        for i, item in enumerate(critique.items)
+    ]
 
 
 def needs_refinement(judgement: Judgement, refine_below: float) -> bool:
@@ -37,9 +40,13 @@ def needs_refinement(judgement: Judgement, refine_below: float) -> bool:
     return any(d.score is not None and d.score < refine_below for d in judgement.dimensions.values())
 
 
-def _merge(original: str, refined: Judgement | None, refine_below: float, keep: Sequence[str]) -> RefinedPrompt:
+def _merge(
+    original: str, refined: Judgement | None, refine_below: float, keep: Sequence[str]
+) -> RefinedPrompt:
     if refined is None:
-        return RefinedPrompt(original, f"Every dimension scores {refine_below:g} or more: the prompt stays as it is.", False)
+        return RefinedPrompt(
+            original, f"Every dimension scores {refine_below:g} or more: the prompt stays as it is.", False
+        )
     merged = merge_refined(original, refined.refined_request, keep)
     comments = " ".join([refined.comments, *merged.notes]).strip()
     return RefinedPrompt(merged.prompt, comments, merged.prompt != original)

@@ -1,7 +1,7 @@
 """Residency: to ComfyUI's memory manager the critic is a model like any other, moved and evicted with the rest.
 
 The manager knows models by their patcher. Ours moves the critic as a whole, bitsandbytes weights included, and leaves everything
-else to the manager: when a sampler needs the room it calls `detach`, and when the critic is asked again `Residency.ready` calls
+else to the manager: when a sampler needs the room it calls `detach`, and when the critic is asked again `ComfyResidency.ready` calls
 the manager, which makes room and calls `partially_load`. Written for ComfyUI 0.8.0 to 0.33.0.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .checkpoints.layers import memory
-from .engines.base import Place
+from .engines.base import Residency
 
 
 class RationalRewardsCritic(nn.Module):
@@ -26,10 +26,10 @@ class RationalRewardsCritic(nn.Module):
         self.device = place_of(inner)
 
 
-class Residency(Place):
+class ComfyResidency(Residency):
     """A model under ComfyUI's memory manager, from the device where it is now. `patcher` is the manager's handle.
 
-    Whoever owns the model must own this: the manager itself holds the patcher weakly. One Residency for a model, all its life.
+    Whoever owns the model must own this: the manager itself holds the patcher weakly. One ComfyResidency for a model, all its life.
     """
 
     def __init__(self, model: nn.Module, load_device: torch.device):
@@ -38,7 +38,9 @@ class Residency(Place):
             held.device = load_device  # a weight's "mps:0" is not equal to the manager's "mps", and would be moved for nothing
         # Not `unet_offload_device()`: with --highvram that is the card itself, and the critic could never make room.
         host = torch.device("cpu")
-        self.patcher = _patcher_class()(held, load_device=load_device, offload_device=host, size=max(1, memory(model)))
+        self.patcher = _patcher_class()(
+            held, load_device=load_device, offload_device=host, size=max(1, memory(model))
+        )
 
     def ready(self, working_bytes: int = 0) -> None:
         """Bring the model to the device on which it computes, with `working_bytes` free beside it. Costs next to nothing if it is there.
@@ -49,7 +51,7 @@ class Residency(Place):
 
         manager.load_models_gpu([self.patcher], memory_required=working_bytes)
 
-    def alone(self) -> None:
+    def evict_others(self) -> None:
         """Evict everything else from the device: the last resort when memory ran out."""
         import comfy.model_management as manager
 
@@ -64,7 +66,9 @@ def move(model: nn.Module, device: torch.device) -> None:
     `nn.Module.to`, because transformers' own `to` refuses some quantized models. Moving the module skips what int8 layers keep
     beside their weight (bitsandbytes#1332), so that is put right afterwards.
     """
-    with torch.inference_mode(False):  # the host runs nodes in it, and weights made there could never be trained
+    with torch.inference_mode(
+        False
+    ):  # the host runs nodes in it, and weights made there could never be trained
         nn.Module.to(model, device)
         for module in model.modules():
             for owner in (getattr(module, "weight", None), getattr(module, "state", None)):
@@ -104,7 +108,9 @@ def _patcher_class() -> type:
             # Where it is the load device, the manager asks for no room.
             return self.model.device
 
-        def partially_load(self, device_to: torch.device, extra_memory: float = 0, force_patch_weights: bool = False) -> int:
+        def partially_load(
+            self, device_to: torch.device, extra_memory: float = 0, force_patch_weights: bool = False
+        ) -> int:
             # `extra_memory` is a budget, and may be next to nothing on a small card; there is no smaller critic to load.
             before = self.loaded_size()
             try:
@@ -156,7 +162,9 @@ def _patcher_class() -> type:
 
         def _place(self, device: torch.device) -> None:
             if self.model.device != device:
-                self.model.device = torch.device("meta")  # nowhere as a whole: a move that fails half-way is made again
+                self.model.device = torch.device(
+                    "meta"
+                )  # nowhere as a whole: a move that fails half-way is made again
                 move(self.model.inner, device)
                 self.model.device = device
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-FILE = Path("default", "comfy.settings.json")  # in ComfyUI's user folder; with --multi-user only the default user's are heeded
+FILE = Path(
+    "default", "comfy.settings.json"
+)  # in ComfyUI's user folder; with --multi-user only the default user's are heeded
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,9 @@ class LoadCritic(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint: str | None = "", adapter: str | None = adapters.NONE, **others: Any) -> Any:
+    def fingerprint_inputs(
+        cls, checkpoint: str | None = "", adapter: str | None = adapters.NONE, **others: Any
+    ) -> Any:
         # A changed file on disk is a changed model.
         roots = host.model_roots()
         stamps: list[Any] = []
@@ -109,7 +111,7 @@ class LoadCritic(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..models.checkpoints import downloads
         from ..models.critic import Critic
-        from ..models.residency import Residency
+        from ..models.residency import ComfyResidency
 
         roots, bar = host.model_roots(), host.Bar()
 
@@ -147,8 +149,8 @@ class LoadCritic(io.ComfyNode):
                 on_progress=loading,
             )
             if critic.loaded and not whole.embedded:
-                residency = Residency(critic.loaded.model, host.device())
-                critic.engine.place, critic.patcher = residency, residency.patcher
+                residency = ComfyResidency(critic.loaded.model, host.device())
+                critic.engine.residency, critic.patcher = residency, residency.patcher
                 residency.ready()
             in_use[key] = critic
         return io.NodeOutput(critic)

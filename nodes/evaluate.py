@@ -14,9 +14,7 @@ from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema
 
 UNREAD = "None of the critic's answers could be read, so there is no accuracy: load another checkpoint on Load Critic."
-ONLY_TIES = (
-    "Every pair in the dataset {name} is a tie, so there is no choice to agree with: record some where one image is better."
-)
+ONLY_TIES = "Every pair in the dataset {name} is a tie, so there is no choice to agree with: record some where one image is better."
 
 
 class EvaluateCritic(io.ComfyNode):
@@ -30,7 +28,15 @@ class EvaluateCritic(io.ComfyNode):
             category=f"{CATEGORY}/preference",
             description="Lets a critic compare every pair of a preference dataset and says how often it chooses as you did, with the "
             "uncertainty of that number, how often both orders agree, and which dimension is closest to your taste.",
-            search_aliases=["accuracy", "benchmark", "test critic", "agreement", "preference accuracy", "measure", "taste"],
+            search_aliases=[
+                "accuracy",
+                "benchmark",
+                "test critic",
+                "agreement",
+                "preference accuracy",
+                "measure",
+                "taste",
+            ],
             inputs=[
                 critic_input(),
                 dataset_input(),
@@ -65,7 +71,7 @@ class EvaluateCritic(io.ComfyNode):
         pairs = pairs_in(folder)
         if all(pair.preferred == "tie" for pair in pairs):
             raise PreferenceError(ONLY_TIES.format(name=folder.name))
-        found = evaluate(critic, pairs, both_orders, watch=host.watch())
+        found = evaluate(critic, pairs, both_orders, progress=host.progress())
         if found.accuracy.share is None:
             raise QuestionError(UNREAD)
         report = found.to_markdown()

@@ -14,14 +14,18 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
 
 STEPS = 1000  # of a progress bar
 STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
 PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
 TAIL = 400  # characters of the answer that they carry
-HIDDEN = [io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo]  # what a node asks for to have a panel
+HIDDEN = [
+    io.Hidden.unique_id,
+    io.Hidden.dynprompt,
+    io.Hidden.extra_pnginfo,
+]  # what a node asks for to have a panel
 
 
 def register_model_folders() -> None:
@@ -37,7 +41,9 @@ def settings() -> UserSettings:
 
 def model_roots() -> list[Path]:
     """Where checkpoints may lie, the download target first."""
-    usual = [Path(path) for name in ("rationalrewards", "LLM") for path in folder_paths.get_folder_paths(name)]
+    usual = [
+        Path(path) for name in ("rationalrewards", "LLM") for path in folder_paths.get_folder_paths(name)
+    ]
     return settings().roots(Path(folder_paths.models_dir), usual)
 
 
@@ -103,7 +109,9 @@ def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[
 
 def rubrics_changed() -> list[tuple[str, float]]:
     """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because one may extend another."""
-    return sorted((file.name, file.stat().st_mtime) for folder in rubric_folders() for file in folder.glob("*.yaml"))
+    return sorted(
+        (file.name, file.stat().st_mtime) for folder in rubric_folders() for file in folder.glob("*.yaml")
+    )
 
 
 class Bar:
@@ -125,26 +133,33 @@ class Stream:
         self.next = 0.0
 
     def show(self, done: float, total: int, section: str, tail: str) -> None:
-        """As `Watch.progress`; what comes too soon after the last is left out."""
+        """As `Progress.progress`; what comes too soon after the last is left out."""
         server, now = _server(), time.monotonic()
         if not server or server.client_id is None or now < self.next:
             return
         self.next = now + PAUSE
         text = tail.strip("\ufffd")[-TAIL:]  # the first and the last character may be halves
-        told = {"node": self.node, "workflow": self.workflow, "done": done, "total": total, "section": section, "text": text}
+        told = {
+            "node": self.node,
+            "workflow": self.workflow,
+            "done": done,
+            "total": total,
+            "section": section,
+            "text": text,
+        }
         server.send_sync(STREAM, told, server.client_id)
 
 
-def watch(hidden: Any = None) -> Watch:
+def progress(hidden: Any = None) -> Progress:
     """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live."""
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:
         stream.show(0, 1, "", "")  # reading the pictures comes first, and may take a while
 
-    def progress(done: float, total: int, section: str, tail: str) -> None:
+    def update(done: float, total: int, section: str, tail: str) -> None:
         bar.show(done, total)
         if stream:
             stream.show(done, total, section, tail)
 
-    return Watch(check_cancel, progress)
+    return Progress(check_cancel, update)

@@ -72,9 +72,12 @@ class Critique(io.ComfyNode):
             ],
             outputs=[
                 CritiqueType.Output(
-                    "critique", tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores."
+                    "critique",
+                    tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores.",
                 ),
-                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."),
+                io.Float.Output(
+                    "score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."
+                ),
                 io.String.Output("report", tooltip="The whole critique to read, as markdown."),
             ],
             hidden=host.HIDDEN,
@@ -94,9 +97,9 @@ class Critique(io.ComfyNode):
         source_image: torch.Tensor | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        watch = host.watch(cls.hidden)
+        progress = host.progress(cls.hidden)
         images, sources = _pictures(image, source_image)
-        critique = critic.critique(images, prompt, sources, watch=watch, **settings)
+        critique = critic.critique(images, prompt, sources, progress=progress, **settings)
         words = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
@@ -116,7 +119,10 @@ class Score(io.ComfyNode):
                 "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not apply.",
             ),
             ("physical_quality", "Is the picture convincing and clean? 1 to 4."),
-            ("text_rendering", "Is the writing right? 1 to 4; the mean of the others where no writing was asked for."),
+            (
+                "text_rendering",
+                "Is the writing right? 1 to 4; the mean of the others where no writing was asked for.",
+            ),
         ]
         return schema(
             node_id="RationalRewardsScore",
@@ -141,7 +147,9 @@ class Score(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Float.Output("score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."),
+                io.Float.Output(
+                    "score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."
+                ),
                 *(io.Float.Output(id, is_output_list=True, tooltip=tooltip) for id, tooltip in numbers),
                 io.Float.Output(
                     "confidence",
@@ -167,12 +175,16 @@ class Score(io.ComfyNode):
         mode: str = "reasoned",
         **settings: Any,
     ) -> io.NodeOutput:
-        watch = host.watch(cls.hidden)
+        progress = host.progress(cls.hidden)
         images, sources = _pictures(image, source_image)
         if mode == "fast":
-            judgements = critic.fast_score(images, prompt, sources, rubric=settings.get("rubric", "auto"), watch=watch)
+            judgements = critic.fast_score(
+                images, prompt, sources, rubric=settings.get("rubric", "auto"), progress=progress
+            )
         else:
-            judgements = critic.critique(images, prompt, sources, until="scores", watch=watch, **settings).judgements
+            judgements = critic.critique(
+                images, prompt, sources, until="scores", progress=progress, **settings
+            ).judgements
         scores = _scores(judgements)
         keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
         columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
@@ -215,11 +227,15 @@ class Compare(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(
-                    "winner_image", is_output_list=True, tooltip="The better image of each pair; A where they tie."
+                    "winner_image",
+                    is_output_list=True,
+                    tooltip="The better image of each pair; A where they tie.",
                 ),
                 io.Int.Output("winner", is_output_list=True, tooltip="1 for A, 2 for B, 0 for a tie."),
                 io.Float.Output(
-                    "margin", is_output_list=True, tooltip="How much better A is, from -1 to 1; below 0, B is better."
+                    "margin",
+                    is_output_list=True,
+                    tooltip="How much better A is, from -1 to 1; below 0, B is better.",
                 ),
                 io.String.Output("report", tooltip="The whole comparison to read, as markdown."),
                 ComparisonType.Output("comparison", tooltip="All comparisons of the batch."),
@@ -242,20 +258,22 @@ class Compare(io.ComfyNode):
         source_image: torch.Tensor | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        watch = host.watch(cls.hidden)
+        progress = host.progress(cls.hidden)
         sources = None if source_image is None else tensor_to_pil(source_image, "source_image")
         found: list[Comparison] = critic.compare(
             tensor_to_pil(image_a, "image_a"),
             tensor_to_pil(image_b, "image_b"),
             prompt,
             sources,
-            watch=watch,
+            progress=progress,
             **settings,
         )
         for number, comparison in enumerate(found, 1):
             if comparison.winner is None or not comparison.complete:
                 raise QuestionError(UNREAD.format(what="pair", number=number))
-        images = [_one(image_b if comparison.winner == "B" else image_a, i) for i, comparison in enumerate(found)]
+        images = [
+            _one(image_b if comparison.winner == "B" else image_a, i) for i, comparison in enumerate(found)
+        ]
         winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
         words = report(found, critic.name)
         margins = [comparison.margin for comparison in found]

@@ -78,7 +78,9 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
     return shown
 
 
-def ui(pages: Sequence[Page], texts: list[str], of: str, critic: str, workflow: str | None = None) -> dict[str, Any]:
+def ui(
+    pages: Sequence[Page], texts: list[str], of: str, critic: str, workflow: str | None = None
+) -> dict[str, Any]:
     """A node's `ui`: pages for the panel (see `payload`), and `texts` with the same content for every other reader."""
     return {"rational_rewards": payload(pages, of, critic, workflow), "text": texts}
 

@@ -59,7 +59,8 @@ class RecordPreference(io.ComfyNode):
             inputs=[
                 io.Image.Input("image_a", tooltip="Image A, or a batch."),
                 io.Image.Input(
-                    "image_b", tooltip="Image B, or a batch of the same length: first with first, second with second."
+                    "image_b",
+                    tooltip="Image B, or a batch of the same length: first with first, second with second.",
                 ),
                 prompt_input(of="both images were"),
                 io.Combo.Input(
@@ -120,7 +121,9 @@ class RecordPreference(io.ComfyNode):
             try:
                 found.check(one, other, prompt, preferred, source)
             except PreferenceError as error:
-                raise PreferenceError(f"Pair {number} of {len(pairs)}: {error}" if len(pairs) > 1 else str(error)) from None
+                raise PreferenceError(
+                    f"Pair {number} of {len(pairs)}: {error}" if len(pairs) > 1 else str(error)
+                ) from None
         for one, other, source in pairs:
             found.record(one, other, prompt, preferred, source, chosen_by)
         count, name = len(found), found.folder.name

@@ -45,10 +45,14 @@ class RefinePrompt(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(
-                    "refined_prompt", is_output_list=True, tooltip="The prompt for the next text encoder, one per image."
+                    "refined_prompt",
+                    is_output_list=True,
+                    tooltip="The prompt for the next text encoder, one per image.",
                 ),
                 io.String.Output("comments", is_output_list=True, tooltip="What was changed and why."),
-                io.Boolean.Output("changed", is_output_list=True, tooltip="Whether the prompt was rewritten."),
+                io.Boolean.Output(
+                    "changed", is_output_list=True, tooltip="Whether the prompt was rewritten."
+                ),
             ],
             hidden=host.HIDDEN,
             is_output_node=True,
@@ -57,13 +61,17 @@ class RefinePrompt(io.ComfyNode):
     @classmethod
     def execute(cls, critique: Critique, refine_below: float = 4.0, keep: str = "") -> io.NodeOutput:
         phrases = [line.strip() for line in keep.splitlines() if line.strip()]
-        refined = refine_prompts(critique, refine_below, phrases, host.watch(cls.hidden))
+        refined = refine_prompts(critique, refine_below, phrases, host.progress(cls.hidden))
         prompts = [one.prompt for one in refined]
         pairs = zip(critique.items, refined, strict=True)
         pages = [panel.refinement_page(item.question.prompt, one) for item, one in pairs]
-        texts = [f"{page['after']}\n\nBefore: {page['before']}\n\n{page['comments']}".strip() for page in pages]
+        texts = [
+            f"{page['after']}\n\nBefore: {page['before']}\n\n{page['comments']}".strip() for page in pages
+        ]
         ui = panel.ui(pages, texts, "prompt", critique.critic.name, host.workflow_id(cls.hidden))
-        return io.NodeOutput(prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui)
+        return io.NodeOutput(
+            prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui
+        )
 
 
 class CritiqueCard(io.ComfyNode):
@@ -92,6 +100,6 @@ class CritiqueCard(io.ComfyNode):
         pictures = tensor_to_pil(image)
         items = critique.of(len(pictures))
         prompts = [item.question.prompt for item in items]
-        cards = draw_cards(pictures, critique.refined(watch=host.watch()), prompts)
+        cards = draw_cards(pictures, critique.refined(progress=host.progress()), prompts)
         card = pil_to_tensor(*cards)
         return io.NodeOutput(card, ui=host.preview(cls, card))

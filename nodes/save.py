@@ -46,7 +46,9 @@ class SaveWithScores(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, critique: Critique, filename_prefix: str = "RationalRewards") -> io.NodeOutput:
+    def execute(
+        cls, image: torch.Tensor, critique: Critique, filename_prefix: str = "RationalRewards"
+    ) -> io.NodeOutput:
         pictures = tensor_to_pil(image)
         items = critique.of(len(pictures))
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
@@ -55,14 +57,20 @@ class SaveWithScores(io.ComfyNode):
         saved: list[Any] = []
         for number, (picture, item) in enumerate(zip(pictures, items, strict=True)):
             file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
-            picture.save(Path(folder) / file, pnginfo=cls._metadata(critique, item.judgement.to_dict(), item.question.prompt))
+            picture.save(
+                Path(folder) / file,
+                pnginfo=cls._metadata(critique, item.judgement.to_dict(), item.question.prompt),
+            )
             saved.append(ui.SavedResult(file, subfolder, io.FolderType.output))
         return io.NodeOutput(ui={"images": saved})
 
     @classmethod
     def _metadata(cls, critique: Critique, judgement: dict[str, Any], prompt: str) -> PngInfo:
         info = PngInfo()
-        info.add_text(KEY, json.dumps({"critic": critique.critic.name, "prompt": prompt, **judgement}, ensure_ascii=False))
+        info.add_text(
+            KEY,
+            json.dumps({"critic": critique.critic.name, "prompt": prompt, **judgement}, ensure_ascii=False),
+        )
         if not args.disable_metadata:
             if cls.hidden.prompt:
                 info.add_text("prompt", json.dumps(cls.hidden.prompt))

@@ -33,7 +33,10 @@ def critic_input() -> Any:
 
 def prompt_input(of: str = "the image was") -> Any:
     return io.String.Input(
-        "prompt", multiline=True, default="", tooltip=f"The prompt that {of} made from, as the artist wrote it."
+        "prompt",
+        multiline=True,
+        default="",
+        tooltip=f"The prompt that {of} made from, as the artist wrote it.",
     )
 
 
@@ -58,7 +61,15 @@ def rubric_input(names: list[str]) -> Any:
 def seed_input(tooltip: str, **words: Any) -> Any:
     """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say otherwise."""
     return io.Int.Input(
-        "seed", **{"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": False, "tooltip": tooltip, **words}
+        "seed",
+        **{
+            "default": 0,
+            "min": 0,
+            "max": 2**64 - 1,
+            "control_after_generate": False,
+            "tooltip": tooltip,
+            **words,
+        },
     )
 
 
@@ -66,7 +77,8 @@ def answer_inputs() -> list[Any]:
     """How the critic writes: seed, temperature, length and format."""
     return [
         seed_input(
-            "Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.", optional=True
+            "Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.",
+            optional=True,
         ),
         io.Float.Input(
             "temperature",

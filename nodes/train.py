@@ -29,7 +29,13 @@ class RationalizePreferences(io.ComfyNode):
             category=f"{CATEGORY}/preference",
             description="The critic is told which image you preferred and explains why. An explanation from which the preference does not "
             "follow is dropped; from the rest come the rows that Train Critic Adapter learns from. Stopped, it goes on where it was.",
-            search_aliases=["PARROT", "rationale", "explain preferences", "training data", "fine-tune critic"],
+            search_aliases=[
+                "PARROT",
+                "rationale",
+                "explain preferences",
+                "training data",
+                "fine-tune critic",
+            ],
             inputs=[
                 critic_input(),
                 dataset_input(),
@@ -40,7 +46,9 @@ class RationalizePreferences(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output("dataset", tooltip="The name of the dataset, for Train Critic Adapter."),
-                io.String.Output("report", tooltip="How many explanations survived, and why the others were dropped."),
+                io.String.Output(
+                    "report", tooltip="How many explanations survived, and why the others were dropped."
+                ),
                 io.Float.Output("survival", tooltip="Share of explanations that survived, 0 to 1."),
             ],
             is_output_node=True,
@@ -56,7 +64,13 @@ class RationalizePreferences(io.ComfyNode):
         pairs = pairs_in(folder)
         teacher = CriticTeacher.of(critic)
         found = rationalize_pairs(
-            pairs, folder, teacher, rubrics=teacher.rubrics, note=teacher.note, seed=seed, watch=host.watch()
+            pairs,
+            folder,
+            teacher,
+            rubrics=teacher.rubrics,
+            note=teacher.note,
+            seed=seed,
+            progress=host.progress(),
         )
         report = found.to_markdown()
         return io.NodeOutput(dataset, report, found.survival.rate or 0.0, ui={"text": [report]})
@@ -91,7 +105,12 @@ class TrainCriticAdapter(io.ComfyNode):
                     tooltip="How many times it goes through all training rows.",
                 ),
                 io.Int.Input(
-                    "rank", default=recipe.rank, min=1, max=256, optional=True, tooltip="Size of the adapter; 8 to 32 is usual."
+                    "rank",
+                    default=recipe.rank,
+                    min=1,
+                    max=256,
+                    optional=True,
+                    tooltip="Size of the adapter; 8 to 32 is usual.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -116,7 +135,9 @@ class TrainCriticAdapter(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> str:
         try:
-            return str(latest_rows(dataset_folder(host.preferences_root(), dataset or "")))  # its folder names the run
+            return str(
+                latest_rows(dataset_folder(host.preferences_root(), dataset or ""))
+            )  # its folder names the run
         except RationalRewardsError:
             return ""  # explained when the node runs
 
@@ -136,7 +157,7 @@ class TrainCriticAdapter(io.ComfyNode):
         folder = dataset_folder(host.preferences_root(), dataset)
         rows = latest_rows(folder)
         recipe = Recipe(epochs=epochs, rank=rank, learning_rate=learning_rate, seed=seed)
-        learned = learn(critic, rows, name, host.model_roots()[0], recipe, host.watch())
+        learned = learn(critic, rows, name, host.model_roots()[0], recipe, host.progress())
         report = "\n\n".join([learned.to_markdown(), *[CHANGED] * has_changed(rows, folder)])
         plot = pil_to_tensor(loss_plot(learned.trained.losses, f"Loss of {learned.name}"))
         return io.NodeOutput(learned.name, report, plot, ui=host.preview(cls, plot, report))

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.pairs import PreferencePair, Preferred
@@ -36,7 +36,7 @@ def rationalize(
     rubrics: Rubrics = rubric_for,
     seed: int = 0,
     batch_size: int = 8,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> Path:
     """Write `rationales.jsonl` into the phase's folder and return its path; called again, it goes on where it was stopped.
 
@@ -46,10 +46,14 @@ def rationalize(
     """
     settings: dict[str, Any] = {"anchored": anchored, "samples": samples, "batch_size": batch_size}
     wanted = Manifest(
-        "rationales", pairs_digest(pairs, base), seed, teacher.name, settings | {"rubrics": rubric_digests(rubrics)}
+        "rationales",
+        pairs_digest(pairs, base),
+        seed,
+        teacher.name,
+        settings | {"rubrics": rubric_digests(rubrics)},
     )
 
-    def work(batch: list[PreferencePair], inner: Watch) -> list[Outputs]:
+    def work(batch: list[PreferencePair], inner: Progress) -> list[Outputs]:
         texts = [""] * len(batch)
         tries = [0] * len(batch)
         open_ones = list(range(len(batch)))
@@ -63,7 +67,9 @@ def rationalize(
                 break
         return [{RATIONALES: [_record(*entry, base)]} for entry in zip(batch, texts, tries, strict=True)]
 
-    run_phase(folder, wanted, pairs, len(pairs), lambda pair: pair.id, work, [RATIONALES], batch_size, watch)
+    run_phase(
+        folder, wanted, pairs, len(pairs), lambda pair: pair.id, work, [RATIONALES], batch_size, progress
+    )
     return folder / RATIONALES
 
 
@@ -117,7 +123,9 @@ def task_of(record: Record) -> str:
 
 def _usable(text: str, pair: PreferencePair, rubrics: Rubrics, anchored: bool) -> bool:
     comparison = Comparison.parse(text, rubric=rubrics(pair.task, True))
-    return comparison.complete and (not anchored or (agrees(comparison, pair.preferred) and not find_label(text, pair.prompt)))
+    return comparison.complete and (
+        not anchored or (agrees(comparison, pair.preferred) and not find_label(text, pair.prompt))
+    )
 
 
 def _record(pair: PreferencePair, rationale: str, samples: int, base: Path) -> Record:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.pairs import Preferred
@@ -47,7 +47,9 @@ class Survival:
     def to_markdown(self) -> str:
         """A table to read."""
         lines = ["| Rationales | Number | Share |", "|---|---|---|", share_row("kept", self.kept, self.total)]
-        lines += [share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
+        lines += [
+            share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()
+        ]
         lines += [
             share_row(f"kept where the preference is {name}", kept, total)
             for name, (total, kept) in self.by_preference.items()
@@ -63,7 +65,7 @@ def filter_consistent(
     *,
     rubrics: Rubrics = rubric_for,
     batch_size: int = 8,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> Survival:
     """Write `consistent.jsonl` (the records that hold up, as they were) and `dropped.jsonl` (with a `reason`) into the folder.
 
@@ -72,7 +74,7 @@ def filter_consistent(
     settings: dict[str, Any] = {"batch_size": batch_size, "rubrics": rubric_digests(rubrics)}
     wanted = Manifest("consistency", digest(rationales), 0, teacher.name, settings)
 
-    def work(batch: list[Record], inner: Watch) -> list[Outputs]:
+    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
         reasons = [_own_reason(record, rubrics) for record in batch]
         asked = [i for i, reason in enumerate(reasons) if not reason]
         if asked:
@@ -91,13 +93,17 @@ def filter_consistent(
                 by_preference[record["preferred"]][0] += 1
                 by_preference[record["preferred"]][1] += file == CONSISTENT
         counts = manifest.counts
-        found = Survival(counts[CONSISTENT] + counts[DROPPED], counts[CONSISTENT], manifest.dropped, by_preference)
+        found = Survival(
+            counts[CONSISTENT] + counts[DROPPED], counts[CONSISTENT], manifest.dropped, by_preference
+        )
         return dataclasses.asdict(found)
 
     total = count_lines(rationales)
     records = read_records(rationales)
     files = [CONSISTENT, DROPPED]
-    done = run_phase(folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, watch, report)
+    done = run_phase(
+        folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, progress, report
+    )
     return Survival(**done.report)
 
 

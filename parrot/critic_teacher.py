@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..models.answers.writing import format_score, normal_parts, with_winners, write_answer
 from ..models.critic import Critic
-from ..models.engines.base import Settings, Watch
-from ..models.errors import ParrotError
+from ..models.engines.base import Progress, SamplingParams
+from ..models.errors import AnswerError
 from ..models.images import open_image
 from ..models.judgement import Comparison
 from ..models.question import Question
 from ..models.rubrics.rubric import Rubric, fill, read_yaml, rubric_for
 from ..preferences.pairs import PREFERRED, PreferencePair, Preferred
 from .manifest import Rubrics
-from .rows import normal_parts, number, with_winners, write_answer
 from .teacher import Reference
 
 WORDING = Path(__file__).parent / "wording" / "teacher.yaml"
@@ -32,7 +32,7 @@ INSISTING = (
 class CriticTeacher:
     """A teacher that asks a critic's engine. Greedy by default; with a `temperature`, each answer is sampled from its own seed.
 
-    `rubrics` are those it judges with; `answer` is "locked" (every rationale is complete) or "free", as in `Settings`.
+    `rubrics` are those it judges with; `answer` is "locked" (every rationale is complete) or "free", as in `SamplingParams`.
 
     A critic that brings its own rubrics has learned those questions and no others: it cannot follow a hint, read a reference or answer
     without pictures. With `insist` its words stay as it saw things, and its scores are those that the preference asks for.
@@ -51,11 +51,13 @@ class CriticTeacher:
         self.critic = critic
         self.insist = insist
         self.rubrics = rubrics
-        self.settings = Settings(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
+        self.settings = SamplingParams(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
         digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
         weights = f" ({critic.fingerprint})" if critic.fingerprint else ""
         self.name = f"{critic.name}{weights}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
-        if pixels := getattr(critic.engine, "max_pixels", 0):  # an engine on another computer decides for itself
+        if pixels := getattr(
+            critic.engine, "max_pixels", 0
+        ):  # an engine on another computer decides for itself
             self.name += f", {pixels} pixels"
         self.name += ", insisting" * insist
         self.note = INSISTING if insist else ""
@@ -69,20 +71,31 @@ class CriticTeacher:
 
         return cls(critic, rubrics=rubrics, insist=bool(critic.own_rubrics), **options)
 
-    def rationalize(self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, watch: Watch) -> list[str]:
+    def rationalize(
+        self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, progress: Progress
+    ) -> list[str]:
         """Pairwise judgements; `anchored` puts one line with the preference between the rubric and the format of the answer."""
         questions = []
         for pair in pairs:
             rubric = self.rubrics(pair.task, True)
             hint = wording()["hint"][pair.preferred]
             hinted = anchored and not self.insist
-            questions.append(self._question(with_note(rubric, hint) if hinted else rubric, pair.prompt, pair.images))
-        texts = self._answers(questions, seeds, dataclasses.replace(self.settings, until="judgement"), watch)
+            questions.append(
+                self._question(with_note(rubric, hint) if hinted else rubric, pair.prompt, pair.images)
+            )
+        texts = self._answers(
+            questions, seeds, dataclasses.replace(self.settings, until="judgement"), progress
+        )
         if not (anchored and self.insist):
             return texts
-        return [insisted(text, self.rubrics(pair.task, True), pair.preferred) for text, pair in zip(texts, pairs, strict=True)]
+        return [
+            insisted(text, self.rubrics(pair.task, True), pair.preferred)
+            for text, pair in zip(texts, pairs, strict=True)
+        ]
 
-    def predict(self, prompts: Sequence[str], rationales: Sequence[str], watch: Watch) -> list[Preferred | None]:
+    def predict(
+        self, prompts: Sequence[str], rationales: Sequence[str], progress: Progress
+    ) -> list[Preferred | None]:
         """The preference that the critic reads from request and rationale, as one of three answers.
 
         An engine that cannot choose between answers without pictures leaves it to the rationale's own scores.
@@ -91,16 +104,20 @@ class CriticTeacher:
 
         engine, found = self.critic.engine, []
         for done, (prompt, rationale) in enumerate(zip(prompts, rationales, strict=True)):
-            watch.check()
+            progress.check()
             if isinstance(engine, TransformersEngine) and not self.insist:
                 found.append(self._choose(engine, prompt, rationale))
             else:  # the rubric for edits has the dimensions of both tasks
                 found.append(Comparison.parse(rationale, rubric=self.rubrics("edit", True)).winner)
-            watch.progress(done + 1, len(prompts), "consistency", "")
+            progress.update(done + 1, len(prompts), "consistency", "")
         return found
 
     def project(
-        self, pairs: Sequence[PreferencePair], references: Sequence[Reference], seeds: Sequence[int], watch: Watch
+        self,
+        pairs: Sequence[PreferencePair],
+        references: Sequence[Reference],
+        seeds: Sequence[int],
+        progress: Progress,
     ) -> list[str]:
         """Judgements of single images with a refined request; a reference without a rationale shows no comment."""
         questions = []
@@ -109,44 +126,75 @@ class CriticTeacher:
             if reference.rationale and not self.insist:
                 slots = {"letter": reference.letter, "rationale": reference.rationale}
                 rubric = with_note(rubric, fill(wording()["reference"].strip(), slots))
-            images = {"image": pair.images[reference.letter.lower()]} | ({"source": pair.source} if pair.source else {})
+            images = {"image": pair.images[reference.letter.lower()]} | (
+                {"source": pair.source} if pair.source else {}
+            )
             questions.append(self._question(rubric, pair.prompt, images))
-        texts = self._answers(questions, seeds, dataclasses.replace(self.settings, until="refinement"), watch)
+        texts = self._answers(
+            questions, seeds, dataclasses.replace(self.settings, until="refinement"), progress
+        )
         if not self.insist:
             return texts
-        return [self._scored_as(text, pair, reference) for text, pair, reference in zip(texts, pairs, references, strict=True)]
+        return [
+            self._scored_as(text, pair, reference)
+            for text, pair, reference in zip(texts, pairs, references, strict=True)
+        ]
 
     def _scored_as(self, text: str, pair: PreferencePair, reference: Reference) -> str:
         """The judgement with the scores that its image has in the reference; where one changes, the request is left as it is."""
         rubric = self.rubrics(pair.task, False)
         parts = normal_parts(text, rubric)
         given = normal_parts(reference.rationale, self.rubrics(pair.task, True))
-        scores = {f"{spec.key}.score": given.get(f"{spec.key}.score_{reference.letter.lower()}") for spec in rubric.dimensions}
+        scores = {
+            f"{spec.key}.score": given.get(f"{spec.key}.score_{reference.letter.lower()}")
+            for spec in rubric.dimensions
+        }
         changed = {key: score for key, score in scores.items() if score and score != parts.get(key)}
         if changed and "refined_request" in parts:  # it followed from scores that do not stand any more
             parts |= {"comments": wording()["unchanged"], "refined_request": pair.prompt}
         return _written(rubric, {**parts, **changed}, text)
 
     def _question(self, rubric: Rubric, prompt: str, images: dict[str, Path]) -> Question:
-        return Question(rubric, prompt, {name: self.critic.engine.prepare(open_image(path)) for name, path in images.items()})
+        return Question(
+            rubric,
+            prompt,
+            {name: self.critic.engine.prepare(open_image(path)) for name, path in images.items()},
+        )
 
-    def _answers(self, questions: Sequence[Question], seeds: Sequence[int], settings: Settings, watch: Watch) -> list[str]:
+    def _answers(
+        self,
+        questions: Sequence[Question],
+        seeds: Sequence[int],
+        settings: SamplingParams,
+        progress: Progress,
+    ) -> list[str]:
         engine = self.critic.engine
         if not questions:
             return []
         if settings.temperature == 0:
-            return [answer.text for answer in engine.answer(questions, settings, watch, [None] * len(questions))]
+            return [
+                answer.text
+                for answer in engine.answer(questions, settings, progress, [None] * len(questions))
+            ]
         texts: list[str] = []
         for question, seed in zip(questions, seeds, strict=True):  # the engine takes one seed a call
             seeded = dataclasses.replace(settings, seed=seed)
-            texts.append(engine.answer([question], seeded, watch.within(len(texts), 1, len(questions)), [None])[0].text)
+            texts.append(
+                engine.answer([question], seeded, progress.within(len(texts), 1, len(questions)), [None])[
+                    0
+                ].text
+            )
         return texts
 
     def _choose(self, engine: Any, prompt: str, rationale: str) -> Preferred:
         from ..models.engines.choice import choose
 
         asked = wording()["consistency"]
-        index, _ = choose(engine, fill(asked["question"].strip(), {"prompt": prompt, "rationale": rationale}), asked["answers"])
+        index, _ = choose(
+            engine,
+            fill(asked["question"].strip(), {"prompt": prompt, "rationale": rationale}),
+            asked["answers"],
+        )
         return PREFERRED[index]
 
 
@@ -164,8 +212,10 @@ def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
             continue
         a, b = (float(parts[key]) for key in keys)
         low, high = sorted((a, b))
-        scores = ((a + b) / 2,) * 2 if preferred == "tie" else (high, low) if preferred == "A" else (low, high)
-        parts |= {key: number(score) for key, score in zip(keys, scores, strict=True)}
+        scores = (
+            ((a + b) / 2,) * 2 if preferred == "tie" else (high, low) if preferred == "A" else (low, high)
+        )
+        parts |= {key: format_score(score) for key, score in zip(keys, scores, strict=True)}
     return _written(rubric, with_winners(parts, rubric), text)
 
 
@@ -173,7 +223,7 @@ def _written(rubric: Rubric, parts: dict[str, str], text: str) -> str:
     """The answer of these parts; where some are missing, `text` as it is, which the filters find unreadable."""
     try:
         return write_answer(rubric, parts)
-    except ParrotError:
+    except AnswerError:
         return text
 
 
@@ -190,7 +240,9 @@ def with_note(rubric: Rubric, note: str) -> Rubric:
     """
     note = note.replace("{{", "{{open_braces}}")
     user = list(rubric.user)
-    place = next((i for i, (kind, text) in enumerate(user) if kind == "text" and ANSWER in text.replace(" ", "")), None)
+    place = next(
+        (i for i, (kind, text) in enumerate(user) if kind == "text" and ANSWER in text.replace(" ", "")), None
+    )
     if place is None:
         user.append(("text", f"\n\n{note}"))
     else:

@@ -25,7 +25,10 @@ def export_llama_factory(folder: Path, name: str = "parrot") -> list[Path]:
     entries = {name: _entry(ROWS)}
     slots = {"name": name}
     texts = {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
-    texts |= {file: fill((WORDING / file).read_text(encoding="utf-8"), slots) for file in (*CONFIGURATIONS, DEEPSPEED)}
+    texts |= {
+        file: fill((WORDING / file).read_text(encoding="utf-8"), slots)
+        for file in (*CONFIGURATIONS, DEEPSPEED)
+    }
     written = []
     for file, text in texts.items():
         scratch = folder / f"{file}.tmp"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError, RationalRewardsError
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric
@@ -40,7 +40,9 @@ class Manifest:
     teacher: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    also_ran_with: list[dict[str, str]] = field(default_factory=list)  # other versions that it was continued with
+    also_ran_with: list[dict[str, str]] = field(
+        default_factory=list
+    )  # other versions that it was continued with
     counts: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +66,11 @@ class Manifest:
         """Put the manifest into the folder, as a whole or not at all."""
         scratch = folder / f"{MANIFEST}.tmp"
         with scratch.open("wb") as file:
-            file.write((json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2) + "\n").encode("utf-8", "replace"))
+            file.write(
+                (json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2) + "\n").encode(
+                    "utf-8", "replace"
+                )
+            )
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, folder / MANIFEST)
@@ -79,7 +85,9 @@ def rubric_digests(rubrics: Rubrics) -> dict[str, str]:
                 text = repr(rubrics(task, pair))
             except (RationalRewardsError, LookupError):  # a rubric of the user's own for one task only
                 continue
-            found[f"{task}-pair" if pair else task] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+            found[f"{task}-pair" if pair else task] = hashlib.sha256(
+                text.encode("utf-8", "surrogatepass")
+            ).hexdigest()[:12]
     return found
 
 
@@ -89,7 +97,9 @@ def open_phase(folder: Path, wanted: Manifest) -> Manifest:
     there = Manifest.read(folder)
     if there is None:
         if (folder / WORK).exists():
-            raise ParrotError(f"{folder} has {WORK} but no {MANIFEST}: delete the folder, or choose another name.")
+            raise ParrotError(
+                f"{folder} has {WORK} but no {MANIFEST}: delete the folder, or choose another name."
+            )
         there = dataclasses.replace(wanted, versions=versions(*DEPENDS_ON), started=True)
         there.write(folder)
         return there
@@ -111,10 +121,10 @@ def run_phase(
     items: Iterable[Item],
     total: int,
     key: Callable[[Item], str],
-    worker: Callable[[list[Item], Watch], Sequence[Outputs]],
+    worker: Callable[[list[Item], Progress], Sequence[Outputs]],
     files: Sequence[str],
     batch_size: int,
-    watch: Watch,
+    progress: Progress,
     report: Callable[[Manifest], dict[str, Any]] = lambda manifest: {},
 ) -> Manifest:
     """One data phase from its first input to its final `files`; called again, it goes on where it stopped, or is done at once.
@@ -128,9 +138,9 @@ def run_phase(
                 f"{folder} is finished, but {', '.join(missing)} is missing: delete the folder and run the phase again."
             )
         (folder / WORK).unlink(missing_ok=True)  # left where the process died right behind the end
-        watch.progress(total, total, wanted.phase, "")
+        progress.update(total, total, wanted.phase, "")
         return manifest
-    stream(items, total, key, worker, folder / WORK, batch_size, wanted.phase, watch)
+    stream(items, total, key, worker, folder / WORK, batch_size, wanted.phase, progress)
     manifest.counts, manifest.dropped = split(folder / WORK, folder, files)
     manifest.report = report(manifest)
     manifest.finished = True
@@ -151,7 +161,10 @@ def _differences(there: Manifest, wanted: Manifest) -> list[str]:
         for name in ("phase", "input", "seed", "teacher")
         if getattr(there, name) != getattr(wanted, name)
     ]
-    before, now = json.loads(json.dumps(there.settings)), json.loads(json.dumps(wanted.settings))  # tuples become lists
+    before, now = (
+        json.loads(json.dumps(there.settings)),
+        json.loads(json.dumps(wanted.settings)),
+    )  # tuples become lists
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             found.append(f"{name} is {_shown(before.get(name))}, now {_shown(now.get(name))}")

@@ -20,7 +20,9 @@ _NAMED = re.compile(
     rf"(?<![\w\-])(?:(?i:{_NOUN})[ \t]+\(?|(?i:winner|scores?):[ \t]*){_LETTER}(?:{_JOIN}(?:(?i:the\s+)?(?i:{_NOUN})\s+)?{_LETTER})*"
 )
 _BARE = re.compile(r"(?<![\w\-'’])(?<![A-Z]\.)[AB](?![\w\-+])(?!\.\w)")
-_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`|(?<!\w)'[^'\n]{0,80}'(?!\w)")
+_QUOTED = re.compile(
+    r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`|(?<!\w)'[^'\n]{0,80}'(?!\w)"
+)
 # Names that cannot be exchanged: in lower case, where "image a" may be an article; with a hyphen; by number; by place. Where a name and
 # a thing in the picture cannot be told apart ("the first one"), it counts as a name: one row is lost, and none is false.
 _UNSAFE = re.compile(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.dataset import PreferenceDataset
@@ -21,7 +21,7 @@ from .export import export_llama_factory
 from .manifest import Manifest, Rubrics, rubric_digests
 from .projection import POINTWISE, ProjectionReport, project
 from .rows import ROWS, RowsReport, build_rows
-from .run_lock import alone
+from .run_lock import exclusive
 from .teacher import Teacher
 
 RUNS = "rationalized"  # folder in a dataset; one folder in it for each state of the preferences, teacher and seed
@@ -46,7 +46,13 @@ class Rationalized:
 
     def to_markdown(self) -> str:
         """All reports, one below the other."""
-        parts = ["## Rationales", self.note, self.survival.to_markdown(), "## Single images", self.projection.to_markdown()]
+        parts = [
+            "## Rationales",
+            self.note,
+            self.survival.to_markdown(),
+            "## Single images",
+            self.projection.to_markdown(),
+        ]
         return "\n\n".join(part for part in [*parts, "## Rows", self.rows.to_markdown()] if part)
 
 
@@ -59,7 +65,7 @@ def rationalize_pairs(
     note: str = "",
     seed: int = 0,
     batch_size: int = 8,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> Rationalized:
     """Run all data phases for the pairs of the dataset in the folder `dataset`; stopped and called again, they go on.
 
@@ -68,17 +74,21 @@ def rationalize_pairs(
     also where another program is at it.
     """
     if not pairs:
-        raise ParrotError(f'The dataset "{dataset.name}" has no preferences: record some with Record Preference first.')
+        raise ParrotError(
+            f'The dataset "{dataset.name}" has no preferences: record some with Record Preference first.'
+        )
     state = json.dumps([pairs_digest(pairs, dataset), teacher.name, seed, rubric_digests(rubrics)])
     run = hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     folder = dataset / RUNS / run
-    common: dict[str, Any] = {"rubrics": rubrics, "batch_size": batch_size, "watch": watch}
-    with alone(folder, f'rationalizing the dataset "{dataset.name}"'):
+    common: dict[str, Any] = {"rubrics": rubrics, "batch_size": batch_size, "progress": progress}
+    with exclusive(folder, f'rationalizing the dataset "{dataset.name}"'):
         rationales = rationalize(pairs, folder / "rationales", teacher, base=dataset, seed=seed, **common)
         survival = filter_consistent(rationales, folder / "consistency", teacher, **common)
         consistent = folder / "consistency" / CONSISTENT
         projection = project(consistent, folder / "projection", teacher, base=dataset, seed=seed, **common)
-        rows = build_rows(consistent, folder / "projection" / POINTWISE, folder / "rows", base=dataset, **common)
+        rows = build_rows(
+            consistent, folder / "projection" / POINTWISE, folder / "rows", base=dataset, **common
+        )
         if rows.pairwise + rows.pointwise:
             export_llama_factory(folder / "rows")
         _remember(dataset, run)
@@ -98,7 +108,9 @@ def latest_rows(dataset: Path) -> Path:
     except OSError:
         file = dataset / RUNS / "none"
     if not file.is_file():
-        raise ParrotError(f'The preferences in "{dataset.name}" have no rationales yet: run Rationalize Preferences first.')
+        raise ParrotError(
+            f'The preferences in "{dataset.name}" have no rationales yet: run Rationalize Preferences first.'
+        )
     return file
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.answers.parsing import read_answer
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.judgement import Comparison, Judgement
 from ..models.rubrics.rubric import Rubric, rubric_for
 from .anchored import TIE_WIDTH, pair_of, relative_images, task_of
@@ -45,8 +45,14 @@ class ProjectionReport:
 
     def to_markdown(self) -> str:
         """A table to read."""
-        lines = ["| Images judged alone | Number | Share |", "|---|---|---|", share_row("kept", self.kept, self.total)]
-        lines += [share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()]
+        lines = [
+            "| Images judged alone | Number | Share |",
+            "|---|---|---|",
+            share_row("kept", self.kept, self.total),
+        ]
+        lines += [
+            share_row(f"dropped: {reason}", count, self.total) for reason, count in self.dropped.items()
+        ]
         lines.append(share_row("all", self.total, self.total))
         lines += [
             "",
@@ -70,7 +76,7 @@ def project(
     check_order: bool = True,
     seed: int = 0,
     batch_size: int = 8,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> ProjectionReport:
     """Write `pointwise.jsonl` and `dropped.jsonl` (with a `reason`) into the phase's folder, one record an image.
 
@@ -79,10 +85,16 @@ def project(
     For plain distillation, `referenced=False` gives references without a rationale and `check_order=False` ignores the preference.
     Called again, it goes on where it was stopped. Raises ParrotError.
     """
-    settings: dict[str, Any] = {"batch_size": batch_size, "referenced": referenced, "check_order": check_order}
-    wanted = Manifest("projection", digest(consistent), seed, teacher.name, settings | {"rubrics": rubric_digests(rubrics)})
+    settings: dict[str, Any] = {
+        "batch_size": batch_size,
+        "referenced": referenced,
+        "check_order": check_order,
+    }
+    wanted = Manifest(
+        "projection", digest(consistent), seed, teacher.name, settings | {"rubrics": rubric_digests(rubrics)}
+    )
 
-    def work(batch: list[Record], inner: Watch) -> list[Outputs]:
+    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
         entries = [(record, letter) for record in batch for letter in "AB"]
         texts = teacher.project(
             [pair_of(record, base) for record, _ in entries],
@@ -90,7 +102,10 @@ def project(
             [seed_for(seed, "projection", record["id"], letter) for record, letter in entries],
             inner,
         )
-        found = [_record(record, letter, text, rubrics, base) for (record, letter), text in zip(entries, texts, strict=True)]
+        found = [
+            _record(record, letter, text, rubrics, base)
+            for (record, letter), text in zip(entries, texts, strict=True)
+        ]
         return [_sorted_out(found[i : i + 2], rubrics, check_order) for i in range(0, len(found), 2)]
 
     def report(manifest: Manifest) -> dict[str, Any]:
@@ -99,14 +114,20 @@ def project(
     total = count_lines(consistent)
     records = read_records(consistent)
     files = [POINTWISE, DROPPED]
-    done = run_phase(folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, watch, report)
+    done = run_phase(
+        folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, progress, report
+    )
     return ProjectionReport(**done.report)
 
 
 def unusable(text: str, rubric: Rubric) -> bool:
     """Whether an answer for one image lacks a score or, where the rubric has one, the refined request."""
     judgement = Judgement.parse(text, rubric=rubric)
-    return not judgement.complete or judgement.mean is None or (rubric.has_refinement and not judgement.refined_request)
+    return (
+        not judgement.complete
+        or judgement.mean is None
+        or (rubric.has_refinement and not judgement.refined_request)
+    )
 
 
 def _record(record: Record, letter: str, text: str, rubrics: Rubrics, base: Path) -> Record:
@@ -170,7 +191,11 @@ def _measure(folder: Path, manifest: Manifest) -> ProjectionReport:
     readable = checked = contradicted = 0
     for file in (POINTWISE, DROPPED):
         for record in read_records(folder / file):
-            if record["mean"] is not None and record["pairwise_mean"] is not None and record.get("reason") != UNREADABLE:
+            if (
+                record["mean"] is not None
+                and record["pairwise_mean"] is not None
+                and record.get("reason") != UNREADABLE
+            ):
                 distance += abs(record["mean"] - record["pairwise_mean"])
                 shift += record["mean"] - record["pairwise_mean"]
                 readable += 1

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.answers.parsing import read_answer, read_score
-from ..models.engines.base import Watch
-from ..models.errors import ParrotError
-from ..models.rubrics.rubric import WINNERS, AnswerItem, Rubric, rubric_for
+from ..models.answers.writing import normal_parts, with_winners, write_answer
+from ..models.engines.base import Progress
+from ..models.errors import AnswerError, ParrotError
+from ..models.rubrics.rubric import Rubric, rubric_for
 from .anchored import task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
 from .mirror import swap_letters
@@ -29,7 +29,6 @@ IMAGE_MARK = "<image>"
 INCOMPLETE = "incomplete"
 NOT_MIRRORED = "cannot be mirrored safely"
 _MARK = re.compile(r"<(image|video|audio)>", re.IGNORECASE)  # what trainers replace by media
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # the form writes none of these
 
 
 @dataclass
@@ -48,7 +47,9 @@ class RowsReport:
             f"| pairwise | {self.pairwise:,} |",
             f"| pointwise | {self.pointwise:,} |",
         ]
-        return "\n".join([*lines, *(f"| left out: {reason} | {count:,} |" for reason, count in self.dropped.items())])
+        return "\n".join(
+            [*lines, *(f"| left out: {reason} | {count:,} |" for reason, count in self.dropped.items())]
+        )
 
 
 def build_rows(
@@ -61,7 +62,7 @@ def build_rows(
     written_in: Rubrics | None = None,
     both_orders: bool = True,
     batch_size: int = 64,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> RowsReport:
     """Write `rows.jsonl`, the pairwise rows first, and `dropped.jsonl` (with a `reason`) into the folder.
 
@@ -71,15 +72,23 @@ def build_rows(
     """
     files = [pairs] if judgements is None else [pairs, judgements]
     read = written_in or rubrics
-    settings: dict[str, Any] = {"both_orders": both_orders, "pointwise": judgements is not None, "batch_size": batch_size}
+    settings: dict[str, Any] = {
+        "both_orders": both_orders,
+        "pointwise": judgements is not None,
+        "batch_size": batch_size,
+    }
     settings |= {"rubrics": rubric_digests(rubrics), "written_in": rubric_digests(read)}
     wanted = Manifest("rows", digest(*files), settings=settings)
 
-    def work(batch: list[Record], inner: Watch) -> list[Outputs]:
+    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
         return [_rows({**record, "images": _moved(record["images"], base, folder)}) for record in batch]
 
     def _rows(record: Record) -> Outputs:
-        return _pointwise(record, rubrics, read) if "letter" in record else _pairwise(record, rubrics, read, both_orders)
+        return (
+            _pointwise(record, rubrics, read)
+            if "letter" in record
+            else _pairwise(record, rubrics, read, both_orders)
+        )
 
     def report(manifest: Manifest) -> dict[str, Any]:
         kinds = {"pairwise": 0, "pointwise": 0}
@@ -90,7 +99,7 @@ def build_rows(
     records = itertools.chain.from_iterable(map(read_records, files))
     total = sum(map(count_lines, files))
     names = [ROWS, DROPPED]
-    done = run_phase(folder, wanted, records, total, _key, work, names, batch_size, watch, report)
+    done = run_phase(folder, wanted, records, total, _key, work, names, batch_size, progress, report)
     return RowsReport(done.report["pairwise"], done.report["pointwise"], done.dropped)
 
 
@@ -103,7 +112,9 @@ def _moved(images: Mapping[str, str], base: Path, folder: Path) -> dict[str, str
     found = {}
     for name, path in images.items():
         try:
-            found[name] = path if Path(path).is_absolute() else Path(os.path.relpath(base / path, folder)).as_posix()
+            found[name] = (
+                path if Path(path).is_absolute() else Path(os.path.relpath(base / path, folder)).as_posix()
+            )
         except ValueError:  # on another drive of Windows
             found[name] = Path(os.path.abspath(base / path)).as_posix()
     return found
@@ -155,55 +166,6 @@ def neutral(text: str) -> str:
     return _MARK.sub(r"< \1 >", text)
 
 
-def write_answer(rubric: Rubric, parts: Mapping[str, str]) -> str:
-    """The answer as the locked form writes it, from its parts by key; the text of every part ends with its line.
-
-    Raises ParrotError for a part that is missing, empty, or cannot stand there.
-    """
-    written = ""
-    for item in rubric.answer:
-        inline = item.kind != "heading" and item.heading.endswith(":")
-        written += item.heading + (" " if inline else "\n")
-        if item.kind != "heading":
-            written += _value(item, parts.get(item.key, "")) + "\n"
-    return written
-
-
-def normal_parts(text: str, read: Rubric) -> dict[str, str]:
-    """The parts of an answer by key, with scores and winners as the form writes them, winners by their scores; no control characters.
-
-    What cannot be read is absent.
-    """
-    parts = read_answer(text, read)
-    found: dict[str, str] = {}
-    for item in read.answer:
-        if item.kind == "text" and item.key in parts:
-            found[item.key] = _plain(parts[item.key])
-    for spec in read.dimensions:
-        for name in ("score", "score_a", "score_b"):
-            score, applies = read_score(parts.get(f"{spec.key}.{name}", ""))
-            if score is not None or not applies:
-                found[f"{spec.key}.{name}"] = number(score)
-    return with_winners(found, read)
-
-
-def with_winners(parts: dict[str, str], rubric: Rubric) -> dict[str, str]:
-    """The parts with every dimension's winner as its two scores say; a dimension that is N/A for one image is N/A for both."""
-    if not rubric.pair:
-        return parts
-    found = dict(parts)
-    for spec in rubric.dimensions:
-        keys = f"{spec.key}.score_a", f"{spec.key}.score_b"
-        a, b = (found.get(key, "") for key in keys)
-        if "N/A" in (a, b):
-            found |= dict.fromkeys(keys, "N/A")
-            found[f"{spec.key}.winner"] = "N/A"
-        elif a and b:
-            first, second, tie = WINNERS
-            found[f"{spec.key}.winner"] = tie if float(a) == float(b) else first if float(a) > float(b) else second
-    return found
-
-
 def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dict[str, str] | None:
     """The parts of a comparison with A and B exchanged, in scores, winners and words; None where the words do not allow it."""
     found = dict(parts)
@@ -221,38 +183,6 @@ def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dic
     return with_winners(found, rubric)
 
 
-def number(score: float | None) -> str:
-    """A score as the form writes it: one decimal, or two where it needs them; "N/A" for None.
-
-    >>> number(4.0), number(3.25), number(None)
-    ('4.0', '3.25', 'N/A')
-    """
-    if score is None:
-        return "N/A"
-    text = f"{score:.2f}"
-    return text[:-1] if text.endswith("0") else text
-
-
-def _plain(text: str) -> str:
-    """A text as the form can write it: no empty lines, none that starts like a heading, no control characters."""
-    lines = (_CONTROL.sub("", line.replace("\t", " ")).strip().lstrip("#").strip() for line in text.split("\n"))
-    return "\n".join(line for line in lines if line)
-
-
-def _value(item: AnswerItem, text: str) -> str:
-    text = _plain(text)
-    optional = item.dimension is not None and item.dimension.not_applicable
-    if item.kind == "score":
-        fits = (text == "N/A" and optional) or re.fullmatch(r"[123](\.\d{1,2})?|4(\.00?)?", text)
-    elif item.kind == "winner":
-        fits = text in WINNERS or (text == "N/A" and optional)
-    else:
-        fits = bool(text)
-    if not fits:
-        raise ParrotError(f'The answer has no usable `{item.key}` ("{text[:40]}"): leave it out of the training rows.')
-    return text
-
-
 # ---------------------------------------------------------------- rows of a record
 
 
@@ -263,7 +193,7 @@ def _pairwise(record: Record, rubrics: Rubrics, read: Rubrics, both_orders: bool
     images = record["images"]
     try:
         answer = write_answer(rubric, parts).rstrip("\n")
-    except ParrotError as error:
+    except AnswerError as error:
         return _left_out(about, INCOMPLETE, str(error))
     out: Outputs = {ROWS: [make_row(rubric, record["prompt"], images, answer, **about, shown="AB")]}
     if both_orders:
@@ -281,9 +211,11 @@ def _pointwise(record: Record, rubrics: Rubrics, read: Rubrics) -> Outputs:
     rubric, about = rubrics(task, False), {"id": record["id"], "kind": "pointwise", "task": task}
     try:
         answer = write_answer(rubric, normal_parts(record["judgement"], read(task, False))).rstrip("\n")
-    except ParrotError as error:
+    except AnswerError as error:
         return _left_out(about, INCOMPLETE, str(error))
-    return {ROWS: [make_row(rubric, record["prompt"], record["images"], answer, **about, shown=record["letter"])]}
+    return {
+        ROWS: [make_row(rubric, record["prompt"], record["images"], answer, **about, shown=record["letter"])]
+    }
 
 
 def _left_out(about: Record, reason: str, detail: str = "") -> Outputs:

@@ -10,12 +10,14 @@ from ..models.errors import ParrotError
 
 
 @contextmanager
-def alone(folder: Path, doing: str) -> Iterator[None]:
+def exclusive(folder: Path, doing: str) -> Iterator[None]:
     """Keep other programs out of the folder, which need not exist yet. Raises ParrotError where one is there already: it is `doing` that."""
     import filelock  # comes with huggingface_hub
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0)  # beside it, so that the folder can go
+    lock = filelock.FileLock(
+        folder.with_name(f"{folder.name}.lock"), timeout=0
+    )  # beside it, so that the folder can go
     try:
         lock.acquire()  # the operating system drops it when its holder dies
     except filelock.Timeout:

@@ -17,29 +17,31 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError
 
 Item = TypeVar("Item")
 Record = dict[str, Any]
 Outputs = dict[str, list[Record]]  # file name -> the records that an input adds to it
-SYNC_EVERY = 32  # batches between two fsyncs; a killed process loses nothing without them, a power cut up to this much
+SYNC_EVERY = (
+    32  # batches between two fsyncs; a killed process loses nothing without them, a power cut up to this much
+)
 
 
 def stream(
     items: Iterable[Item],
     total: int,
     key: Callable[[Item], str],
-    worker: Callable[[list[Item], Watch], Sequence[Outputs]],
+    worker: Callable[[list[Item], Progress], Sequence[Outputs]],
     work: Path,
     batch_size: int,
     phase: str,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
 ) -> None:
     """Work through all `items` (`total` of them, with unique keys) into the work file; what it holds already is skipped.
 
-    `watch.check` is called at every item; `watch.progress` gets items done, total and the phase's name. The worker gets a batch of
-    at most `batch_size` items and a watch, and returns one `Outputs` an item. Raises ParrotError where a key comes twice, or where
+    `progress.check` is called at every item; `progress.update` gets items done, total and the phase's name. The worker gets a batch of
+    at most `batch_size` items and a progress, and returns one `Outputs` an item. Raises ParrotError where a key comes twice, or where
     the work file was made from other items.
     """
     if batch_size < 1:
@@ -52,7 +54,7 @@ def stream(
         for number in itertools.count():
             batch: list[Item] = []
             for item in itertools.islice(rest, batch_size):
-                watch.check()
+                progress.check()
                 name = key(item)
                 if name in seen:
                     raise ParrotError(
@@ -67,15 +69,19 @@ def stream(
             if not batch:
                 break
             if finished >= len(done):
-                found = worker(batch, watch.within(finished, len(batch), total, phase))
+                found = worker(batch, progress.within(finished, len(batch), total, phase))
                 if len(found) != len(batch):
-                    raise ParrotError(f"{phase} got {len(found)} answers to {len(batch)} questions: the teacher left some out.")
-                file.write(b"".join(_line({"id": key(i), "to": out}) for i, out in zip(batch, found, strict=True)))
+                    raise ParrotError(
+                        f"{phase} got {len(found)} answers to {len(batch)} questions: the teacher left some out."
+                    )
+                file.write(
+                    b"".join(_line({"id": key(i), "to": out}) for i, out in zip(batch, found, strict=True))
+                )
                 file.flush()
                 if number % SYNC_EVERY == SYNC_EVERY - 1:
                     os.fsync(file.fileno())
             finished += len(batch)
-            watch.progress(finished, total, phase, "")
+            progress.update(finished, total, phase, "")
         os.fsync(file.fileno())
 
 
@@ -90,7 +96,11 @@ def resume(work: Path, batch_size: int) -> list[str]:
             try:
                 entry = json.loads(line) if line.endswith(b"\n") else None
                 keys.append(entry["id"])  # type: ignore[index]
-            except (ValueError, KeyError, TypeError):  # the line that was being written, or what a power cut left
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+            ):  # the line that was being written, or what a power cut left
                 break
             ends.append(ends[-1] + len(line))
     # The last batch may be a short one; it is done again if the process died before the phase was finished.
@@ -133,7 +143,9 @@ def read_records(file: Path) -> Iterator[Record]:
                     ) from None
                 yield record
     except OSError as error:
-        raise ParrotError(f"{file} cannot be read ({error.strerror}): run the phase that writes it first.") from error
+        raise ParrotError(
+            f"{file} cannot be read ({error.strerror}): run the phase that writes it first."
+        ) from error
 
 
 def count_lines(file: Path) -> int:
@@ -142,7 +154,9 @@ def count_lines(file: Path) -> int:
         with file.open("rb") as lines:
             return sum(1 for _ in lines)
     except OSError as error:
-        raise ParrotError(f"{file} cannot be read ({error.strerror}): run the phase that writes it first.") from error
+        raise ParrotError(
+            f"{file} cannot be read ({error.strerror}): run the phase that writes it first."
+        ) from error
 
 
 def digest(*files: Path) -> str:
@@ -154,14 +168,21 @@ def digest(*files: Path) -> str:
                 while block := opened.read(1 << 20):
                     found.update(block)
         except OSError as error:
-            raise ParrotError(f"{file} cannot be read ({error.strerror}): run the phase that writes it first.") from error
+            raise ParrotError(
+                f"{file} cannot be read ({error.strerror}): run the phase that writes it first."
+            ) from error
         found.update(b"\0")
     return found.hexdigest()
 
 
 def seed_for(seed: int, *what: object) -> int:
     """A seed of its own for every pair (and letter, and try), 0 to 2**63 - 1, that depends on nothing else."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
+    return (
+        int.from_bytes(
+            hashlib.sha256(repr((seed, *what)).encode("utf-8", "surrogatepass")).digest()[:8], "big"
+        )
+        >> 1
+    )
 
 
 def _line(record: Record) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..preferences.pairs import PreferencePair, Preferred
 
 
@@ -26,16 +26,24 @@ class Teacher(Protocol):
 
     name: str
 
-    def rationalize(self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, watch: Watch) -> list[str]:
+    def rationalize(
+        self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, progress: Progress
+    ) -> list[str]:
         """Pairwise judgements in the published format. `anchored`: the preference is shown as one hint line."""
         ...
 
-    def predict(self, prompts: Sequence[str], rationales: Sequence[str], watch: Watch) -> list[Preferred | None]:
+    def predict(
+        self, prompts: Sequence[str], rationales: Sequence[str], progress: Progress
+    ) -> list[Preferred | None]:
         """The preference that follows from request and rationale alone, without label or images; None where none does."""
         ...
 
     def project(
-        self, pairs: Sequence[PreferencePair], references: Sequence[Reference], seeds: Sequence[int], watch: Watch
+        self,
+        pairs: Sequence[PreferencePair],
+        references: Sequence[Reference],
+        seeds: Sequence[int],
+        progress: Progress,
     ) -> list[str]:
         """Judgements of the one image that each reference's letter names, written as the teacher's own, with a refined request."""
         ...

@@ -28,7 +28,9 @@ from .pairs import PREFERRED, PreferencePair, Preferred
 LINES = "preferences.jsonl"
 IMAGES = "images"
 LOCK = "preferences.lock"
-LOCK_SECONDS = 60.0  # a record takes a fraction of a second: whoever waits longer waits for something that hangs
+LOCK_SECONDS = (
+    60.0  # a record takes a fraction of a second: whoever waits longer waits for something that hangs
+)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
@@ -50,24 +52,37 @@ def dataset_folder(root: Path, name: str) -> Path:
             "or a dot at either end."
         )
     if len(plain.encode("utf-8", "replace")) > 150:
-        raise PreferenceError(f'"{plain[:40]}..." is too long for the name of a dataset: choose a shorter one.')
+        raise PreferenceError(
+            f'"{plain[:40]}..." is too long for the name of a dataset: choose a shorter one.'
+        )
     return root / plain
 
 
 def is_plain_name(name: str) -> bool:
     """Whether a name is a plain folder name on Windows, Linux and macOS alike."""
-    return bool(name) and "." not in (name[0], name[-1]) and not _FORBIDDEN.search(name) and not _RESERVED.fullmatch(name)
+    return (
+        bool(name)
+        and "." not in (name[0], name[-1])
+        and not _FORBIDDEN.search(name)
+        and not _RESERVED.fullmatch(name)
+    )
 
 
 def pairs_in(folder: Path) -> list[PreferencePair]:
     """The standing preferences of the dataset in `folder`. Raises PreferenceError where there are none."""
     if not (folder / LINES).is_file():
         there = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
-        hint = f"choose one of {', '.join(there)}" if there else "record preferences with Record Preference first"
+        hint = (
+            f"choose one of {', '.join(there)}"
+            if there
+            else "record preferences with Record Preference first"
+        )
         raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {hint}.')
     pairs = PreferenceDataset(folder).pairs()
     if not pairs:
-        raise PreferenceError(f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.')
+        raise PreferenceError(
+            f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.'
+        )
     return pairs
 
 
@@ -109,13 +124,19 @@ def _new_line(
     """A preference and its pictures by their hashes. Raises PreferenceError for what cannot be recorded."""
     if preferred not in PREFERRED:
         raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
-    prompt = prompt.encode("utf-8", "replace").decode()  # half a surrogate pair, which files cannot hold, becomes "?"
+    prompt = prompt.encode(
+        "utf-8", "replace"
+    ).decode()  # half a surrogate pair, which files cannot hold, becomes "?"
     if not prompt.strip():
-        raise PreferenceError("The prompt is empty: a preference needs the prompt that both images were made from.")
+        raise PreferenceError(
+            "The prompt is empty: a preference needs the prompt that both images were made from."
+        )
     pictures = [open_image(image) for image in (image_a, image_b, *([] if source is None else [source]))]
     a, b, *of = hashes = [image_hash(picture) for picture in pictures]
     if a == b and preferred != "tie":
-        raise PreferenceError("Image A and image B are the same picture, so neither can be preferred: connect two images.")
+        raise PreferenceError(
+            "Image A and image B are the same picture, so neither can be preferred: connect two images."
+        )
     before = of[0] if of else None
     line = _Line(pair_id(prompt, a, b, before), prompt, a, b, preferred, before, chosen_by.strip() or "human")
     return line, dict(zip(hashes, pictures, strict=True))
@@ -218,7 +239,14 @@ class PreferenceDataset:
     # ---------------------------------------------------------------- inside
 
     def _record(
-        self, image_a: Any, image_b: Any, prompt: str, preferred: Preferred, source: Any, chosen_by: str, again: bool
+        self,
+        image_a: Any,
+        image_b: Any,
+        prompt: str,
+        preferred: Preferred,
+        source: Any,
+        chosen_by: str,
+        again: bool,
     ) -> tuple[PreferencePair, bool]:
         line, pictures = _new_line(image_a, image_b, prompt, preferred, source, chosen_by)
         with self._guard, self._writing():
@@ -303,7 +331,9 @@ class PreferenceDataset:
         try:
             yield
         except OSError as error:
-            raise PreferenceError(f"The preferences in {self.folder} cannot be read ({error}): check the folder.") from error
+            raise PreferenceError(
+                f"The preferences in {self.folder} cannot be read ({error}): check the folder."
+            ) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import PreferenceError
 from .dataset import PreferenceDataset
 from .pairs import PreferencePair
@@ -45,7 +45,9 @@ class ImportReport:
         """The report to read: a line for the sum, and one for each reason."""
         lost = sum(len(rows) for rows in self.unread.values())
         layouts = " and ".join(self.layouts) or "no"
-        lines = [f"{self.rows} rows in {layouts} layout: {self.added} added, {self.known} there already, {lost} not readable."]
+        lines = [
+            f"{self.rows} rows in {layouts} layout: {self.added} added, {self.known} there already, {lost} not readable."
+        ]
         for reason, rows in sorted(self.unread.items(), key=lambda item: -len(item[1])):
             more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
             lines.append(f"- {reason}: {len(rows)} ({', '.join(rows[:3])}{more})")
@@ -53,7 +55,7 @@ class ImportReport:
 
 
 def import_parquet(
-    path: str | Path, dataset: PreferenceDataset, layout: str = "auto", watch: Watch | None = None
+    path: str | Path, dataset: PreferenceDataset, layout: str = "auto", progress: Progress | None = None
 ) -> ImportReport:
     """Add the preferences of a Parquet file, or of all Parquet files in a folder, to `dataset`.
 
@@ -61,7 +63,7 @@ def import_parquet(
     stopped is simply run again. Raises PreferenceError for a file that is no such Parquet file, before anything of it is added.
     """
     parquet = _pyarrow()
-    watch = watch or Watch()
+    progress = progress or Progress()
     report = ImportReport()
     files = _files(Path(path))
     with _explained(Path(path)):
@@ -71,13 +73,15 @@ def import_parquet(
             if found.name not in report.layouts:
                 report.layouts.append(found.name)
             for number, row in enumerate(_rows(parquet, file, found, label), 1):
-                watch.check()
+                progress.check()
                 _add(row, found, label, dataset, report, file, number)
-                watch.progress(report.rows, total, file.name, "")
+                progress.update(report.rows, total, file.name, "")
     return report
 
 
-def export_parquet(dataset: PreferenceDataset, path: str | Path, layout: str, watch: Watch | None = None) -> int:
+def export_parquet(
+    dataset: PreferenceDataset, path: str | Path, layout: str, progress: Progress | None = None
+) -> int:
     """Write the preferences that stand to a Parquet file; returns how many. The file appears when it is complete.
 
     Raises PreferenceError if there are none, or some for which the layout has no room: text to image in an edit layout, or edits in
@@ -86,7 +90,7 @@ def export_parquet(dataset: PreferenceDataset, path: str | Path, layout: str, wa
     parquet = _pyarrow()
     import pyarrow
 
-    watch = watch or Watch()
+    progress = progress or Progress()
     target, columns, pairs = Path(path), layout_named(layout), dataset.pairs()
     if not pairs:
         raise PreferenceError(f"There is no preference in {dataset.folder} to export: record some first.")
@@ -101,7 +105,7 @@ def export_parquet(dataset: PreferenceDataset, path: str | Path, layout: str, wa
             target.parent.mkdir(parents=True, exist_ok=True)
             schema = _schema(columns)
             with parquet.ParquetWriter(unfinished, schema) as writer:
-                for group in _groups(pairs, columns, watch):
+                for group in _groups(pairs, columns, progress):
                     writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
             os.replace(unfinished, target)
     finally:
@@ -115,7 +119,9 @@ def export_parquet(dataset: PreferenceDataset, path: str | Path, layout: str, wa
 def _files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
-        raise PreferenceError(f"There is no Parquet file at {path}: give a .parquet file, or a folder that has some.")
+        raise PreferenceError(
+            f"There is no Parquet file at {path}: give a .parquet file, or a folder that has some."
+        )
     return files
 
 
@@ -151,7 +157,9 @@ def _add(
         preferred, prompt = read_label(row.get(label)), read_text(row.get(layout.prompt))
         image_a = read_picture(row.get(layout.image_a), "image A", file.parent)
         image_b = read_picture(row.get(layout.image_b), "image B", file.parent)
-        source = read_picture(row.get(layout.source), "the source image", file.parent) if layout.source else None
+        source = (
+            read_picture(row.get(layout.source), "the source image", file.parent) if layout.source else None
+        )
         if image_a is None or image_b is None:
             raise Unreadable("image A is missing" if image_a is None else "image B is missing")
         if source is None and layout.source and not layout.lists:
@@ -170,26 +178,32 @@ def _add(
 # ---------------------------------------------------------------- writing
 
 
-def _groups(pairs: list[PreferencePair], layout: Layout, watch: Watch) -> Iterator[list[dict[str, Any]]]:
+def _groups(
+    pairs: list[PreferencePair], layout: Layout, progress: Progress
+) -> Iterator[list[dict[str, Any]]]:
     """The rows to write, in portions of about GROUP_BYTES."""
     group: list[dict[str, Any]] = []
     size = 0
     for number, pair in enumerate(pairs, 1):
-        watch.check()
+        progress.check()
         row, weight = _row(pair, layout)
         group.append(row)
         size += weight
         if size >= GROUP_BYTES:
             yield group
             group, size = [], 0
-        watch.progress(number, len(pairs), "", "")
+        progress.update(number, len(pairs), "", "")
     if group:
         yield group
 
 
 def _row(pair: PreferencePair, layout: Layout) -> tuple[dict[str, Any], int]:
     """A row, and the bytes of its pictures. The files go in as they are: they are PNG already."""
-    row: dict[str, Any] = {layout.prompt: pair.prompt, layout.label: layout.spelling[pair.preferred], CHOSEN_BY: pair.chosen_by}
+    row: dict[str, Any] = {
+        layout.prompt: pair.prompt,
+        layout.label: layout.spelling[pair.preferred],
+        CHOSEN_BY: pair.chosen_by,
+    }
     row |= dict.fromkeys((*layout.models, *layout.empty), "")
     if layout.id:
         row[layout.id] = pair.id
@@ -216,7 +230,11 @@ def _schema(layout: Layout) -> Any:
     import pyarrow
 
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    texts = [name for name in (layout.id, layout.prompt, layout.label, *layout.models, *layout.empty, CHOSEN_BY) if name]
+    texts = [
+        name
+        for name in (layout.id, layout.prompt, layout.label, *layout.models, *layout.empty, CHOSEN_BY)
+        if name
+    ]
     fields = [(name, pyarrow.string()) for name in texts]
     fields += [(name, pyarrow.list_(picture) if layout.lists else picture) for name in layout.pictures]
     image = {"_type": "Image"}

@@ -63,7 +63,15 @@ LAYOUTS: dict[str, Layout] = {
             lists=True,
             id="pair_id",
         ),
-        Layout("genai-t2i", "prompt", "left_image", "right_image", "vote_type", VOTES, ("left_model", "right_model")),
+        Layout(
+            "genai-t2i",
+            "prompt",
+            "left_image",
+            "right_image",
+            "vote_type",
+            VOTES,
+            ("left_model", "right_model"),
+        ),
         Layout(
             "genai-edit",
             "instruct_prompt",
@@ -113,14 +121,18 @@ def recognise(columns: Iterable[str], layout: str = "auto") -> tuple[Layout, str
     if found is None:
         if layout != "auto":
             missing = ", ".join(sorted(set(wanted[0].required) - there))
-            raise PreferenceError(f"This is no file in the {layout} layout, because it lacks the columns {missing}: try auto.")
+            raise PreferenceError(
+                f"This is no file in the {layout} layout, because it lacks the columns {missing}: try auto."
+            )
         shown = ", ".join(sorted(there)[:12]) or "none"
         raise PreferenceError(
             f"The columns of this file ({shown}) are those of no known preference set: rename them as in one of {', '.join(LAYOUTS)}."
         )
     label = next((name for name in (found.label, *LABELS) if name in there), None)
     if label is None:
-        raise PreferenceError(f"This {found.name} file has no column `{found.label}`: without it nobody's preference is known.")
+        raise PreferenceError(
+            f"This {found.name} file has no column `{found.label}`: without it nobody's preference is known."
+        )
     return found, label
 
 

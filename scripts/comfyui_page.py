@@ -18,7 +18,13 @@ HINT = (
     else "browser tests are skipped: the Python package playwright is not installed"
 )
 AVAILABLE = chromium() is not None and importlib.util.find_spec("playwright") is not None
-OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 READY = """name => Boolean(window.app && (app.rootGraph ?? app.graph) && app.extensionManager
     && window.LiteGraph && LiteGraph.registered_node_types[name])"""
@@ -162,7 +168,9 @@ class Canvas:
 
     def serialize(self) -> dict[str, Any]:
         """The workflow as the page would save it."""
-        return self.page.evaluate("() => JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()))")
+        return self.page.evaluate(
+            "() => JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()))"
+        )
 
     def prompt(self) -> dict[str, Any]:
         """The workflow as the page would queue it."""
@@ -170,7 +178,9 @@ class Canvas:
 
     def queue(self) -> str:
         """Press Run; returns the prompt's id. Raises AssertionError with the server's answer where it is refused."""
-        with self.page.expect_response(lambda r: r.url.endswith("/prompt") and r.request.method == "POST") as waiting:
+        with self.page.expect_response(
+            lambda r: r.url.endswith("/prompt") and r.request.method == "POST"
+        ) as waiting:
             self.page.evaluate("async () => { await app.queuePrompt(0, 1) }")
         assert waiting.value.status == 200, waiting.value.text()
         return waiting.value.json()["prompt_id"]

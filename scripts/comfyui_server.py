@@ -32,20 +32,32 @@ class Failed(Exception):
 class Server:
     """`Server(checkout, folder)` starts one and waits until it answers; `stop()` ends it."""
 
-    def __init__(self, checkout: Path, folder: Path, *options: str, environment: dict[str, str] | None = None):
+    def __init__(
+        self, checkout: Path, folder: Path, *options: str, environment: dict[str, str] | None = None
+    ):
         self.folder = folder
         for name in ("custom_nodes", "models/LLM", "input", "output", "user/default"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "custom_nodes" / NAME).symlink_to(PACK, target_is_directory=True)
         settings = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.99.0"}
-        (folder / "user" / "default" / "comfy.settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (folder / "user" / "default" / "comfy.settings.json").write_text(
+            json.dumps(settings), encoding="utf-8"
+        )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = uuid.uuid4().hex
         self.log = folder / "server.log"
-        command = [sys.executable, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(folder)]
+        command = [
+            sys.executable,
+            "main.py",
+            "--cpu",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(folder),
+        ]
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [*command, "--disable-api-nodes", "--disable-auto-launch", *options],
@@ -113,7 +125,9 @@ class Server:
 
     def listen(self) -> websocket.WebSocket:
         """The websocket on which this client's events arrive."""
-        return websocket.create_connection(f"ws://127.0.0.1:{self.port}/ws?clientId={self.client}", timeout=60)
+        return websocket.create_connection(
+            f"ws://127.0.0.1:{self.port}/ws?clientId={self.client}", timeout=60
+        )
 
     def stop(self) -> None:
         """End the server and what it started."""

@@ -34,7 +34,9 @@ def node_definitions(info: dict[str, Any]) -> dict[str, Any]:
             "inputs": dict(_inputs(node)),
             "outputs": {
                 str(i): {"name": name, "tooltip": tooltip}
-                for i, (name, tooltip) in enumerate(zip(node["output_name"], node["output_tooltips"], strict=True))
+                for i, (name, tooltip) in enumerate(
+                    zip(node["output_name"], node["output_tooltips"], strict=True)
+                )
             },
         }
         for node in _own(info)
@@ -48,13 +50,19 @@ def categories(info: dict[str, Any]) -> dict[str, str]:
 
 def main_strings(info: dict[str, Any]) -> dict[str, Any]:
     """`main.json`."""
-    return {"nodeCategories": categories(info), "settingsCategories": settings_categories(), "rationalRewards": panel_strings()}
+    return {
+        "nodeCategories": categories(info),
+        "settingsCategories": settings_categories(),
+        "rationalRewards": panel_strings(),
+    }
 
 
 def panel_strings() -> dict[str, str]:
     """The panel's words by key, from its script."""
     table = re.search(
-        r"^const ENGLISH = \{\n(.*?)^\}", (WEB / "strings.js").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        r"^const ENGLISH = \{\n(.*?)^\}",
+        (WEB / "strings.js").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
     )
     assert table, "web/strings.js has no table ENGLISH"
     return {key: json.loads(text) for key, text in re.findall(rf"(\w+): ({TEXT})", table[1])}
@@ -63,12 +71,17 @@ def panel_strings() -> dict[str, str]:
 def settings() -> dict[str, Any]:
     """Name and tooltip of every setting, by its id as locales write it, from the script that registers them."""
     found = re.findall(rf"\bid: ({TEXT}),\s+name: ({TEXT}),\s+tooltip: ({TEXT})", settings_script())
-    return {json.loads(id).replace(".", "_"): {"name": json.loads(name), "tooltip": json.loads(tip)} for id, name, tip in found}
+    return {
+        json.loads(id).replace(".", "_"): {"name": json.loads(name), "tooltip": json.loads(tip)}
+        for id, name, tip in found
+    }
 
 
 def settings_categories() -> dict[str, str]:
     """The headings of the settings page."""
-    return {heading: heading for heading in ("RationalRewards", *re.findall(r'group: "(.+?)"', settings_script()))}
+    return {
+        heading: heading for heading in ("RationalRewards", *re.findall(r'group: "(.+?)"', settings_script()))
+    }
 
 
 def settings_script() -> str:
@@ -103,9 +116,13 @@ def differences(english: dict[str, Any], translated: dict[str, Any]) -> list[str
     wanted, found = dict(strings(english)), dict(strings(translated))
     lines = [f"{path} is missing ({wanted[path]!r})" for path in wanted if path not in found]
     lines += [f"{path} is not in the English table" for path in found if path not in wanted]
-    lines += [f"{path} is empty" for path, text in found.items() if not isinstance(text, str) or not text.strip()]
+    lines += [
+        f"{path} is empty" for path, text in found.items() if not isinstance(text, str) or not text.strip()
+    ]
     if not lines and list(wanted) != list(found):
-        lines.append(f"{next(b for a, b in zip(wanted, found, strict=True) if a != b)} stands at another place than in English")
+        lines.append(
+            f"{next(b for a, b in zip(wanted, found, strict=True) if a != b)} stands at another place than in English"
+        )
     return lines
 
 

@@ -25,7 +25,14 @@ NODES = {  # by name: type, place, size
     "refine": ("RationalRewardsRefinePrompt", (860, 0), (380, 380)),
 }
 LINKS = [("load.critic", "critique.critic"), ("critique.critique", "refine.critique")]
-INPUTS = ["critique.image", "critique.prompt", "critique.source_image", "load.checkpoint", "load.quantization", "refine.keep"]
+INPUTS = [
+    "critique.image",
+    "critique.prompt",
+    "critique.source_image",
+    "load.checkpoint",
+    "load.quantization",
+    "refine.keep",
+]
 OUTPUTS = ["refine.refined_prompt", "critique.score", "critique.report", "critique.critique", "load.critic"]
 WIDTH = 420  # of the node on the canvas
 
@@ -82,7 +89,11 @@ def clean(graph: dict[str, Any]) -> dict[str, Any]:
     for node in (host, *inner["nodes"]):
         node.pop("widgets_values_named", None)  # the same values again, which older frontends do not know
         node["properties"].pop("ver", None)
-    return graph | {"id": identity(f"blueprint {TITLE}"), "groups": [], "extra": {"BlueprintDescription": ABOUT}}
+    return graph | {
+        "id": identity(f"blueprint {TITLE}"),
+        "groups": [],
+        "extra": {"BlueprintDescription": ABOUT},
+    }
 
 
 def main() -> None:

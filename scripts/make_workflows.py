@@ -92,7 +92,9 @@ def low(workflow: Workflow, name: str, least: dict[str, float]) -> float:
     return max(node.height, least[name], NODES_2.get(node.type, 0))
 
 
-def layout(workflow: Workflow, least: dict[str, float]) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+def layout(
+    workflow: Workflow, least: dict[str, float]
+) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
     """Boxes of the nodes (x, y, width, height of the body) and of the groups; all groups end at the same height."""
     bodies = [
         sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
@@ -111,12 +113,20 @@ def layout(workflow: Workflow, least: dict[str, float]) -> tuple[dict[str, list[
             used = sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
             filling = [name for name in names if workflow.nodes[name].fill]
             for name in names:
-                height = low(workflow, name, least) + (round(tallest - used) // len(filling) if name in filling else 0)
+                height = low(workflow, name, least) + (
+                    round(tallest - used) // len(filling) if name in filling else 0
+                )
                 nodes[name] = [x, y + TITLE, width, height]
                 y += height + TITLE + GAP
             x += width + GAP
         x += PADDING - GAP
-        groups.append({"title": group.title, "color": group.color, "box": [start, 0, x - start, HEADING + tallest + PADDING]})
+        groups.append(
+            {
+                "title": group.title,
+                "color": group.color,
+                "box": [start, 0, x - start, HEADING + tallest + PADDING],
+            }
+        )
         x += GAP
     return nodes, groups
 
@@ -150,7 +160,9 @@ def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:
     left, top = 420, 320  # clear of the page's own bars
     page.page.set_viewport_size({"width": round(right) + 2 * left, "height": round(bottom) + 2 * top})
     page.page.evaluate(SHOW, {"x": left, "y": top})
-    corner = page.page.evaluate("() => { const box = app.canvas.canvas.getBoundingClientRect(); return [box.x, box.y] }")
+    corner = page.page.evaluate(
+        "() => { const box = app.canvas.canvas.getBoundingClientRect(); return [box.x, box.y] }"
+    )
     clip = {
         "x": left - margin + corner[0],
         "y": top - margin + corner[1],
@@ -172,17 +184,29 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
     page.page.set_viewport_size({"width": 1600, "height": 1000})
     # An empty graph with an id of its own: the page remembers values and previews by the ids of graph and node.
     page.load(
-        {"id": identity(name), "nodes": [], "links": [], "groups": [], "last_node_id": 0, "last_link_id": 0, "version": 0.4}
+        {
+            "id": identity(name),
+            "nodes": [],
+            "links": [],
+            "groups": [],
+            "last_node_id": 0,
+            "last_link_id": 0,
+            "version": 0.4,
+        }
     )
     nodes = {key: vars(node) for key, node in workflow.nodes.items()}
     least = page.page.evaluate(CREATE, {"nodes": nodes, "pack": NAME})
     boxes, groups = layout(workflow, least)
     page.page.evaluate(PLACE, {"nodes": boxes, "groups": groups})
     graph = clean(name, page.serialize())
-    (FOLDER / f"{name}.json").write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (FOLDER / f"{name}.json").write_text(
+        json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     missing = page.load(graph)
     if missing or any(node["faulty"] for node in page.nodes()):
-        raise SystemExit(f"{name} does not load: {missing or [node['title'] for node in page.nodes() if node['faulty']]}")
+        raise SystemExit(
+            f"{name} does not load: {missing or [node['title'] for node in page.nodes() if node['faulty']]}"
+        )
     (FOLDER / f"{name}.jpg").write_bytes(picture(page, groups))
 
 
@@ -208,7 +232,9 @@ def main(wanted: list[str]) -> None:
     if unknown := set(wanted) - set(makers):
         raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(makers)}")
     checkout = checkouts()[0]
-    files = [model for workflow in makers.values() for node in workflow.nodes.values() for model in node.models]
+    files = [
+        model for workflow in makers.values() for node in workflow.nodes.values() for model in node.models
+    ]
     with tempfile.TemporaryDirectory() as temporary:
         prepare(Path(temporary), checkout, files)
         server = Server(checkout, Path(temporary))

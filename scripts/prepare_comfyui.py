@@ -20,11 +20,18 @@ def main() -> None:
     for checkout in found:
         print(f"Installing the requirements of ComfyUI {version(checkout)}")
         requirements = str(checkout / "requirements.txt")
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", sys.executable, "-r", requirements], check=True)
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", sys.executable, "-r", requirements], check=True
+        )
     if chromium() is None and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         print("Installing Chromium and fonts")
         for command in (["update"], ["install", "-y", "chromium", "fonts-noto-cjk"]):
-            subprocess.run(["apt-get", "-qq", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            subprocess.run(
+                ["apt-get", "-qq", *command],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
 
 
 if __name__ == "__main__":

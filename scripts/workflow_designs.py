@@ -51,7 +51,9 @@ HUB = "https://huggingface.co/"
 T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
 
-def loader(type: str, widget: str, directory: str, url: str, values: dict[str, Any] | None = None, **more: Any) -> Node:
+def loader(
+    type: str, widget: str, directory: str, url: str, values: dict[str, Any] | None = None, **more: Any
+) -> Node:
     """A loader of one file, with the address from which ComfyUI offers it where it is missing."""
     name = url.rpartition("/")[2]
     model = {"name": name, "url": HUB + url, "directory": directory}
@@ -106,7 +108,11 @@ def sdxl() -> dict[str, Node]:
         "checkpoint": loader("CheckpointLoaderSimple", "ckpt_name", "checkpoints", file),
         "positive": encode("prompt"),
         "negative": Node(
-            "CLIPTextEncode", "Negative prompt", {"text": "blurry, deformed, watermark"}, {"clip": "checkpoint.CLIP"}, 88
+            "CLIPTextEncode",
+            "Negative prompt",
+            {"text": "blurry, deformed, watermark"},
+            {"clip": "checkpoint.CLIP"},
+            88,
         ),
         "latent": Node("EmptyLatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
     }
@@ -120,16 +126,27 @@ def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **l
     """From a first picture to a critique, a card and a refined prompt."""
     return {
         "critic": critic(checkpoint),
-        "critique": Node("RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}),
+        "critique": Node(
+            "RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}
+        ),
         "report": text("critique.report", "What the critic says", 200, fill=True),
         "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
         "refined": text("refine.refined_prompt", "Refined prompt"),
-        "card": Node("RationalRewardsCritiqueCard", links={"critique": "critique", "image": image}, height=330, fill=True),
+        "card": Node(
+            "RationalRewardsCritiqueCard",
+            links={"critique": "critique", "image": image},
+            height=330,
+            fill=True,
+        ),
         "save card": save("card", "Save the card", "critique-card"),
     }
 
 
-CRITIC = Group("Critic", BLUE, [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])])
+CRITIC = Group(
+    "Critic",
+    BLUE,
+    [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])],
+)
 
 
 # ---------------------------------------------------------------- the workflows
@@ -176,11 +193,18 @@ def critique_and_refine_z_image() -> Workflow:
         "prompt": prompt(fill=True),
         "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
         "unet": loader(
-            "UNETLoader", "unet_name", "diffusion_models", f"{files}diffusion_models/z_image_turbo_bf16.safetensors"
+            "UNETLoader",
+            "unet_name",
+            "diffusion_models",
+            f"{files}diffusion_models/z_image_turbo_bf16.safetensors",
         ),
         "shift": Node("ModelSamplingAuraFlow", values={"shift": 3}, links={"model": "unet"}),
         "clip": loader(
-            "CLIPLoader", "clip_name", "text_encoders", f"{files}text_encoders/qwen_3_4b.safetensors", {"type": "lumina2"}
+            "CLIPLoader",
+            "clip_name",
+            "text_encoders",
+            f"{files}text_encoders/qwen_3_4b.safetensors",
+            {"type": "lumina2"},
         ),
         "vae": loader("VAELoader", "vae_name", "vae", f"{files}vae/ae.safetensors"),
         "positive": encode("prompt", "clip"),
@@ -200,7 +224,10 @@ def critique_and_refine_z_image() -> Workflow:
             Group(
                 "Prompt and model",
                 GREY,
-                [(340, ["note", "unet", "shift", "clip", "vae"]), (320, ["prompt", "positive", "negative", "latent"])],
+                [
+                    (340, ["note", "unet", "shift", "clip", "vae"]),
+                    (320, ["prompt", "positive", "negative", "latent"]),
+                ],
             ),
             Group("First picture", GREY, [(300, ["first", "first image", "first preview"])]),
             CRITIC,
@@ -218,9 +245,7 @@ def critique_and_refine_edit() -> Workflow:
     )
     instruction = "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the clouds as they are"
     vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
-    unet = (
-        "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors"
-    )
+    unet = "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors"
     clip = "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"
     lora = "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
 
@@ -257,9 +282,14 @@ def critique_and_refine_edit() -> Workflow:
             Group(
                 "Picture and model",
                 GREY,
-                [(320, ["note", "prompt", "source"]), (410, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"])],
+                [
+                    (320, ["note", "prompt", "source"]),
+                    (410, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
+                ],
             ),
-            Group("First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]),
+            Group(
+                "First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]
+            ),
             CRITIC,
             Group("Second edit", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
         ],
@@ -278,7 +308,9 @@ def compare_two_samplers() -> Workflow:
         "note": note(words, 230),
         **sdxl(),
         "prompt": prompt(fill=True),
-        "sampler a": sampler(25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"),
+        "sampler a": sampler(
+            25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"
+        ),
         "image a": decode("sampler a", "checkpoint.VAE"),
         "preview a": preview("image a", "Picture A"),
         "sampler b": sampler(25, 5, "euler", "normal", "Sampler B", model="checkpoint", positive="positive"),
@@ -293,7 +325,9 @@ def compare_two_samplers() -> Workflow:
         nodes,
         [
             Group(
-                "Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]
+                "Prompt and model",
+                GREY,
+                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
             ),
             Group(
                 "Two samplers, one seed",
@@ -338,7 +372,9 @@ def score_a_batch() -> Workflow:
         nodes,
         [
             Group(
-                "Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])]
+                "Prompt and model",
+                GREY,
+                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
             ),
             Group("Four pictures", GREY, [(300, ["sampler", "images", "preview"])]),
             Group("Critic", BLUE, [(380, ["critic", "critique"]), (320, ["score", "scores"])]),
@@ -354,9 +390,7 @@ def judge_a_picture() -> Workflow:
         "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
         "Nothing is generated here: no checkpoint but the critic is needed."
     )
-    drawing = (
-        "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky with two clouds"
-    )
+    drawing = "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky with two clouds"
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
         "note": note(words, 190),
@@ -373,7 +407,11 @@ def judge_a_picture() -> Workflow:
         nodes,
         [
             Group("Pictures and prompt", GREY, [(320, ["note", "picture"]), (320, ["prompt", "other"])]),
-            Group("Critic", BLUE, [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])]),
+            Group(
+                "Critic",
+                BLUE,
+                [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])],
+            ),
             Group("Score and compare", BLUE, [(340, ["score", "scores"]), (340, ["compare", "comparison"])]),
         ],
     )
@@ -398,12 +436,20 @@ def shapes_demo() -> Workflow:
         return Node("RationalRewardsCritique", title, links=links)
 
     def card(title: str, critique: str, image: str) -> Node:
-        return Node("RationalRewardsCritiqueCard", title, links={"critique": critique, "image": image}, height=330, fill=True)
+        return Node(
+            "RationalRewardsCritiqueCard",
+            title,
+            links={"critique": critique, "image": image},
+            height=330,
+            fill=True,
+        )
 
     nodes = {
         "note": note(words, 260),
         "prompt": prompt(asked, fill=True),
-        "critic": Node("RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}),
+        "critic": Node(
+            "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
+        ),
         "first": paint("First picture", "prompt"),
         "first preview": preview("first", "First picture"),
         "critique": judge("Critique of the first picture", "first"),
@@ -424,7 +470,7 @@ def shapes_demo() -> Workflow:
             Group("First picture", GREY, [(300, ["first", "first preview"])]),
             Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card"])]),
             Group("Second picture", GREY, [(300, ["second", "second preview"])]),
-            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
+            Group("JudgedImage again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
         ],
     )
 

@@ -28,7 +28,9 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
     def build(family: str = "qwen3_vl", seed: int = 0, **shape: Any) -> Path:
         key = (family, seed, *sorted(shape.items()))
         if key not in built:
-            built[key] = build_checkpoint(tmp_path_factory.mktemp(family) / "tiny", Shape(family, **shape), seed)
+            built[key] = build_checkpoint(
+                tmp_path_factory.mktemp(family) / "tiny", Shape(family, **shape), seed
+            )
         return built[key]
 
     return build
@@ -88,4 +90,7 @@ def pictures(photos: list[Image.Image]) -> list[Image.Image]:
 
 def pytest_report_header() -> list[str]:
     """Which ComfyUI the real-server tests will run on."""
-    return [*describe_checkouts(), f"{len(template_pictures())} generated pictures from ComfyUI's template package"]
+    return [
+        *describe_checkouts(),
+        f"{len(template_pictures())} generated pictures from ComfyUI's template package",
+    ]

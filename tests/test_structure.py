@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "preferences", "parrot", "training", "evaluation", "demo", "cli")
-HEAVY = {"transformers", "bitsandbytes", "accelerate", "peft", "huggingface_hub", "tokenizers", "pyarrow", "filelock"}
+HEAVY = {
+    "transformers",
+    "bitsandbytes",
+    "accelerate",
+    "peft",
+    "huggingface_hub",
+    "tokenizers",
+    "pyarrow",
+    "filelock",
+}
 HOST = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "nodes", "server", "execution"}
 
 
@@ -30,7 +39,8 @@ def imports(file):
                 yield alias.name.split(".")[0], id(node) not in late
         elif isinstance(node, ast.ImportFrom):
             yield (
-                ("." * node.level + (node.module or "")).split(".")[0] or "." * node.level + (node.module or ""),
+                ("." * node.level + (node.module or "")).split(".")[0]
+                or "." * node.level + (node.module or ""),
                 id(node) not in late,
             )
 
@@ -38,20 +48,28 @@ def imports(file):
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_below_the_nodes_never_import_comfyui(room):
     for file in (ROOT / room).rglob("*.py"):
-        late = file.name == "residency.py"  # the one that talks to the host's memory manager, and only where it is called
+        late = (
+            file.name == "residency.py"
+        )  # the one that talks to the host's memory manager, and only where it is called
         found = {name for name, at_import in imports(file) if at_import or not late}
         assert not found & HOST, file
         assert not any("nodes" in name for name in found if name.startswith(".")), file
 
 
 def test_parrot_knows_nothing_of_the_shapes_world():
-    for file in (file for room in ("preferences", "parrot", "training", "evaluation") for file in (ROOT / room).rglob("*.py")):
+    for file in (
+        file
+        for room in ("preferences", "parrot", "training", "evaluation")
+        for file in (ROOT / room).rglob("*.py")
+    ):
         assert not any("demo" in name for name, _ in imports(file)), file
 
 
 def test_every_folder_with_code_is_a_package_that_is_installed():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    tracked = subprocess.run(["git", "ls-files", "*/__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "*/__init__.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for folder in {Path(line).parent for line in tracked.split()} - {Path("benchmarks")}:
         assert f'"rational_rewards.{".".join(folder.parts)}"' in project, folder
 
@@ -61,7 +79,9 @@ def test_importing_the_pack_imports_nothing_heavy():
     files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
     files = [file for file in files if file.parent.name != "engines"]  # imported where a critic is loaded
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
-    code = "import sys, torch, importlib\n" + "".join(f"importlib.import_module('rational_rewards.{name}')\n" for name in names)
+    code = "import sys, torch, importlib\n" + "".join(
+        f"importlib.import_module('rational_rewards.{name}')\n" for name in names
+    )
     code += f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -16,10 +16,10 @@ from ..models.checkpoints.adapters import write_record
 from ..models.checkpoints.discovery import ADAPTERS
 from ..models.critic import Critic
 from ..models.device_memory import forget_frames, give_back, is_out_of_memory
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, ParrotError
 from ..parrot.manifest import Manifest, rubric_digests
-from ..parrot.run_lock import alone
+from ..parrot.run_lock import exclusive
 from ..parrot.stream import count_lines, digest
 from ..preferences.dataset import is_plain_name
 from .distillation import Recipe, distill
@@ -57,7 +57,14 @@ class Learned:
         )
 
 
-def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Recipe(), watch: Watch = Watch()) -> Learned:
+def learn(
+    critic: Critic,
+    rows: Path,
+    name: str,
+    root: Path,
+    recipe: Recipe = Recipe(),
+    progress: Progress = Progress(),
+) -> Learned:
     """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards what it was.
 
     A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError, also for rows that a
@@ -77,10 +84,12 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
     engine.release()
     state = json.dumps([digest(rows), critic.name, critic.fingerprint, engine.max_pixels, repr(recipe)])
     work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
-    with alone(work, "training on these rows"):
+    with exclusive(work, "training on these rows"):
         try:
-            engine.place.ready(training_bytes(loaded.model, recipe))
-            trained = distill(rows, work, loaded.model, loaded.processor, recipe, watch, max_pixels=engine.max_pixels)
+            engine.residency.ready(training_bytes(loaded.model, recipe))
+            trained = distill(
+                rows, work, loaded.model, loaded.processor, recipe, progress, max_pixels=engine.max_pixels
+            )
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -88,7 +97,12 @@ def learn(critic: Critic, rows: Path, name: str, root: Path, recipe: Recipe = Re
             give_back()
             raise OutOfMemoryError(NO_ROOM) from None
         number = count_lines(rows)
-        made_with = {"rows": number, "rows_sha256": digest(rows), "max_pixels": engine.max_pixels, **asdict(recipe)}
+        made_with = {
+            "rows": number,
+            "rows_sha256": digest(rows),
+            "max_pixels": engine.max_pixels,
+            **asdict(recipe),
+        }
         write_record(work / "adapter", loaded.checkpoint, loaded.quantization, made_with, name=name)
         folder = _publish(work / "adapter", root / ADAPTERS, name)
         shutil.rmtree(work, ignore_errors=True)
@@ -109,14 +123,22 @@ def _check_wording(critic: Critic, rows: Path) -> None:
 def training_bytes(model: Any, recipe: Recipe) -> int:
     """About how much memory training needs besides the weights: a batch's logits and their gradient, and a layer's activations."""
     text = model.config.get_text_config()
-    layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size  # bf16; between layers only checkpoints
+    layer = (
+        16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size
+    )  # bf16; between layers only checkpoints
     return recipe.tokens * (8 * text.vocab_size + layer)
 
 
 def clean_name(name: str) -> str:
     """A name that is a folder's name on every system. Raises ParrotError for one that cannot be."""
-    if not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name) or name.casefold() == "none" or not is_plain_name(name):
-        raise ParrotError(f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.')
+    if (
+        not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name)
+        or name.casefold() == "none"
+        or not is_plain_name(name)
+    ):
+        raise ParrotError(
+            f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.'
+        )
     return name
 
 
@@ -132,7 +154,9 @@ def _publish(made: Path, adapters: Path, name: str) -> Path:
                 scratch.rename(target)
                 return target
     except OSError as error:
-        raise ParrotError(f"The adapter could not be written to {adapters} ({error}): mend that and train again.") from error
+        raise ParrotError(
+            f"The adapter could not be written to {adapters} ({error}): mend that and train again."
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     raise ParrotError(f'There are too many adapters named "{name}": choose another name.')

@@ -52,7 +52,9 @@ def collate(encoder: Encoder, examples: Sequence[Example]) -> dict[str, torch.Te
     rows: list[tuple[list[int], int]] = []
     pictures: list[Image.Image] = []
     for example in examples:
-        asked, names = encoder.prompt_ids(example.messages, {name: image.size for name, image in example.images.items()})
+        asked, names = encoder.prompt_ids(
+            example.messages, {name: image.size for name, image in example.images.items()}
+        )
         rows.append((asked + answer_ids(encoder, example.answer), len(asked)))
         pictures += [example.images[name] for name in names]
     width = max(len(ids) for ids, _ in rows)
@@ -76,7 +78,9 @@ def encoder_of(model: Any, processor: Any) -> Encoder:
     stops: Any = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [stops]
     return Encoder(
-        processor, Vocabulary(processor.tokenizer, model.get_output_embeddings().weight.shape[0], stops), model.config
+        processor,
+        Vocabulary(processor.tokenizer, model.get_output_embeddings().weight.shape[0], stops),
+        model.config,
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..models.checkpoints.adapters import require_peft
 from ..models.checkpoints.layers import language_linears, replace_patch_convolution
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.engines.encoding import Encoder
 from ..models.errors import ParrotError
 from ..models.images import MAX_PIXELS, fit, fitted_size, open_image
@@ -46,7 +46,9 @@ class Recipe:
     def schedule(self) -> Schedule:
         """The part of the recipe that the trainer needs."""
         muon = self.method == "full"
-        return Schedule(self.learning_rate, self.warmup, self.weight_decay, 1.0, self.seed, self.save_every, muon)
+        return Schedule(
+            self.learning_rate, self.warmup, self.weight_decay, 1.0, self.seed, self.save_every, muon
+        )
 
 
 class Rows:
@@ -68,7 +70,10 @@ class Rows:
     def example(self, index: int) -> Example:
         """Row number `index`, its pictures at the size that the critic reads."""
         row = self.rows[index]
-        images = {path: fit(open_image(self.folder / path), self.max_pixels, self.encoder.multiple) for path in row["images"]}
+        images = {
+            path: fit(open_image(self.folder / path), self.max_pixels, self.encoder.multiple)
+            for path in row["images"]
+        }
         return Example(row_messages(row)[:-1], images, answer_of(row))
 
     def length(self, index: int) -> int:
@@ -94,7 +99,7 @@ def distill(
     model: Any,
     processor: Any,
     recipe: Recipe = Recipe(),
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
     say: Any = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Trained:
@@ -109,22 +114,30 @@ def distill(
         rows = Rows(file, encoder, min(max_pixels, largest))
         lengths = []
         for index in range(len(rows)):
-            watch.check()
+            progress.check()
             lengths.append(rows.length(index))
-        batches = Batches(encoder, rows.example, by_length(lengths, recipe.tokens, recipe.seed, recipe.epochs))
+        batches = Batches(
+            encoder, rows.example, by_length(lengths, recipe.tokens, recipe.seed, recipe.epochs)
+        )
         replace_patch_convolution(model)
         if recipe.method == "full":
             model.requires_grad_(True)
-            trained = train(model, batches, folder, recipe.schedule, watch, say)
+            trained = train(model, batches, folder, recipe.schedule, progress, say)
             model.requires_grad_(False)
             return trained
-        return _adapt(model, batches, folder, recipe, watch, say)
+        return _adapt(model, batches, folder, recipe, progress, say)
 
 
-def _adapt(model: Any, batches: Batches, folder: Path, recipe: Recipe, watch: Watch, say: Any) -> Trained:
+def _adapt(
+    model: Any, batches: Batches, folder: Path, recipe: Recipe, progress: Progress, say: Any
+) -> Trained:
     peft = require_peft()
     config = peft.LoraConfig(
-        r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=targets(model), task_type="CAUSAL_LM"
+        r=recipe.rank,
+        lora_alpha=2 * recipe.rank,
+        lora_dropout=0.0,
+        target_modules=targets(model),
+        task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(recipe.seed)
@@ -136,7 +149,7 @@ def _adapt(model: Any, batches: Batches, folder: Path, recipe: Recipe, watch: Wa
         for weight in student.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
-        trained = train(student, batches, folder, recipe.schedule, watch, say)
+        trained = train(student, batches, folder, recipe.schedule, progress, say)
         student.save_pretrained(folder / "adapter")
     finally:
         if model.device.type == "cuda":

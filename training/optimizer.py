@@ -16,8 +16,12 @@ class MuonAdamW(torch.optim.Optimizer):
     Its updates have the size of AdamW's (Moonshot 2025), so that both have the same learning rate.
     """
 
-    def __init__(self, model: torch.nn.Module, learning_rate: float, weight_decay: float, beta2: float = 0.95):
-        embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    def __init__(
+        self, model: torch.nn.Module, learning_rate: float, weight_decay: float, beta2: float = 0.95
+    ):
+        embeddings = {
+            id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)
+        }
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         matrices = [weight for weight in trained if weight.ndim == 2 and id(weight) not in embeddings]
         known = {id(weight) for weight in matrices}
@@ -28,7 +32,9 @@ class MuonAdamW(torch.optim.Optimizer):
             torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, beta2)),
         ]
         super().__init__([{"params": matrices}, {"params": rest}], {"lr": learning_rate})
-        self.param_groups = [group for part in self.parts for group in part.param_groups]  # schedules change these
+        self.param_groups = [
+            group for part in self.parts for group in part.param_groups
+        ]  # schedules change these
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step of both."""

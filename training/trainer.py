@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 import torch
 
-from ..models.engines.base import Watch
+from ..models.engines.base import Progress
 from ..models.errors import ParrotError
 from ..models.libraries import without_kernel_downloads
 from .collate import IGNORED, Batches
@@ -51,13 +51,13 @@ def train(
     batches: Batches,
     folder: Path,
     schedule: Schedule,
-    watch: Watch = Watch(),
+    progress: Progress = Progress(),
     say: Callable[[int, float], None] | None = None,
 ) -> Trained:
     """Train the parameters of `model` that require a gradient, one pass over `batches`, states to resume from in `folder`.
 
-    A run that was killed goes on at its last state and ends with the same weights. `watch.progress` counts steps;
-    `watch.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then. Raises ParrotError where
+    A run that was killed goes on at its last state and ends with the same weights. `progress.update` counts steps;
+    `progress.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then. Raises ParrotError where
     the weights are no numbers any more.
     """
     with without_kernel_downloads():  # Trainer imports bitsandbytes where that is installed
@@ -99,7 +99,7 @@ def train(
             train_dataset=batches,
             data_collator=_only,
             optimizers=(optimizer, None),
-            callbacks=[_callback(watch, len(batches), say)],
+            callbacks=[_callback(progress, len(batches), say)],
         )
         trainer.pop_callback(_printer())
         model.train()
@@ -107,8 +107,12 @@ def train(
     model.eval()
     if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
         shutil.rmtree(folder, ignore_errors=True)  # or the next attempt would go on from there
-        raise ParrotError("The training went astray, its weights are no numbers any more: lower learning_rate and train again.")
-    losses = [(int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry]
+        raise ParrotError(
+            "The training went astray, its weights are no numbers any more: lower learning_rate and train again."
+        )
+    losses = [
+        (int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry
+    ]
     return Trained(trainer.state.global_step, losses)
 
 
@@ -121,7 +125,9 @@ def _answer_trainer(Trainer: Any) -> Any:
         ) -> torch.Tensor:
             inputs = dict(inputs)
             labels = inputs.pop("labels")
-            first = int((labels != IGNORED).any(0).nonzero()[0])  # a token is predicted where the one before it stands
+            first = int(
+                (labels != IGNORED).any(0).nonzero()[0]
+            )  # a token is predicted where the one before it stands
             logits = model(**inputs, logits_to_keep=labels.shape[1] - first + 1).logits
             return torch.nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, first:].flatten(), ignore_index=IGNORED
@@ -161,7 +167,9 @@ def _printer() -> Any:
 
 def _latest(folder: Path) -> str | None:
     """The last state that was written completely."""
-    states = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    states = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True
+    )
     for state in states:
         try:
             json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))  # written last
@@ -171,15 +179,15 @@ def _latest(folder: Path) -> str | None:
     return None
 
 
-def _callback(watch: Watch, total: int, say: Callable[[int, float], None] | None) -> Any:
+def _callback(progress: Progress, total: int, say: Callable[[int, float], None] | None) -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **words: Any) -> None:
-            watch.check()
+            progress.check()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **words: Any) -> None:
-            watch.progress(state.global_step, total, "training", "")
+            progress.update(state.global_step, total, "training", "")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **words: Any) -> None:
             if say and logs and "loss" in logs:

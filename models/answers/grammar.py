@@ -34,7 +34,7 @@ class Segment:
     inline: bool = True  # the text starts on the heading's own line
 
 
-class Form:
+class AnswerGrammar:
     """The segments of one rubric's answer for one vocabulary.
 
     `limit` is the largest number of free-text tokens of the whole answer; longer texts are shortened in proportion.
@@ -57,7 +57,9 @@ class Form:
                 self.segments.append(Segment(item.key, item.part, tokens=tokens, inline=inline))
             else:
                 lead = " " if inline else ""
-                self.segments.append(Segment(item.key, item.part, trie=self._trie([f"{lead}{c}\n" for c in choices(item)])))
+                self.segments.append(
+                    Segment(item.key, item.part, trie=self._trie([f"{lead}{c}\n" for c in choices(item)]))
+                )
 
     def end_of(self, part: str) -> int:
         """Number of segments up to the end of a part ("scores", "judgement", "refinement")."""
@@ -79,11 +81,11 @@ def choices(item: AnswerItem) -> list[str]:
     return [*(SCORES if item.kind == "score" else WINNERS), *(["N/A"] if optional else [])]
 
 
-class FormState:
+class GrammarState:
     """How far one answer has come. `forced()` gives the tokens that follow by themselves; then one token is chosen under
     `allowed()` and handed to `push()`; and so on until `done`."""
 
-    def __init__(self, form: Form, until: str):
+    def __init__(self, form: AnswerGrammar, until: str):
         self.form = form
         self.vocabulary = form.vocabulary
         self.end = form.end_of(until)
@@ -151,7 +153,9 @@ class FormState:
             if not self.node:
                 self._next()
             return [token]
-        if token in self.vocabulary.stop_ids or (self.blank and self.written and self.vocabulary.starts_heading(token)):
+        if token in self.vocabulary.stop_ids or (
+            self.blank and self.written and self.vocabulary.starts_heading(token)
+        ):
             return self._close()
         self.ids.setdefault(self.section, []).append(token)
         self.written += 1

@@ -123,7 +123,10 @@ def find_headings(text: str, headings: Headings) -> list[HeadingLine]:
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     longest_first = sorted(words, key=len, reverse=True)
-    one_of = "|".join(rf"[{SPACE}]{{1,8}}".join(map(re.escape, entry.split())) for entry in longest_first) or r"(?!)"
+    one_of = (
+        "|".join(rf"[{SPACE}]{{1,8}}".join(map(re.escape, entry.split())) for entry in longest_first)
+        or r"(?!)"
+    )
     one_of = one_of.replace("judgement", "judge?ment")
     # The lookaheads with a back-reference take all marks at once: a line of a million stars costs one attempt.
     return re.compile(
@@ -143,7 +146,10 @@ def _known(text: str, found: re.Match[str], end: int, headings: Headings) -> Hea
         return None
     items, kind = entry
     marks, body = found["lead"] + (found["number"] or ""), found.end()
-    for opener, closer in _CLOSERS.items():  # "**Score:** 3": the bold that was opened before the words ends behind the colon
+    for (
+        opener,
+        closer,
+    ) in _CLOSERS.items():  # "**Score:** 3": the bold that was opened before the words ends behind the colon
         if opener in marks and closer not in found["tail"] and text.startswith(closer, body):
             body += len(closer)
             break
@@ -155,7 +161,9 @@ def _known(text: str, found: re.Match[str], end: int, headings: Headings) -> Hea
         return None
     number = int(re.sub("[^0-9]", "", found["number"] or "") or 0)
     level = found["lead"].count("#") or items[0].heading.count("#")
-    return HeadingLine(found.start(), body, end, items, kind, level, marked, bool(found["colon"]), number, inline)
+    return HeadingLine(
+        found.start(), body, end, items, kind, level, marked, bool(found["colon"]), number, inline
+    )
 
 
 def _other(text: str, start: int, end: int) -> HeadingLine | None:
@@ -163,4 +171,8 @@ def _other(text: str, start: int, end: int) -> HeadingLine | None:
     level, number = (len(found["hashes"] or ""), int(found["number"] or 0)) if found else (0, 0)
     words = text[start:end].rstrip(" \t\r*_") if end - start <= 120 else ""
     colon, bold = words.endswith((":", "：")), bool(words and found and found["bold"])
-    return HeadingLine(start, end, end, level=level, colon=colon, number=number) if level or number or colon or bold else None
+    return (
+        HeadingLine(start, end, end, level=level, colon=colon, number=number)
+        if level or number or colon or bold
+        else None
+    )

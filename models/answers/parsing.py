@@ -32,7 +32,14 @@ _WIDE = (
     {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
     | {0x3000: " "}
     | dict.fromkeys(
-        [0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF]
+        [
+            0xAD,
+            *range(0x200B, 0x2010),
+            *range(0x202A, 0x202F),
+            *range(0x2060, 0x2065),
+            *range(0x2066, 0x206A),
+            0xFEFF,
+        ]
     )
 )
 _OPEN = rf"[{SPACE}*_`\"'“‘\[{{【「(]{{0,40}}"
@@ -105,7 +112,9 @@ def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
     reader.close(end)
     parts = {key: chosen for key, texts in reader.texts.items() if (chosen := _first(texts))}
     for key, blocks in reader.blocks.items():
-        reason = next((i.key for i in rubric.answer if i.kind == "text" and i.dimension and i.dimension.key == key), "")
+        reason = next(
+            (i.key for i in rubric.answer if i.kind == "text" and i.dimension and i.dimension.key == key), ""
+        )
         parts |= _dimension_parts(blocks, reason)
     return {item.key: parts[item.key] for item in rubric.answer if item.key and item.key in parts}
 
@@ -140,7 +149,11 @@ def _judgement_start(lines: list[HeadingLine], headings: Headings) -> int:
             if headings.place(line.item) > headings.dimensions_from:
                 return 0
             if line.item.kind == "heading":
-                return line.start if any(later.kind == "dimension" and later.holds for later in lines[place:]) else 0
+                return (
+                    line.start
+                    if any(later.kind == "dimension" and later.holds for later in lines[place:])
+                    else 0
+                )
     return 0
 
 
@@ -181,7 +194,10 @@ class _Reader:
                 self._open_block(line.item)
             if line.item.kind != "heading":
                 self.seen.add(line.name)
-            item = next((one for one in line.items if one.dimension and one.dimension.key == self.dimension), line.item)
+            item = next(
+                (one for one in line.items if one.dimension and one.dimension.key == self.dimension),
+                line.item,
+            )
             self.item, self.body, self.listed = item, line.body, 0
             self.level = 6 if item.kind == "heading" else line.level
         else:
@@ -232,7 +248,9 @@ class _Reader:
             return False
         if self.block is None:  # a list of the dimensions inside a text
             return self.item is None or self.item.kind != "text" or line.holds
-        lists = line.inline and line.item.kind == "heading" and any(name.startswith("text") for name in self.seen)
+        lists = (
+            line.inline and line.item.kind == "heading" and any(name.startswith("text") for name in self.seen)
+        )
         return not lists or bool(line.leads_to) or self._scored
 
     def _take_other(self, line: HeadingLine) -> None:
@@ -259,7 +277,9 @@ def _clean(text: str, item: AnswerItem, last: bool) -> str:
     while rows and (not rows[-1].strip("# \t\r") or _is_rule(rows[-1])):
         rows.pop()
     text = "\n".join(rows).strip()
-    if item.hint and text[: len(item.hint)].casefold() == item.hint.casefold():  # the placeholder of the answer's format
+    if (
+        item.hint and text[: len(item.hint)].casefold() == item.hint.casefold()
+    ):  # the placeholder of the answer's format
         behind = text[len(item.hint) :]
         return behind.strip() if behind[:1] in ("", "\n") else text
     return text
@@ -273,7 +293,10 @@ def _is_rule(row: str) -> bool:
 def _first(texts: Iterable[str]) -> str:
     """The first text that is not empty; one in square brackets, like a placeholder, only if there is no other."""
     there = [text for text in texts if text]
-    return next((text for text in there if not (text.startswith("[") and text.endswith("]"))), there[0] if there else "")
+    return next(
+        (text for text in there if not (text.startswith("[") and text.endswith("]"))),
+        there[0] if there else "",
+    )
 
 
 def _dimension_parts(blocks: list[_Block], reason: str) -> dict[str, str]:
@@ -284,7 +307,9 @@ def _dimension_parts(blocks: list[_Block], reason: str) -> dict[str, str]:
         first, *later = _rounds(block)
         again = [one for one in later if not any(item.kind == "text" for item, _ in one.values())]
         scored = False
-        for item, values in (entry for one in (first, *again) for entry in one.values() if entry[0].kind != "text"):
+        for item, values in (
+            entry for one in (first, *again) for entry in one.values() if entry[0].kind != "text"
+        ):
             read = {value: read_score(value) if item.kind == "score" else _winner(value) for value in values}
             said.setdefault(item.key, {}).update(read)
             scored = scored or (item.kind == "score" and set(read.values()) != {_UNREAD})
@@ -315,7 +340,11 @@ def _block_texts(block: _Block, sections: _Round, reason: str) -> dict[str, str]
     texts = {key: _first(values) for key, (item, values) in sections.items() if item.kind == "text"}
     if texts:
         return texts
-    behind = (next(iter(values)).partition("\n")[2].strip() for item, values in sections.values() if item.kind == "score")
+    behind = (
+        next(iter(values)).partition("\n")[2].strip()
+        for item, values in sections.values()
+        if item.kind == "score"
+    )
     loose = block.loose or _first(behind)
     return {reason: loose} if loose else {}
 

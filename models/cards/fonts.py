@@ -99,7 +99,9 @@ def shipped_faces() -> dict[str, Face]:
     """The shipped fonts by name, in the order in which they are asked."""
     last = ("DroidSansFallback-Regular", "NotoEmoji-Regular", "DejaVuSans-Regular")
     names = sorted(path.stem for path in SHIPPED.glob("*.woff"))
-    names.sort(key=lambda name: (name in last, name != "NotoSans-Regular", last.index(name) if name in last else 0))
+    names.sort(
+        key=lambda name: (name in last, name != "NotoSans-Regular", last.index(name) if name in last else 0)
+    )
     return {name: Face(SHIPPED / f"{name}.woff") for name in names}
 
 
@@ -112,7 +114,11 @@ def font_folders() -> list[Path]:
     if sys.platform == "darwin":
         return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    system = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("/run/current-system/sw/share/X11/fonts")]
+    system = [
+        Path("/usr/share/fonts"),
+        Path("/usr/local/share/fonts"),
+        Path("/run/current-system/sw/share/X11/fonts"),
+    ]
     return [*system, data / "fonts", home / ".fonts"]
 
 
@@ -134,7 +140,9 @@ def system_faces() -> tuple[Face, ...]:
 def _cjk_faces(language: str) -> tuple[Face, ...]:
     by_name = {face.path.name.split(".")[0].casefold(): face.path for face in system_faces()}
     named = [(by_name.get(name.casefold()), index) for name, index in CJK[language]]
-    return tuple(Face(path, index if path.suffix.lower() in (".ttc", ".otc") else 0) for path, index in named if path)
+    return tuple(
+        Face(path, index if path.suffix.lower() in (".ttc", ".otc") else 0) for path, index in named if path
+    )
 
 
 def _cjk_face(cluster: str, language: str) -> Face | None:
@@ -161,7 +169,9 @@ def _set_regular(font: ImageFont.FreeTypeFont) -> None:
     try:
         axes: list[Any] = font.get_variation_axes()
         wanted = [400 if axis["name"] in (b"Weight", "Weight") else axis["default"] for axis in axes]
-        font.set_variation_by_axes([min(max(w, a["minimum"]), a["maximum"]) for w, a in zip(wanted, axes, strict=True)])
+        font.set_variation_by_axes(
+            [min(max(w, a["minimum"]), a["maximum"]) for w, a in zip(wanted, axes, strict=True)]
+        )
     except (OSError, NotImplementedError, KeyError):
         return  # not variable, or a FreeType without variations: the face as it is
 
@@ -182,7 +192,10 @@ def coverage(face: Face) -> tuple[list[int], list[int]]:
     try:
         with open(face.path, "rb") as file:
             tables = _tables(file, face.index)
-            if not ({"glyf", "CFF ", "CFF2"} & tables.keys()) or {"CBDT", "sbix", "COLR", "SVG "} & tables.keys():
+            if (
+                not ({"glyf", "CFF ", "CFF2"} & tables.keys())
+                or {"CBDT", "sbix", "COLR", "SVG "} & tables.keys()
+            ):
                 return [], []  # pictures instead of outlines: they cannot be drawn at any size
             ranges = sorted(_ranges(_read(file, tables["cmap"])))
         if face.path.stem.startswith(("LastResort", "AdobeBlank")):

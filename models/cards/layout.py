@@ -23,7 +23,12 @@ MUTED = (89, 97, 107)
 HAIRLINE = (222, 226, 230)
 TRACK = (233, 236, 239)
 ACCENT = (47, 84, 197)
-LEVELS = {1: (190, 38, 38), 2: (184, 98, 10), 3: (92, 128, 20), 4: (22, 122, 72)}  # a bar's colour by the nearest level
+LEVELS = {
+    1: (190, 38, 38),
+    2: (184, 98, 10),
+    3: (92, 128, 20),
+    4: (22, 122, 72),
+}  # a bar's colour by the nearest level
 
 # The most lines of each text; a card is as tall as its texts need, up to here.
 SUMMARY_LINES, PROMPT_LINES, REFINED_LINES, NOTE_LINES = 12, 14, 24, 3
@@ -57,7 +62,9 @@ class _Sheet:
         """A length of the design, which is 1024 wide, on this canvas; at least `least` card pixels and a whole number of them."""
         return self.fine * max(least, round(at_1024 * self.card_width / 1024))
 
-    def style(self, at_1024: float, least: int, color: tuple[int, int, int] = INK, bold: bool = False) -> Style:
+    def style(
+        self, at_1024: float, least: int, color: tuple[int, int, int] = INK, bold: bool = False
+    ) -> Style:
         """A text style whose size grows with the card and stays readable on a small one."""
         return Style(self.px(at_1024, least), color, bold)
 
@@ -104,7 +111,10 @@ def draw_card(image: Image.Image, judgement: Judgement, prompt: str, size: int |
 
 
 def draw_cards(
-    images: Sequence[Image.Image], judgements: Sequence[Judgement], prompts: Sequence[str], size: int | None = None
+    images: Sequence[Image.Image],
+    judgements: Sequence[Judgement],
+    prompts: Sequence[str],
+    size: int | None = None,
 ) -> list[Image.Image]:
     """One card per image, all of one width and padded to the tallest, so that they can be one batch. See `draw_card`.
 
@@ -126,7 +136,9 @@ def _sheet(width: int, image: Image.Image, judgement: Judgement, prompt: str) ->
     inner = sheet.width - 2 * margin
     if image.width / image.height < BESIDE:
         sheet.y = margin
-        shown_width, shown_height = sheet.picture(image, margin, round(inner * 0.46), round(TALLEST * sheet.width))
+        shown_width, shown_height = sheet.picture(
+            image, margin, round(inner * 0.46), round(TALLEST * sheet.width)
+        )
         bottom = margin + shown_height
         left = margin + shown_width + gap
         column = sheet.width - margin - left
@@ -195,7 +207,13 @@ def _bar(sheet: _Sheet, dimension: Dimension, x: int, width: int) -> None:
     quiet = not dimension.applicable or dimension.score is None
     name = sheet.style(21, 14, MUTED if quiet else INK, bold=True)
     number = replace(name, color=INK if not quiet else MUTED, bold=not quiet)
-    shown = "N/A" if not dimension.applicable else "not read" if dimension.score is None else f"{dimension.score:.1f}"
+    shown = (
+        "N/A"
+        if not dimension.applicable
+        else "not read"
+        if dimension.score is None
+        else f"{dimension.score:.1f}"
+    )
     room = measure(shown, number)
     top = sheet.y
     sheet.text(round(x + width - room), [Line(shown, number)])

@@ -25,11 +25,14 @@ CLOSING = ".,:;!?%)]}»›”’、。，．：；！？」』）］｝〉》】
 MOST_PER_LINE = 400  # characters; what is beyond cannot stand on the lines that are asked for
 KEPT_FORMAT = "\u200c\u200d"  # joiners, which shape words
 VARIATION = re.compile("[\ufe00-\ufe0f\u20e3\U000e0100-\U000e01ef]")
-LAM_ALEF = ("\u0644\u0622", "\u0644\u0623", "\u0644\u0625", "\u0644\u0627")  # pairs that Arabic writes as one letter
+LAM_ALEF = (
+    "\u0644\u0622",
+    "\u0644\u0623",
+    "\u0644\u0625",
+    "\u0644\u0627",
+)  # pairs that Arabic writes as one letter
 # Vowel signs of Indian and Southeast Asian scripts that are typed after their consonant and written before it.
-WRITTEN_FIRST = (
-    "\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48\u0dd9\u0ddb\u1031\u17c1\u17c2\u17c3"
-)
+WRITTEN_FIRST = "\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48\u0dd9\u0ddb\u1031\u17c1\u17c2\u17c3"
 EMOJI_JOINER = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\u200d\U0001f3fb-\U0001f3ff]+")
 
 
@@ -112,7 +115,9 @@ def clean(text: str) -> str:
     """Text without what a card must not obey: control and direction characters and the like. Line ends are plain newlines."""
     text = re.sub("\r\n?|[\u2028\u2029\v\f\x85]", "\n", text)
     text = EMOJI_JOINER.sub("", VARIATION.sub("", text))
-    text = "".join(c for c in text if c in "\n\t" + KEPT_FORMAT or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    text = "".join(
+        c for c in text if c in "\n\t" + KEPT_FORMAT or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
+    )
     lines = (" ".join(line.split()) for line in unicodedata.normalize("NFC", text).split("\n"))
     return "\n".join(line for line in lines if line)
 
@@ -129,7 +134,9 @@ def drawable(text: str, style: Style) -> str:
         if not face and plain[0] not in cluster + " \n":
             cluster, face = plain, fonts.pick(plain, style.bold, style.language)
         if face or cluster == "\n":
-            shown.append("".join(c for c in cluster if face is None or c in KEPT_FORMAT or fonts.has(face, c)))
+            shown.append(
+                "".join(c for c in cluster if face is None or c in KEPT_FORMAT or fonts.has(face, c))
+            )
             unknown = ""
         elif (name := unicodedata.name(cluster[0], "").split(" ")[0].split("-")[0]) and name != unknown:
             shown.append(f"[{name.capitalize()}]")  # what has no name is private use, or not yet a character
@@ -151,8 +158,15 @@ def clusters(text: str) -> list[str]:
     parts: list[str] = []
     for char in text:
         joins = unicodedata.category(char)[0] == "M" or char in KEPT_FORMAT
-        virama = bool(parts) and unicodedata.combining(parts[-1][-1]) == 9 and unicodedata.category(char) == "Lo"
-        if parts and (joins or virama or parts[-1][-1] == "\u200d") and parts[-1] not in (" ", "\n") and char not in " \n":
+        virama = (
+            bool(parts) and unicodedata.combining(parts[-1][-1]) == 9 and unicodedata.category(char) == "Lo"
+        )
+        if (
+            parts
+            and (joins or virama or parts[-1][-1] == "\u200d")
+            and parts[-1] not in (" ", "\n")
+            and char not in " \n"
+        ):
             parts[-1] += char
         else:
             parts.append(char)
@@ -300,7 +314,9 @@ def _without_shaping(run: Run) -> str:
         stacked = ("".join(c for c in cluster if c not in KEPT_FORMAT) for cluster in clusters(run.text))
         return "".join("".join(sorted(cluster, key=lambda c: c not in WRITTEN_FIRST)) for cluster in stacked)
     forms = _arabic_forms()
-    letters: list[str] = re.findall("|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c)))
+    letters: list[str] = re.findall(
+        "|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c))
+    )
     shown: list[str] = []
     joined = False  # whether the letter before reaches out to this one
     for i, letter in enumerate(letters):

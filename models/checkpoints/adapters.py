@@ -53,7 +53,11 @@ class Adapter:
     @property
     def stamp(self) -> list[tuple[str, int, int]]:
         """Names, sizes and times of its files: equal stamps, equal adapters."""
-        stats = {name: (self.folder / name).stat() for name in (CONFIG, WEIGHTS, RECORD) if (self.folder / name).is_file()}
+        stats = {
+            name: (self.folder / name).stat()
+            for name in (CONFIG, WEIGHTS, RECORD)
+            if (self.folder / name).is_file()
+        }
         return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
 
 
@@ -65,7 +69,9 @@ def find_adapters(roots: Iterable[Path]) -> list[Adapter]:
     found: dict[str, Adapter] = {}
     for root in roots:
         try:
-            folders = [folder for folder in (Path(root) / ADAPTERS).iterdir() if not folder.name.startswith(".")]
+            folders = [
+                folder for folder in (Path(root) / ADAPTERS).iterdir() if not folder.name.startswith(".")
+            ]
         except OSError:
             continue
         for folder in folders:
@@ -150,7 +156,9 @@ def fingerprint(checkpoint: Checkpoint, adapter: Adapter | None = None) -> str:
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
 
 
-def write_record(folder: Path, checkpoint: Checkpoint, quantization: str, made_with: dict[str, Any], name: str = "") -> Path:
+def write_record(
+    folder: Path, checkpoint: Checkpoint, quantization: str, made_with: dict[str, Any], name: str = ""
+) -> Path:
     """Write what the adapter in `folder` was trained on, and return the file.
 
     `quantization` is what was in effect ("nf4", "int8", "none"); `made_with` the number of rows, their digest and the recipe, seed
@@ -233,7 +241,9 @@ def attach(model: Any, folder: Path) -> Any:
                 bare, side = _parts(key)
                 layer = getattr(model.get_submodule(modules[bare]), side)["default"]
                 if layer.weight.shape != tensor.shape:
-                    raise ValueError(f"{key} has shape {tuple(tensor.shape)}, not {tuple(layer.weight.shape)}")
+                    raise ValueError(
+                        f"{key} has shape {tuple(tensor.shape)}, not {tuple(layer.weight.shape)}"
+                    )
                 layer.weight = nn.Parameter(tensor.to(layer.weight.device, model.dtype), requires_grad=False)
             return model.eval().requires_grad_(False)
     except Exception as error:
@@ -268,7 +278,9 @@ def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
     if config.get("init_lora_weights", True) not in PLAIN_STARTS:
         asked.append(f"init_lora_weights={config['init_lora_weights']}")
     if asked:
-        raise CheckpointError(f"{name} is no plain LoRA ({asked[0]}), which alone can be used here: train it without that.")
+        raise CheckpointError(
+            f"{name} is no plain LoRA ({asked[0]}), which alone can be used here: train it without that."
+        )
     check_safetensors(adapter.folder / WEIGHTS)
     targets: dict[str, dict[str, tuple[int, int]]] = {}
     for key, entry in _header(adapter.folder / WEIGHTS)[1].items():
@@ -278,7 +290,9 @@ def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
         targets.setdefault(module, {})[side] = tuple(entry["shape"])
     halves = [m for m, sides in targets.items() if len(sides) < 2 or sides["lora_A"][0] != sides["lora_B"][1]]
     if halves or not targets:
-        raise CheckpointError(f"{name} is not whole ({(halves or ['no weights'])[0]}): copy or train it again.")
+        raise CheckpointError(
+            f"{name} is not whole ({(halves or ['no weights'])[0]}): copy or train it again."
+        )
     return targets
 
 
@@ -289,8 +303,12 @@ def _shapes_fit(targets: dict[str, dict[str, tuple[int, int]]], checkpoint: Chec
         shapes |= {key: entry["shape"] for key, entry in _header(checkpoint.folder / file)[1].items()}
     if checkpoint.quantized:
         return targets.keys() <= {_bare(key.rpartition(".")[0]) for key in shapes}
-    weights = {_bare(key.removesuffix(".weight")): shape for key, shape in shapes.items() if key.endswith(".weight")}
-    return all(weights.get(bare) == [sides["lora_B"][0], sides["lora_A"][1]] for bare, sides in targets.items())
+    weights = {
+        _bare(key.removesuffix(".weight")): shape for key, shape in shapes.items() if key.endswith(".weight")
+    }
+    return all(
+        weights.get(bare) == [sides["lora_B"][0], sides["lora_A"][1]] for bare, sides in targets.items()
+    )
 
 
 def _parts(key: str) -> tuple[str, str]:

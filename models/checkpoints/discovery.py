@@ -69,7 +69,11 @@ class Checkpoint:
 
     def bytes_loaded(self, quantization: str) -> int:
         """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of the 8B model's shape)."""
-        return self.bytes if self.quantized else int(self.bytes * {"nf4": 0.42, "int8": 0.62}.get(quantization, 1.0))
+        return (
+            self.bytes
+            if self.quantized
+            else int(self.bytes * {"nf4": 0.42, "int8": 0.62}.get(quantization, 1.0))
+        )
 
 
 def find_checkpoints(roots: Iterable[Path]) -> list[Checkpoint]:
@@ -111,7 +115,9 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
     if official:
         candidates += [root / path for root in roots for path in (official.name, official.repo)]
         candidates += [
-            found.folder for found in find_checkpoints(roots) if found.folder.name.casefold() == official.name.casefold()
+            found.folder
+            for found in find_checkpoints(roots)
+            if found.folder.name.casefold() == official.name.casefold()
         ]
     for folder in candidates:
         if (folder / "config.json").is_file() and not (official and (folder / MARKER).is_file()):
@@ -199,9 +205,13 @@ def check_safetensors(path: Path) -> set[str]:
         ends = {name: entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"}
         expected = 8 + length + max(ends.values(), default=0)
     except OSError as error:
-        raise CheckpointError(f"The weight file {path} cannot be read ({error.strerror}): check its permissions.") from error
+        raise CheckpointError(
+            f"The weight file {path} cannot be read ({error.strerror}): check its permissions."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"The weight file {path} is damaged (its header cannot be read): {again}.") from error
+        raise CheckpointError(
+            f"The weight file {path} is damaged (its header cannot be read): {again}."
+        ) from error
     if size != expected:
         what = "cut off" if size < expected else "damaged"
         raise CheckpointError(f"The weight file {path} is {what} ({size:,} of {expected:,} bytes): {again}.")
@@ -249,7 +259,11 @@ def _scan(folder: Path, name: str, depth: int = 0) -> Iterator[Checkpoint]:
     if depth == DEPTH:
         return
     for entry in entries.values():
-        if entry.name.startswith((".", COPY_PREFIX)) or (not depth and entry.name == ADAPTERS) or not _is_folder(entry):
+        if (
+            entry.name.startswith((".", COPY_PREFIX))
+            or (not depth and entry.name == ADAPTERS)
+            or not _is_folder(entry)
+        ):
             continue
         yield from _scan(folder / entry.name, f"{name}/{entry.name}" if name else entry.name, depth + 1)
 
@@ -263,7 +277,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _describe(folder: Path, name: str, config: dict[str, Any]) -> Checkpoint:
     try:
-        size = sum((folder / file).stat().st_size for file in weight_files(folder) if (folder / file).is_file())
+        size = sum(
+            (folder / file).stat().st_size for file in weight_files(folder) if (folder / file).is_file()
+        )
     except (CheckpointError, OSError):
         size = 0  # it is listed all the same: choosing it says what is wrong
     return Checkpoint(name, folder, config["model_type"], _quantized(config), size)
@@ -273,7 +289,9 @@ def _quantized(config: dict[str, Any]) -> str:
     stored = config.get("quantization_config") or config.get("compression_config")
     if not isinstance(stored, dict):
         return ""
-    method = str(stored.get("quant_method") or "bitsandbytes")  # transformers' reading of old configs without a method
+    method = str(
+        stored.get("quant_method") or "bitsandbytes"
+    )  # transformers' reading of old configs without a method
     if method == "bitsandbytes":
         return str(stored.get("bnb_4bit_quant_type") or "fp4") if stored.get("load_in_4bit") else "int8"
     return method
@@ -286,7 +304,9 @@ def _config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as adapter."
             )
-        raise CheckpointError(f"{folder} is no checkpoint, it has no config.json: choose another folder or download it again.")
+        raise CheckpointError(
+            f"{folder} is no checkpoint, it has no config.json: choose another folder or download it again."
+        )
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
@@ -302,7 +322,9 @@ def _weight_map(folder: Path) -> dict[str, str]:
                 f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign code: "
                 "get this checkpoint as safetensors."
             )
-        raise CheckpointError(f"{folder} has no weights (model.safetensors or its shards and their index): download it again.")
+        raise CheckpointError(
+            f"{folder} has no weights (model.safetensors or its shards and their index): download it again."
+        )
     try:
         weight_map = read_json(path)["weight_map"]
         if not weight_map or not all(is_file_name(file) for file in weight_map.values()):
@@ -339,7 +361,9 @@ def _check_processor(folder: Path) -> None:
         try:
             template = read_json(folder / "tokenizer_config.json").get("chat_template")
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'tokenizer_config.json'} cannot be read: download or copy it again.") from error
+            raise CheckpointError(
+                f"{folder / 'tokenizer_config.json'} cannot be read: download or copy it again."
+            ) from error
         if not template:
             missing.append("chat_template.jinja")
     if missing:
@@ -354,7 +378,10 @@ def _check_record(folder: Path) -> None:
         return
     mend = f"download it again into an empty folder, or delete {RECORD} there to use the folder as it is"
     try:
-        files = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in read_json(path)["files"].items()}
+        files = {
+            name: (int(entry["size"]), str(entry["sha256"]))
+            for name, entry in read_json(path)["files"].items()
+        }
         if not all(is_file_name(name) for name in files):
             raise ValueError("a name is no file name")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -371,5 +398,7 @@ def _parts_below(name: str) -> list[str]:
     # Read as a Windows path everywhere: that also knows drives, shares and backslashes, so no name means more on one system.
     path = PureWindowsPath(name)
     if not path.parts or path.drive or path.root or ".." in path.parts:
-        raise CheckpointError(f'The checkpoint "{name}" is not a name below the model folders: choose one from the list.')
+        raise CheckpointError(
+            f'The checkpoint "{name}" is not a name below the model folders: choose one from the list.'
+        )
     return list(path.parts)

@@ -64,7 +64,9 @@ class Plan:
         )
 
 
-def plan_download(official: Official, target_root: Path, endpoint: str | None = None, offline: bool = False) -> Plan:
+def plan_download(
+    official: Official, target_root: Path, endpoint: str | None = None, offline: bool = False
+) -> Plan:
     """Ask the hub what is to be downloaded into `target_root`/<repository's name>; nothing is written yet.
 
     An unfinished download is planned on at the revision it began with. `endpoint` is the hub's address (None: the default);
@@ -82,7 +84,9 @@ def plan_download(official: Official, target_root: Path, endpoint: str | None = 
         raise _failure(official, target, "the hub's list of files is not complete")
     total = sum(file.size for file in files)
     missing = total - sum(_present(target, file) for file in files)
-    free = shutil.disk_usage(next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())).free
+    free = shutil.disk_usage(
+        next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())
+    ).free
     if missing + SPARE > free:
         raise DownloadError(
             f"{official.repo} needs {(missing + SPARE) / 1e9:.1f} GB in {target}, where {free / 1e9:.1f} GB are free: "
@@ -126,7 +130,9 @@ def download(
     return inspect_checkpoint(target).folder
 
 
-def _download(plan: Plan, report: Callable[[int, int], None], check: Callable[[], None], endpoint: str | None) -> None:
+def _download(
+    plan: Plan, report: Callable[[int, int], None], check: Callable[[], None], endpoint: str | None
+) -> None:
     from huggingface_hub import hf_hub_url
 
     plan.target.mkdir(parents=True, exist_ok=True)
@@ -145,7 +151,9 @@ def _download(plan: Plan, report: Callable[[int, int], None], check: Callable[[]
             _fetch(plan, file, url, part, lambda size, base=base: report(base + size, plan.bytes), check)
             if _digest(part, file, check) != file.digest:
                 part.unlink()
-                raise DownloadError(f"{file.name} of {plan.official.repo} arrived damaged and was deleted: start it again.")
+                raise DownloadError(
+                    f"{file.name} of {plan.official.repo} arrived damaged and was deleted: start it again."
+                )
             os.replace(part, path)
         if file.name not in state["files"]:
             state["files"][file.name] = {"size": file.size, "sha256": sha256(path)}
@@ -156,7 +164,12 @@ def _download(plan: Plan, report: Callable[[int, int], None], check: Callable[[]
 
 
 def _fetch(
-    plan: Plan, file: RemoteFile, url: str, part: Path, report: Callable[[int], None], check: Callable[[], None]
+    plan: Plan,
+    file: RemoteFile,
+    url: str,
+    part: Path,
+    report: Callable[[int], None],
+    check: Callable[[], None],
 ) -> None:
     """Bring `part` to the file's size, from where it is."""
     failed, reason, final = 0, "it ended too soon", False
@@ -196,11 +209,17 @@ class _Interrupted(Exception):
 def _chunks(url: str, start: int) -> Generator[tuple[int, bytes], None, None]:
     """The bytes of a file from `start` on, each chunk with its place in the file."""
     try:
-        with _open(url, HEADERS | {"accept-encoding": "identity"} | ({"range": f"bytes={start}-"} if start else {})) as answer:
+        with _open(
+            url, HEADERS | {"accept-encoding": "identity"} | ({"range": f"bytes={start}-"} if start else {})
+        ) as answer:
             status, headers, chunks = answer
             if status not in (200, 206):
-                raise _Interrupted(f"the server answered {status}", final=status < 500 and status not in (408, 416, 429))
-            place = int(re.split("[ -]", headers["content-range"])[1]) if status == 206 else 0  # "bytes 100-199/200"
+                raise _Interrupted(
+                    f"the server answered {status}", final=status < 500 and status not in (408, 416, 429)
+                )
+            place = (
+                int(re.split("[ -]", headers["content-range"])[1]) if status == 206 else 0
+            )  # "bytes 100-199/200"
             for chunk in chunks:
                 yield place, chunk
                 place += len(chunk)
@@ -242,7 +261,12 @@ def _list_repository(official: Official, target: Path, revision: str, endpoint: 
 def _chosen(info: Any) -> Iterator[RemoteFile]:
     for entry in info.siblings or ():
         name, lfs = entry.rfilename, entry.lfs
-        if is_file_name(name) and name.endswith(FETCHED) and name not in (RECORD, MARKER) and entry.size is not None:
+        if (
+            is_file_name(name)
+            and name.endswith(FETCHED)
+            and name not in (RECORD, MARKER)
+            and entry.size is not None
+        ):
             yield RemoteFile(name, entry.size, f"sha256:{lfs.sha256}" if lfs else f"git:{entry.blob_id}")
 
 
@@ -257,7 +281,11 @@ def _present(target: Path, file: RemoteFile) -> int:
 
 def _digest(path: Path, file: RemoteFile, check: Callable[[], None]) -> str:
     kind = file.digest.partition(":")[0]
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    digest = (
+        hashlib.sha256()
+        if kind == "sha256"
+        else hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    )
     with path.open("rb") as opened:
         while block := opened.read(2**20):
             check()
@@ -269,7 +297,11 @@ def _read_marker(target: Path, official: Official) -> dict[str, Any]:
     """What an unfinished download has written; {} if there is none, or none that can be used."""
     try:
         state = read_json(target / MARKER)
-        usable = state["repo"] == official.repo and isinstance(state["revision"], str) and isinstance(state["files"], dict)
+        usable = (
+            state["repo"] == official.repo
+            and isinstance(state["revision"], str)
+            and isinstance(state["files"], dict)
+        )
         return state if usable else {}
     except (OSError, ValueError, KeyError):
         return {}

@@ -53,7 +53,9 @@ def assert_kept_precise(model: nn.Module) -> None:
     """Raise CheckpointError unless the model has a vision tower and an lm_head, with 16- or 32-bit weights."""
     quantized = quantized_tensors(model, kept=True)
     if quantized is None:
-        raise CheckpointError("The model has no vision tower or no lm_head where they are expected: update this pack.")
+        raise CheckpointError(
+            "The model has no vision tower or no lm_head where they are expected: update this pack."
+        )
     if quantized:
         raise CheckpointError(
             f"{quantized[0]} was quantized although it must stay precise: update transformers or choose quantization = none."
@@ -103,7 +105,11 @@ def quantized_tensors(model: nn.Module, kept: bool) -> list[str] | None:
 
 def language_linears(model: nn.Module) -> list[tuple[str, Any]]:
     """Names and modules of the linear layers outside the vision tower and lm_head."""
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and not is_kept(name)]
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not is_kept(name)
+    ]
 
 
 def is_kept(name: str) -> bool:
@@ -121,9 +127,14 @@ def tensors_of(model: nn.Module) -> list[torch.Tensor]:
     tensors: list[Any] = [*model.parameters(), *model.buffers()]
     for module in model.modules():
         weight = getattr(module, "weight", None)
-        for owner in (weight, getattr(module, "state", None)):  # bitsandbytes int8, before and after the first forward
+        for owner in (
+            weight,
+            getattr(module, "state", None),
+        ):  # bitsandbytes int8, before and after the first forward
             tensors += [getattr(owner, name, None) for name in ("CB", "SCB")]
-        state = getattr(weight, "quant_state", None)  # bitsandbytes 4-bit; double quantization nests a second state
+        state = getattr(
+            weight, "quant_state", None
+        )  # bitsandbytes 4-bit; double quantization nests a second state
         while state is not None:
             tensors += [getattr(state, name, None) for name in ("absmax", "code", "offset")]
             state = getattr(state, "state2", None)

@@ -17,8 +17,24 @@ from torch import nn
 
 from ..device_memory import forget_frames, give_back, is_out_of_memory
 from ..errors import CheckpointError
-from ..libraries import attention_implementation, packages_for, pip_command, require, require_bitsandbytes, short, version
-from .discovery import COPY_PREFIX, Checkpoint, check_safetensors, inspect_checkpoint, read_json, stamp, weight_files
+from ..libraries import (
+    attention_implementation,
+    packages_for,
+    pip_command,
+    require,
+    require_bitsandbytes,
+    short,
+    version,
+)
+from .discovery import (
+    COPY_PREFIX,
+    Checkpoint,
+    check_safetensors,
+    inspect_checkpoint,
+    read_json,
+    stamp,
+    weight_files,
+)
 from .layers import (
     assert_kept_precise,
     assert_quantized,
@@ -117,7 +133,9 @@ def _load(
         )
     precision = dtype or choose_precision(checkpoint, ours, device)
     if precision == torch.float16 != dtype:
-        notes.append("This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow.")
+        notes.append(
+            "This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow."
+        )
     options = {"device_map": {"": device}, "attn_implementation": attention, "dtype": precision or "auto"}
 
     def reading(share: float) -> None:
@@ -191,7 +209,9 @@ def save_quantized(loaded: Loaded) -> Path:
             copy.rename(scratch.with_name(scratch.name + ".old"))
         scratch.rename(copy)
     except Exception as error:
-        raise CheckpointError(f"The quantized copy of {name} could not be saved in {folder} ({short(error)}).") from error
+        raise CheckpointError(
+            f"The quantized copy of {name} could not be saved in {folder} ({short(error)})."
+        ) from error
     finally:
         for leftover in (scratch, scratch.with_name(scratch.name + ".old")):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -220,7 +240,9 @@ def choose_precision(checkpoint: Checkpoint, ours: str, device: torch.device) ->
     """
     config = read_json(checkpoint.folder / "config.json")
     stored = str(config.get("dtype") or config.get("torch_dtype") or "")
-    lacks_bfloat16 = device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device)[0] < 8
+    lacks_bfloat16 = (
+        device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device)[0] < 8
+    )
     if ours or (stored == "bfloat16" and not checkpoint.quantized and lacks_bfloat16):
         return torch.float16 if lacks_bfloat16 else torch.bfloat16
     return None
@@ -242,7 +264,9 @@ def _read_processor(checkpoint: Checkpoint) -> Any:
 
     failure = ""
     try:
-        return AutoProcessor.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+        return AutoProcessor.from_pretrained(
+            str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         log.warning("The processor of %s could not be loaded.", checkpoint.folder, exc_info=True)
         failure = short(error)
@@ -276,15 +300,15 @@ def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -
 
 def _incomplete(model: nn.Module, info: dict[str, Any], folder: Path) -> str:
     # transformers fills what a checkpoint lacks with random numbers and only logs it: such a model would judge at random.
-    lacking = sorted({*info["missing_keys"], *(name for name, weight in model.named_parameters() if weight.is_meta)})
+    lacking = sorted(
+        {*info["missing_keys"], *(name for name, weight in model.named_parameters() if weight.is_meta)}
+    )
     if lacking:
-        return (
-            f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or copy the checkpoint again."
-        )
-    if info["mismatched_keys"] or misshapen(model):  # transformers 5 does not look at shapes when it quantizes
-        return (
-            f"The weights in {folder} do not have the shapes that its config.json tells: download or copy the checkpoint again."
-        )
+        return f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or copy the checkpoint again."
+    if info["mismatched_keys"] or misshapen(
+        model
+    ):  # transformers 5 does not look at shapes when it quantizes
+        return f"The weights in {folder} do not have the shapes that its config.json tells: download or copy the checkpoint again."
     return ""
 
 
@@ -323,7 +347,9 @@ def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
         ]
     notes = []
     if quantized_tensors(model, kept=True):
-        notes.append(f"The vision tower or lm_head of {checkpoint.name} is stored quantized: fine flaws may be missed.")
+        notes.append(
+            f"The vision tower or lm_head of {checkpoint.name} is stored quantized: fine flaws may be missed."
+        )
     return f"as stored ({checkpoint.quantized})", notes
 
 
@@ -349,11 +375,16 @@ def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict
     }
 
 
-def _read_copy(copy: Path, key: dict[str, Any], checkpoint: Checkpoint, options: dict[str, Any]) -> tuple[Any, str]:
+def _read_copy(
+    copy: Path, key: dict[str, Any], checkpoint: Checkpoint, options: dict[str, Any]
+) -> tuple[Any, str]:
     """The model from the quantized copy, or None if the copy is stale or damaged; and a note on it."""
     try:
         if read_json(copy / COPY_RECORD) != key:
-            return None, f"The quantized copy {copy} was made of other files or versions, so the original was read."
+            return (
+                None,
+                f"The quantized copy {copy} was made of other files or versions, so the original was read.",
+            )
         for name in weight_files(copy):
             check_safetensors(copy / name)
         return _read_model(copy, checkpoint, options), f"Read from the quantized copy {copy}."

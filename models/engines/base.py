@@ -12,7 +12,7 @@ from ..question import Question
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingParams:
     """How to answer. `until` is the last part wanted: "scores", "judgement" or "refinement"."""
 
     until: str = "judgement"
@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedScore:
     """A score read from the probabilities behind its heading, without reasoning."""
 
     score: float | None  # expectation, 1..4; None: does not apply
@@ -48,50 +48,54 @@ class Expected:
 
 
 @dataclass
-class Watch:
+class Progress:
     """Who looks on while an answer is written.
 
-    `check` is called at every token and may raise to cancel; `progress(done, total, section, tail)` tells how many of the
+    `check` is called at every token and may raise to cancel; `update(done, total, section, tail)` reports how many of the
     questions are answered (a fraction counts the one in work), which part is being written, and the last words.
     """
 
     check: Callable[[], None] = lambda: None
-    progress: Callable[[float, int, str, str], None] = lambda done, total, section, tail: None
+    update: Callable[[float, int, str, str], None] = lambda done, total, section, tail: None
 
-    def within(self, before: float, size: int, total: int, section: str = "") -> Watch:
-        """A watch for a part of the work, the `size` of `total` that come after `before`. `section`, if any, names the part."""
+    def within(self, before: float, size: int, total: int, section: str = "") -> Progress:
+        """A progress for a part of the work, the `size` of `total` that come after `before`. `section`, if any, names the part."""
 
-        def progress(done: float, questions: int, inner: str, tail: str) -> None:
-            self.progress(before + size * min(1.0, done / max(1, questions)), total, section or inner, tail)
+        def update(done: float, questions: int, inner: str, tail: str) -> None:
+            self.update(before + size * min(1.0, done / max(1, questions)), total, section or inner, tail)
 
-        return Watch(self.check, progress)
+        return Progress(self.check, update)
 
 
-class Place:
+class Residency:
     """Where a model lives. This one stays where it is; a host that moves models has its own (see `residency`)."""
 
     def ready(self, working_bytes: int = 0) -> None:
         """Called before the model is used: it must be where it computes, with `working_bytes` free beside it."""
 
-    def alone(self) -> None:
+    def evict_others(self) -> None:
         """Called when memory ran out: evict whatever else can be evicted."""
 
 
 class Engine(Protocol):
-    """Writes answers. `place` is asked for the model before it is used."""
+    """Writes answers. `residency` is asked for the model before it is used."""
 
-    place: Place
+    residency: Residency
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """The picture at the size the engine reads it; what has been prepared stays as it is."""
         ...
 
     def answer(
-        self, questions: Sequence[Question], settings: Settings, watch: Watch, earlier: Sequence[Answer | None]
+        self,
+        questions: Sequence[Question],
+        settings: SamplingParams,
+        progress: Progress,
+        earlier: Sequence[Answer | None],
     ) -> list[Answer]:
         """One answer a question. An answer in `earlier` is continued where it stopped."""
         ...
 
-    def expected_scores(self, question: Question, watch: Watch) -> dict[str, Expected]:
+    def expected_scores(self, question: Question, progress: Progress) -> dict[str, ExpectedScore]:
         """Every dimension's expected score, without writing an answer."""
         ...

@@ -20,7 +20,9 @@ def choose(engine: TransformersEngine, question: str, choices: Sequence[str]) ->
     """
     vocabulary = engine.vocabulary
     found = vocabulary.encode_all(list(choices))
-    if any(one == other[: len(one)] for i, one in enumerate(found) for j, other in enumerate(found) if i != j):
+    if any(
+        one == other[: len(one)] for i, one in enumerate(found) for j, other in enumerate(found) if i != j
+    ):
         raise ValueError("one choice is the beginning of another")
     session = _read(engine, question, sum(map(len, found)))
     branches = [(-1, ids[:-1]) for ids in found if len(ids) > 1]
@@ -47,7 +49,9 @@ def _branches_late(ids: Sequence[int], all_ids: Sequence[Sequence[int]]) -> bool
 
 def _read(engine: TransformersEngine, question: str, new: int) -> Session:
     """A session that has read the question, on a model with room for `new` tokens more: a text's M-RoPE positions simply count, so it is fed as any tokens are."""
-    ids, _ = engine.encoder.prompt_ids([{"role": "user", "content": [{"type": "text", "text": question}]}], {})
+    ids, _ = engine.encoder.prompt_ids(
+        [{"role": "user", "content": [{"type": "text", "text": question}]}], {}
+    )
     engine.ready(len(ids), new)
     layers = [GrowingLayer() for _ in range(engine.model.config.get_text_config().num_hidden_layers)]
     mask = torch.ones(1, 0, dtype=torch.long, device=engine.device)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..answers.grammar import FormState, FreeState
+from ..answers.grammar import FreeState, GrammarState
 from ..answers.vocabulary import Vocabulary
 from ..question import Question
-from .base import Watch
+from .base import Progress
 from .session import Mark, Session
 
 
@@ -19,8 +19,10 @@ class Row:
     """One answer being written. `session` has read the prompt and `ids` without `pending`; it may be dropped and read again."""
 
     question: Question
-    state: FormState | FreeState
-    generator: torch.Generator | None = None  # for sampling: one a row, so that its answer does not depend on its neighbours
+    state: GrammarState | FreeState
+    generator: torch.Generator | None = (
+        None  # for sampling: one a row, so that its answer does not depend on its neighbours
+    )
     session: Session | None = None
     prompt: Mark | None = None  # where the session had read the question, and nothing of the answer
     ids: list[int] = field(default_factory=list)
@@ -39,11 +41,16 @@ class Row:
 
 
 def write(
-    rows: Sequence[Row], vocabulary: Vocabulary, temperature: float, watch: Watch, answered: int = 0, total: int = 0
+    rows: Sequence[Row],
+    vocabulary: Vocabulary,
+    temperature: float,
+    progress: Progress,
+    answered: int = 0,
+    total: int = 0,
 ) -> None:
     """Write every row to the end of its state. Each row brings its session, and has it again afterwards.
 
-    `answered` of `total` questions are already done; they only count for the progress that `watch` is told.
+    `answered` of `total` questions are already done; they only count for the progress that `progress` is told.
     """
     rows, total = list(rows), total or len(rows)
     for row in rows:
@@ -62,14 +69,14 @@ def write(
             return
         if session is None:
             session = Session.join([_give(row) for row in rows])
-        watch.check()
+        progress.check()
         session.feed([row.flush() for row in rows])
         for row, token in zip(rows, _choose(session.logits, rows, vocabulary, temperature), strict=True):
             row.take(row.state.push(token))
             row.take(row.state.forced())
         tail = vocabulary.decode(rows[0].ids[-64:])
         done = sum(_share(row) for row in rows)
-        watch.progress(answered + done, total, rows[0].state.section, tail)
+        progress.update(answered + done, total, rows[0].state.section, tail)
 
 
 def _give(row: Row) -> Session:
@@ -81,10 +88,16 @@ def _give(row: Row) -> Session:
 def _share(row: Row) -> float:
     """How much of its answer a row has written, 0..1."""
     state = row.state
-    return state.at / max(1, state.end) if isinstance(state, FormState) else state.written / max(1, state.limit)
+    return (
+        state.at / max(1, state.end)
+        if isinstance(state, GrammarState)
+        else state.written / max(1, state.limit)
+    )
 
 
-def _choose(logits: torch.Tensor, rows: Sequence[Row], vocabulary: Vocabulary, temperature: float) -> list[int]:
+def _choose(
+    logits: torch.Tensor, rows: Sequence[Row], vocabulary: Vocabulary, temperature: float
+) -> list[int]:
     """The next token of every row, from `logits` [B, V]; the mass of what was chosen is noted where it is a score."""
     allowed = [row.state.allowed() for row in rows]
     free = logits

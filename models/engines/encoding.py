@@ -87,7 +87,9 @@ class Encoder:
             raise CheckpointError(
                 "The checkpoint has no chat template: add the file chat_template.json of the model it was made from."
             )
-        return tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
+        return tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
 
     def _ids(self, rendered: str, texts: list[str], image_tokens: list[int]) -> list[int]:
         ids: list[int] = []

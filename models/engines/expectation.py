@@ -14,7 +14,7 @@ import torch
 from ..answers.vocabulary import Vocabulary
 from ..errors import QuestionError
 from ..rubrics.rubric import Rubric
-from .base import Expected
+from .base import ExpectedScore
 
 Branch = tuple[int, list[int]]
 
@@ -66,11 +66,11 @@ def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], di
     return branches, readers
 
 
-def expected_score(logits: Sequence[torch.Tensor], reader: Reader) -> Expected:
+def expected_score(logits: Sequence[torch.Tensor], reader: Reader) -> ExpectedScore:
     """One dimension's expectation, from the logits along the branches (`Session.probe`)."""
     before = logits[reader.heading][-2].softmax(-1)
     if reader.not_applicable is not None and before[reader.not_applicable] > before[reader.space]:
-        return Expected(None, float(before[reader.not_applicable]))
+        return ExpectedScore(None, float(before[reader.not_applicable]))
     first = logits[reader.heading][-1].softmax(-1)[list(reader.digits[1:5])]
     values, masses = [4.0], [first[3]]
     for whole, branch in enumerate(reader.wholes, 1):
@@ -80,4 +80,4 @@ def expected_score(logits: Sequence[torch.Tensor], reader: Reader) -> Expected:
         masses += list(first[whole - 1] * second)
     value, mass = torch.tensor(values), torch.stack(masses).cpu()
     score = float((value * mass).sum() / mass.sum())
-    return Expected(score, float(mass[(value - score).abs() <= 0.5].sum()))
+    return ExpectedScore(score, float(mass[(value - score).abs() <= 0.5].sum()))

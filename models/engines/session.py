@@ -40,13 +40,17 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (room[:, :, : length + new] for room in self.room)
         return self.keys, self.values
 
-    def hold(self, keys: torch.Tensor, values: torch.Tensor, size: int = 0, device: torch.device | None = None) -> None:
+    def hold(
+        self, keys: torch.Tensor, values: torch.Tensor, size: int = 0, device: torch.device | None = None
+    ) -> None:
         """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens, on another device if one is given."""
         self.dtype, self.device, self.is_initialized = keys.dtype, device or keys.device, True
         length = keys.shape[-2]
         rooms = []
         for states in (keys, values):
-            room = states.new_empty((*states.shape[:2], max(size, length + ROOM), states.shape[3]), device=self.device)
+            room = states.new_empty(
+                (*states.shape[:2], max(size, length + ROOM), states.shape[3]), device=self.device
+            )
             room[:, :, :length] = states
             rooms.append(room)
         self.room = (rooms[0], rooms[1])
@@ -78,7 +82,12 @@ class Session:
     """
 
     def __init__(
-        self, model: Any, layers: list[GrowingLayer], mask: torch.Tensor, positions: torch.Tensor, logits: torch.Tensor
+        self,
+        model: Any,
+        layers: list[GrowingLayer],
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        logits: torch.Tensor,
     ):
         self.model = model
         self.layers = layers
@@ -121,7 +130,12 @@ class Session:
                 session.layers[index] = GrowingLayer()
             joined.hold(keys, values)
             layers.append(joined)
-        mask = torch.cat([torch.nn.functional.pad(session.mask, (width - session.mask.shape[1], 0)) for session in sessions])
+        mask = torch.cat(
+            [
+                torch.nn.functional.pad(session.mask, (width - session.mask.shape[1], 0))
+                for session in sessions
+            ]
+        )
         positions = torch.cat([session.positions for session in sessions])
         return cls(first.model, layers, mask, positions, torch.cat([session.logits for session in sessions]))
 
@@ -153,7 +167,9 @@ class Session:
         offsets = (valid.cumsum(1) - 1).clamp_min(0)
         positions = (self.positions[:, None] + offsets)[None].expand(3, -1, -1)
         mask = torch.cat([self.mask, valid], dim=1)
-        hidden = _hidden(self.model, _cache_of(self.layers), input_ids=ids, attention_mask=mask, position_ids=positions)
+        hidden = _hidden(
+            self.model, _cache_of(self.layers), input_ids=ids, attention_mask=mask, position_ids=positions
+        )
         logits = _logits(self.model, hidden[:, -1])
         self.logits = torch.where((lengths == 0)[:, None], self.logits, logits) if ragged else logits
         self.mask = mask
@@ -190,7 +206,13 @@ class Session:
             copy = GrowingLayer()
             copy.hold(layer.keys[index, :, start:], layer.values[index, :, start:])
             layers.append(copy)
-        return Session(self.model, layers, mask[:, start:].clone(), self.positions[index].clone(), self.logits[index].clone())
+        return Session(
+            self.model,
+            layers,
+            mask[:, start:].clone(),
+            self.positions[index].clone(),
+            self.logits[index].clone(),
+        )
 
     def to(self, device: torch.device) -> Session:
         """This session with its tensors on another device; a no-op where they are there already. The model stays where it is."""
@@ -201,7 +223,9 @@ class Session:
             moved = GrowingLayer()
             moved.hold(layer.keys, layer.values, device=device)
             layers.append(moved)
-        return Session(self.model, layers, self.mask.to(device), self.positions.to(device), self.logits.to(device))
+        return Session(
+            self.model, layers, self.mask.to(device), self.positions.to(device), self.logits.to(device)
+        )
 
     def fork(self, count: int) -> Session:
         """`count` independent copies of every row, next to each other."""
@@ -233,7 +257,9 @@ class Session:
             chains.append([*ancestors, *range(len(flat), len(flat) + len(ids))])
             flat += ids
         device, dtype = self.mask.device, self.layers[0].keys.dtype
-        mask = torch.zeros(1, 1, total, width + total, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+        mask = torch.zeros(1, 1, total, width + total, dtype=dtype).masked_fill(
+            ~allowed, torch.finfo(dtype).min
+        )
         hidden = _hidden(
             self.model,
             _cache_of(self.layers),
@@ -262,7 +288,9 @@ class Session:
         order = order[:, -width:]
         for layer in self.layers:
             index = order[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
-            layer.hold(layer.keys.gather(2, index), layer.values.gather(2, index[..., : layer.values.shape[3]]))
+            layer.hold(
+                layer.keys.gather(2, index), layer.values.gather(2, index[..., : layer.values.shape[3]])
+            )
         self.mask = self.mask.gather(1, order)
 
 

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 
-from ..answers.grammar import Form, FormState, FreeState
+from ..answers.grammar import AnswerGrammar, FreeState, GrammarState
 from ..answers.vocabulary import Vocabulary
 from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
 from ..images import MAX_PIXELS, fit
-from ..lru_cache import Memo
+from ..lru_cache import LRUCache
 from ..question import Question
 from ..rubrics.rubric import Rubric
-from .base import Answer, Expected, Place, Settings, Watch
+from .base import Answer, ExpectedScore, Progress, Residency, SamplingParams
 from .decoding import Row, write
 from .encoding import Encoder
 from .expectation import expected_score, score_tree
@@ -34,13 +34,18 @@ Result = TypeVar("Result")
 
 
 class TransformersEngine:
-    """`model` and `processor` as transformers loads them, the model on the device where it runs, or in the care of `place`."""
+    """`model` and `processor` as transformers loads them, the model on the device where it runs, or in the care of `residency`."""
 
     def __init__(
-        self, model: Any, processor: Any, max_pixels: int = MAX_PIXELS, rows: int = ROWS, kept_bytes: int = KEPT_BYTES
+        self,
+        model: Any,
+        processor: Any,
+        max_pixels: int = MAX_PIXELS,
+        rows: int = ROWS,
+        kept_bytes: int = KEPT_BYTES,
     ):
         self.model = model
-        self.place = Place()
+        self.residency = Residency()
         largest = dict(getattr(processor.image_processor, "size", None) or {}).get(
             "longest_edge"
         )  # in pixels, of the whole picture
@@ -51,7 +56,7 @@ class TransformersEngine:
         width = model.get_output_embeddings().weight.shape[0]
         self.vocabulary = Vocabulary(processor.tokenizer, width, _stop_ids(model, processor.tokenizer))
         self.encoder = Encoder(processor, self.vocabulary, model.config)
-        self.forms: Memo[Form] = Memo(16)
+        self.forms: LRUCache[AnswerGrammar] = LRUCache(16)
 
     @property
     def device(self) -> torch.device:
@@ -63,32 +68,39 @@ class TransformersEngine:
         return fit(image, self.max_pixels, self.encoder.multiple)
 
     def answer(
-        self, questions: Sequence[Question], settings: Settings, watch: Watch, earlier: Sequence[Answer | None] = ()
+        self,
+        questions: Sequence[Question],
+        settings: SamplingParams,
+        progress: Progress,
+        earlier: Sequence[Answer | None] = (),
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
-        rows = [self._row(q, settings, a) for q, a in zip(questions, earlier or [None] * len(questions), strict=True)]
+        rows = [
+            self._row(q, settings, a)
+            for q, a in zip(questions, earlier or [None] * len(questions), strict=True)
+        ]
         tokens = self._prompt_tokens(rows)
         self.ready(tokens, settings.max_new_tokens, len(rows))
         size, done, retried = self._portion(len(rows), tokens + settings.max_new_tokens), 0, False
         while done < len(rows):
             portion = rows[done : done + size]
-            if self._write(portion, settings, watch, done, len(rows)):
+            if self._write(portion, settings, progress, done, len(rows)):
                 done += len(portion)
                 continue
             if retried:
                 raise OutOfMemoryError(NO_ROOM)
             size, retried = 1, True
-            self.place.alone()
+            self.residency.evict_others()
         return [self._answer(row, settings) for row in rows]
 
-    def expected_scores(self, question: Question, watch: Watch) -> dict[str, Expected]:
+    def expected_scores(self, question: Question, progress: Progress) -> dict[str, ExpectedScore]:
         """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
-        watch.check()
+        progress.check()
         branches, readers = score_tree(question.rubric, self.vocabulary)
         row = Row(question, FreeState((), 0))
         self.ready(self._prompt_tokens([row]), sum(len(ids) for _, ids in branches))
 
-        def read() -> dict[str, Expected]:
+        def read() -> dict[str, ExpectedScore]:
             try:
                 logits = self._open(row).probe(branches)
                 return {key: expected_score(logits, reader) for key, reader in readers.items()}
@@ -102,7 +114,7 @@ class TransformersEngine:
         as many as are written side by side. Called before every use. Raises OutOfMemoryError."""
         size = min(rows, self.rows)
         needed = size * self._cache_bytes(prompt + new) + self._activation_bytes(prompt)
-        self._with_room(lambda: self.place.ready(needed))
+        self._with_room(lambda: self.residency.ready(needed))
         self.vocabulary.masks = self.vocabulary.masks.to(self.device)
 
     def _with_room(self, step: Callable[[], Result]) -> Result:
@@ -115,7 +127,7 @@ class TransformersEngine:
                     raise
             self.release()  # out here, where no traceback holds what was half done
             if not attempt:
-                self.place.alone()
+                self.residency.evict_others()
         raise OutOfMemoryError(NO_ROOM)
 
     def release(self) -> None:
@@ -125,37 +137,39 @@ class TransformersEngine:
         self.kept.clear()
         give_back()
 
-    def _row(self, question: Question, settings: Settings, earlier: Answer | None) -> Row:
+    def _row(self, question: Question, settings: SamplingParams, earlier: Answer | None) -> Row:
         if earlier is not None:
             row: Row = earlier.resume
-            if isinstance(row.state, FormState):
+            if isinstance(row.state, GrammarState):
                 row.state.extend(settings.until)
             else:
                 row.state.limit = row.state.written + settings.max_new_tokens
             return row
         if settings.answer == "free":
-            state: FormState | FreeState = FreeState(self.vocabulary.stop_ids, settings.max_new_tokens)
+            state: GrammarState | FreeState = FreeState(self.vocabulary.stop_ids, settings.max_new_tokens)
         else:
-            state = FormState(self._form(question.rubric, settings.max_new_tokens), settings.until)
+            state = GrammarState(self._form(question.rubric, settings.max_new_tokens), settings.until)
         generator = torch.Generator().manual_seed(settings.seed % 2**63) if settings.temperature > 0 else None
         return Row(question, state, generator)
 
-    def _form(self, rubric: Rubric, limit: int) -> Form:
+    def _form(self, rubric: Rubric, limit: int) -> AnswerGrammar:
         form = self.forms.get((rubric, limit))
         if form is None:
-            form = Form(rubric, self.vocabulary, limit)
+            form = AnswerGrammar(rubric, self.vocabulary, limit)
             self.forms.put((rubric, limit), form)
         return form
 
-    def _write(self, rows: Sequence[Row], settings: Settings, watch: Watch, done: int, total: int) -> bool:
+    def _write(
+        self, rows: Sequence[Row], settings: SamplingParams, progress: Progress, done: int, total: int
+    ) -> bool:
         """Write some rows side by side; False where memory ran out, and then they can go on from where they are."""
         failed = False
         try:
             for row in rows:
                 if not row.state.done:
-                    watch.check()
+                    progress.check()
                     self._open(row)
-            write(rows, self.vocabulary, settings.temperature, watch, done, total)
+            write(rows, self.vocabulary, settings.temperature, progress, done, total)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -225,13 +239,13 @@ class TransformersEngine:
         """Tokens of the longest question, its words and its pictures."""
         return max(self.encoder.length(row.question) for row in rows)
 
-    def _answer(self, row: Row, settings: Settings) -> Answer:
-        locked = isinstance(row.state, FormState)
+    def _answer(self, row: Row, settings: SamplingParams) -> Answer:
+        locked = isinstance(row.state, GrammarState)
         ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
         return Answer(
             text=self.vocabulary.decode(ids),
             until=settings.until if locked else "refinement",
-            parts=row.state.parts if isinstance(row.state, FormState) else None,
+            parts=row.state.parts if isinstance(row.state, GrammarState) else None,
             confidence=dict(row.confidence),
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),

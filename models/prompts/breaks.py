@@ -62,7 +62,8 @@ def _best(text: str, ends: list[int], sections: list[str]) -> list[int]:
     words = [{word.casefold() for word in WORD.findall(section)} for section in sections]
     spans = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
     lengths = [
-        sum(len(section) for section in sections[: i + 1]) / max(1, sum(map(len, sections))) for i in range(len(sections))
+        sum(len(section) for section in sections[: i + 1]) / max(1, sum(map(len, sections)))
+        for i in range(len(sections))
     ]
     # shared[i][k]: words of the first k clauses that section i has too
     shared = [[0.0] for _ in words]

@@ -68,7 +68,11 @@ def _one_paragraph(text: str, notes: list[str]) -> str:
         if out and (rule or re.match(r"#{1,6}\s", line) or REMARK.match(line)):
             notes.append("A remark after the refined request was left out.")
             break
-        entry = re.sub(r"^(?:(?:#{1,6}|[>•*-])\s+)+" + (r"|^\d{1,2}[.)]\s+" if numbered else ""), "", "" if rule else line)
+        entry = re.sub(
+            r"^(?:(?:#{1,6}|[>•*-])\s+)+" + (r"|^\d{1,2}[.)]\s+" if numbered else ""),
+            "",
+            "" if rule else line,
+        )
         joint = ", " if entry != line and not out.endswith(tuple(".,;:!?…。，、；：！？")) else " "
         if not out:
             out = LABEL.sub("", entry, count=1) if LABEL.match(entry) else entry

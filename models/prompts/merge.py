@@ -33,7 +33,9 @@ TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
 WILDCARD = re.compile(r"__(?=[^\W_]|\*)[\w./*-]{1,100}?(?<!_)__(?!_)")
 EMBEDDING = re.compile(r"embedding:(?:\\[()]|[^\s,()<>\[\]{}|;\"'\\\U000f0000-\U0010fffd]){1,300}")
 NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
-SPECIAL = re.compile(r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)")  # beside other text it may look like formatting
+SPECIAL = re.compile(
+    r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)"
+)  # beside other text it may look like formatting
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
 
 
@@ -60,7 +62,9 @@ class _Items:
     """The artist's pieces of syntax, each with the character that stands for it."""
 
     all: list[_Item] = field(default_factory=list)
-    by_key: dict[str, int] = field(default_factory=dict)  # exact text, then text without case and escapes, then words
+    by_key: dict[str, int] = field(
+        default_factory=dict
+    )  # exact text, then text without case and escapes, then words
     required: dict[int, None] = field(default_factory=dict)  # in order: what must be in the result
 
     def add(self, item: _Item, required: bool = True) -> str:
@@ -154,7 +158,10 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
         if not phrase or phrase in phrases:
             continue
         inner = _mark(
-            phrase, lambda token, kind, after: items.add(_Item(_balanced(token), kind, _words(token)), required=False)
+            phrase,
+            lambda token, kind, after: items.add(
+                _Item(_balanced(token), kind, _words(token)), required=False
+            ),
         )
         if re.fullmatch(MARK, inner):
             items.required.setdefault(ord(inner) - FIRST_MARK)
@@ -168,7 +175,9 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
 
 
 def _marked_phrase(items: _Items, mark: str) -> str:
-    return _mark(items.expand(mark), lambda token, kind, _: items.find(token, kind) if kind != "phrase" else None)
+    return _mark(
+        items.expand(mark), lambda token, kind, _: items.find(token, kind) if kind != "phrase" else None
+    )
 
 
 # Reading syntax
@@ -208,7 +217,11 @@ def _mark(text: str, known: Callable[[str, str, str], str | None]) -> str:
 def _means_something(token: str, kind: str) -> bool:
     if kind == "choice":
         return "|" in token or "$$" in token or token.startswith("$")
-    return kind != "embedding" or len(token) > len("embedding:") if kind != "weight" else any(map(str.isalnum, token))
+    return (
+        kind != "embedding" or len(token) > len("embedding:")
+        if kind != "weight"
+        else any(map(str.isalnum, token))
+    )
 
 
 def _pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]]:
@@ -260,7 +273,9 @@ def _prose(text: str, notes: list[str]) -> str:
     if text != before:
         notes.append("Weights that are not in the original were removed.")
     if re.search(r"(?<!\\)[()]", text):
-        notes.append("Parentheses of the refined text were escaped, because bare ones are a weight in ComfyUI.")
+        notes.append(
+            "Parentheses of the refined text were escaped, because bare ones are a weight in ComfyUI."
+        )
     text = re.sub(r"\\*([()])", r"\\\1", text)
     text = _escaped_braces(text, notes)
     return squash(re.sub(r"(?<!\w)embedding:\s*", "embedding ", text))
@@ -351,7 +366,9 @@ def _joined(left: str, right: str) -> bool:
 def _fold(text: str) -> str:
     """Lower case of the same length, so that places stay the same."""
     lower = text.lower()
-    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    return (
+        lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    )
 
 
 def _listed(texts: Iterable[str]) -> str:

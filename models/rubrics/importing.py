@@ -32,8 +32,14 @@ _OPTIONAL = re.compile(r"(?<![a-z])n/a(?![a-z])|not applicable", re.IGNORECASE)
 _TOKENS = {
     "refined_request": 512
 }  # as in the built-in rubrics; all other texts have 256, and 320 where two images are compared
-_KEYS = {"physical_and_visual_quality": "physical_quality"}  # names of the published dimensions that are not their keys
-_ALWAYS = ("text_faithfulness", "image_faithfulness", "physical_quality")  # apply, even if every score is shown with "or N/A"
+_KEYS = {
+    "physical_and_visual_quality": "physical_quality"
+}  # names of the published dimensions that are not their keys
+_ALWAYS = (
+    "text_faithfulness",
+    "image_faithfulness",
+    "physical_quality",
+)  # apply, even if every score is shown with "or N/A"
 _KINDS = {
     "score_a": r"score (?:for |of )?(?:image )?a|image a score",
     "score_b": r"score (?:for |of )?(?:image )?b|image b score",
@@ -52,7 +58,11 @@ _AFTER = ("summary", "refinement", "comments", "refined_request")
 
 
 def import_rubric(
-    file: Path, target_folder: Path, name: str | None = None, task: str | None = None, pair: bool | None = None
+    file: Path,
+    target_folder: Path,
+    name: str | None = None,
+    task: str | None = None,
+    pair: bool | None = None,
 ) -> Path:
     """Add a rubric file (.yaml) or a text with somebody's wording (.txt, .md) to a folder; returns the new file.
 
@@ -61,7 +71,9 @@ def import_rubric(
     """
     target = target_folder / f"{_checked_name(file, name)}.yaml"
     if target.exists():
-        raise RubricError(f'There already is a rubric "{target.stem}" in {target_folder}: delete it or choose another name.')
+        raise RubricError(
+            f'There already is a rubric "{target.stem}" in {target_folder}: delete it or choose another name.'
+        )
     text = _read(file)
     if file.suffix.lower() in (".yaml", ".yml"):
         data = read_yaml(file)
@@ -74,12 +86,16 @@ def import_rubric(
             _describe(rubric.task, rubric.pair),
             _describe(task or rubric.task, rubric.pair if pair is None else pair),
         )
-        raise RubricError(f"{file.name} is a rubric for {found} and not for {wanted}: change `task` and `pair` in the file.")
+        raise RubricError(
+            f"{file.name} is a rubric for {found} and not for {wanted}: change `task` and `pair` in the file."
+        )
     _write(target, text)
     return target
 
 
-def rubric_from_text(text: str, name: str, task: str | None = None, pair: bool | None = None) -> dict[str, Any]:
+def rubric_from_text(
+    text: str, name: str, task: str | None = None, pair: bool | None = None
+) -> dict[str, Any]:
     """The data of a rubric from a plain text, as described at the top of this file. Raises RubricError."""
     missing: list[str] = []
     system, user = _messages(text.replace("\r\n", "\n"), missing)
@@ -91,7 +107,9 @@ def rubric_from_text(text: str, name: str, task: str | None = None, pair: bool |
     if not places:
         missing.append("it has no place for the prompt: write {prompt} there")
     elif len(places) > 1:
-        missing.append(f"it marks the place of the prompt in different ways ({', '.join(sorted(places))}): use one of them")
+        missing.append(
+            f"it marks the place of the prompt in different ways ({', '.join(sorted(places))}): use one of them"
+        )
     if IMAGE in system:
         missing.append(f"{IMAGE} must stand behind the line [user]")
     if missing:
@@ -111,9 +129,13 @@ def _describe(task: str, pair: bool) -> str:
 def _checked_name(file: Path, name: str | None) -> str:
     chosen = name or file.stem
     if not re.fullmatch(r"\w[\w .+-]{0,79}(?<![ .])", chosen):
-        raise RubricError(f'"{chosen}" cannot be the name of a rubric: use letters, digits, spaces, dots and hyphens.')
+        raise RubricError(
+            f'"{chosen}" cannot be the name of a rubric: use letters, digits, spaces, dots and hyphens.'
+        )
     if not name and (BUILT_IN / f"{chosen}.yaml").exists():
-        raise RubricError(f'"{chosen}" is a built-in rubric: give yours another name, or this one to use yours instead of it.')
+        raise RubricError(
+            f'"{chosen}" is a built-in rubric: give yours another name, or this one to use yours instead of it.'
+        )
     return chosen
 
 
@@ -133,8 +155,12 @@ def _messages(text: str, missing: list[str]) -> tuple[str, str]:
     found = list(re.finditer(r"^\[(system|user)\][ \t]*$", text, re.MULTILINE | re.IGNORECASE))
     if not found:
         return "", text.strip("\n")
-    if [one[1].lower() for one in found] not in (["system", "user"], ["user"]) or text[: found[0].start()].strip():
-        missing.append("the lines [system] and [user] must stand once each, in this order, with nothing above them")
+    if [one[1].lower() for one in found] not in (["system", "user"], ["user"]) or text[
+        : found[0].start()
+    ].strip():
+        missing.append(
+            "the lines [system] and [user] must stand once each, in this order, with nothing above them"
+        )
     ends = [*(one.start() for one in found[1:]), len(text)]
     parts = {one[1].lower(): text[one.end() : end].strip("\n") for one, end in zip(found, ends, strict=True)}
     return parts.get("system", ""), parts.get("user", "")
@@ -183,24 +209,36 @@ def _headings(text: str) -> list[_Heading]:
         if match is None:
             continue
         words = match["words"].strip()
-        kind = next((kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, words, re.IGNORECASE)), "")
+        kind = next(
+            (kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, words, re.IGNORECASE)), ""
+        )
         bold = match["bold"] or match["bold2"]
         if not (match["marks"] or match["number"] or bold or (kind and match["colon"])):
             continue
         below = next((row.strip() for row in lines[place + 1 :] if row.strip()), "")
         hint = match["hint"].strip() or (below if below[:1] in "[<(" else "")
         marks = f"{match['marks']} " if match["marks"] else ""
-        found.append(_Heading(kind, marks, int(match["number"] or 0), match["dot"] or "", words, match["colon"] or "", hint))
+        found.append(
+            _Heading(
+                kind, marks, int(match["number"] or 0), match["dot"] or "", words, match["colon"] or "", hint
+            )
+        )
     return found
 
 
-def _layout(count: int, headings: list[_Heading], task: str | None, pair: bool | None, missing: list[str]) -> tuple[str, bool]:
+def _layout(
+    count: int, headings: list[_Heading], task: str | None, pair: bool | None, missing: list[str]
+) -> tuple[str, bool]:
     two_scores = any(heading.kind == "score_a" for heading in headings)
     fitting = [
-        key for key, images in IMAGES.items() if len(images) == count and task in (None, key[0]) and pair in (None, key[1])
+        key
+        for key, images in IMAGES.items()
+        if len(images) == count and task in (None, key[0]) and pair in (None, key[1])
     ]
     if not fitting:
-        wanted = {len(images) for key, images in IMAGES.items() if task in (None, key[0]) and pair in (None, key[1])}
+        wanted = {
+            len(images) for key, images in IMAGES.items() if task in (None, key[0]) and pair in (None, key[1])
+        }
         missing.append(f"it shows {IMAGE} {count} times instead of {' or '.join(map(str, sorted(wanted)))}")
         return task or "t2i", two_scores if pair is None else pair
     return next((key for key in fitting if key[1] == two_scores), fitting[0])
@@ -231,7 +269,11 @@ def _answer(
     number = "{{number}}" if first.number else ""
     each = [{"heading": f"{first.marks}{number}{first.dot}{{{{name}}}}{first.colon}"}]
     for place, one in enumerate(inner):
-        hints = {below[place].hint.replace(h.words, "{{dimension}}") for _, h, below in blocks if len(below) > place}
+        hints = {
+            below[place].hint.replace(h.words, "{{dimension}}")
+            for _, h, below in blocks
+            if len(below) > place
+        }
         hint = hints.pop() if len(hints) == 1 else ""
         each.append(_item(dataclasses.replace(one, hint=hint), pair))
     before = start
@@ -255,14 +297,24 @@ def _blocks(headings: list[_Heading]) -> list[tuple[int, _Heading, list[_Heading
             inner.append(below)
         if not heading.kind and heading.words:
             blocks.append((place, heading, inner))
-    scored = [at for at, (_, _, inner) in enumerate(blocks) if any(one.kind.startswith("score") for one in inner)]
+    scored = [
+        at for at, (_, _, inner) in enumerate(blocks) if any(one.kind.startswith("score") for one in inner)
+    ]
     if not scored:
         return []
     form = blocks[scored[0]][1]
-    alike = [at for at, (_, h, _) in enumerate(blocks) if h.marks == form.marks and bool(h.number) == bool(form.number)]
+    alike = [
+        at
+        for at, (_, h, _) in enumerate(blocks)
+        if h.marks == form.marks and bool(h.number) == bool(form.number)
+    ]
     with_inner = [at for at in alike if blocks[at][2]]
     last = with_inner[-1]
-    while form.number and last + 1 in alike and blocks[last + 1][0] == blocks[last][0] + len(blocks[last][2]) + 1:
+    while (
+        form.number
+        and last + 1 in alike
+        and blocks[last + 1][0] == blocks[last][0] + len(blocks[last][2]) + 1
+    ):
         last += 1  # one that lost all its headings
     names = {blocks[at][1].words: blocks[at] for at in alike if with_inner[0] <= at <= last}
     return sorted(
@@ -274,7 +326,9 @@ def _check_blocks(blocks: Sequence[tuple[_Heading, list[_Heading]]], pair: bool,
     wanted = ("score_a", "score_b") if pair else ("score",)
     first = next((inner for _, inner in blocks if {one.kind for one in inner} >= set(wanted)), blocks[0][1])
     for place, (heading, inner) in enumerate(blocks, 1):
-        lost = [score.replace("_", " ").title() for score in wanted if score not in [one.kind for one in inner]]
+        lost = [
+            score.replace("_", " ").title() for score in wanted if score not in [one.kind for one in inner]
+        ]
         missing += [f'"{heading.words}" has no heading "{score}:"' for score in lost]
         if not lost and [(one.kind, one.text) for one in inner] != [(one.kind, one.text) for one in first]:
             missing.append(f'the headings below "{heading.words}" are not those below the other dimensions')
@@ -316,7 +370,9 @@ def _with_marks(answer: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _key(words: str, number: int) -> str:
     words = re.sub(r"\(.*?\)", "", words)
-    plain = unicodedata.normalize("NFKD", words.replace("&", "and")).encode("ascii", "ignore").decode().lower()
+    plain = (
+        unicodedata.normalize("NFKD", words.replace("&", "and")).encode("ascii", "ignore").decode().lower()
+    )
     key = re.sub("[^a-z0-9]+", "_", plain).strip("_")
     key = key if re.match("[a-z]", key) else f"dimension_{number}"
     return _KEYS.get(key, key)

@@ -94,14 +94,23 @@ class Rubric:
 
         Slots are filled in one pass, so that nothing inside `prompt` (braces, `<image>`, headings) is ever taken for a slot.
         """
-        slots = {"prompt": prompt, "dimensions": self._dimensions_text(), "answer": self._answer_text(), "open_braces": "{{"}
+        slots = {
+            "prompt": prompt,
+            "dimensions": self._dimensions_text(),
+            "answer": self._answer_text(),
+            "open_braces": "{{",
+        }
         user: list[dict[str, Any]] = []
         for kind, value in self.user:
             if kind == "image":
                 user.append({"type": "image", "image": value})
             else:
                 user.append({"type": "text", "text": fill(value, slots)})
-        system = [{"role": "system", "content": [{"type": "text", "text": fill(self.system, slots)}]}] if self.system else []
+        system = (
+            [{"role": "system", "content": [{"type": "text", "text": fill(self.system, slots)}]}]
+            if self.system
+            else []
+        )
         return [*system, {"role": "user", "content": user}]
 
     def _dimensions_text(self) -> str:
@@ -179,7 +188,12 @@ def _load_cached(file: Path, folders: tuple[Path, ...], stamps: tuple[tuple[str,
 
 def _stamps(folders: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:
     """Name, time and size of every rubric file: a rubric changes with the file that it extends, too."""
-    stats = [(file, file.stat()) for folder in (*folders, BUILT_IN) for file in sorted(folder.glob("*.yaml")) if file.is_file()]
+    stats = [
+        (file, file.stat())
+        for folder in (*folders, BUILT_IN)
+        for file in sorted(folder.glob("*.yaml"))
+        if file.is_file()
+    ]
     return tuple((str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats)
 
 
@@ -200,7 +214,9 @@ def read_yaml(file: Path) -> Any:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RubricError(f"The rubric file {file.name} is not valid YAML: {error.problem}{line}.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RubricError(f"The rubric file {file.name} cannot be read as UTF-8 text: {_first_line(error)}.") from error
+        raise RubricError(
+            f"The rubric file {file.name} cannot be read as UTF-8 text: {_first_line(error)}."
+        ) from error
 
 
 def expand(data: Any, name: str, folders: Iterable[Path] = (), depth: int = 0) -> dict[str, Any]:
@@ -209,9 +225,13 @@ def expand(data: Any, name: str, folders: Iterable[Path] = (), depth: int = 0) -
     A rubric that extends its own name takes the built-in one of that name.
     """
     if not isinstance(data, dict):
-        raise RubricError(f'The rubric "{name}" is not a table of keys: start from one of the files in {BUILT_IN.name}/.')
+        raise RubricError(
+            f'The rubric "{name}" is not a table of keys: start from one of the files in {BUILT_IN.name}/.'
+        )
     if depth > 8:
-        raise RubricError(f'The rubric "{name}" takes from itself in a circle: name another one in `extends` or `dimensions`.')
+        raise RubricError(
+            f'The rubric "{name}" takes from itself in a circle: name another one in `extends` or `dimensions`.'
+        )
     data, folders = dict(data), tuple(folders)
     if isinstance(shared := data.get("dimensions"), str):  # the dimensions of another rubric, as they are
         data["dimensions"] = _base(shared, name, folders, depth).get("dimensions")
@@ -247,7 +267,9 @@ def _first_line(error: Exception) -> str:
 def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
     """A Rubric from the data of a file. Raises RubricError with everything that is missing, in one sentence."""
     missing: list[str] = []
-    _known_keys(data, ("title", "task", "pair", "dimensions", "system", "user", "answer"), "the rubric", missing)
+    _known_keys(
+        data, ("title", "task", "pair", "dimensions", "system", "user", "answer"), "the rubric", missing
+    )
     task, pair = data.get("task"), data.get("pair", False)
     if task not in TASKS:
         missing.append('`task` must be "t2i" or "edit"')
@@ -256,21 +278,30 @@ def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
         missing.append("`pair` must be true or false")
     dimensions = _parse_dimensions(data.get("dimensions"), missing)
     user = _parse_user(data.get("user"), missing)
-    title, system = _text(data.get("title"), "`title`", missing), _text(data.get("system"), "`system`", missing)
+    title, system = (
+        _text(data.get("title"), "`title`", missing),
+        _text(data.get("system"), "`system`", missing),
+    )
     answer = _parse_answer(data.get("answer"), dimensions, bool(pair), missing)
 
     wanted = IMAGES[task, bool(pair)]
     shown = [value for kind, value in user if kind == "image"]
-    missing += [f"`user` must show the image `{image}` exactly once" for image in wanted if shown.count(image) != 1]
+    missing += [
+        f"`user` must show the image `{image}` exactly once" for image in wanted if shown.count(image) != 1
+    ]
     missing += [f"`user` shows an unknown image `{image}`" for image in shown if image not in wanted]
-    slots = {slot for kind, text in (*user, ("text", system)) if kind == "text" for slot in SLOT.findall(text)}
+    slots = {
+        slot for kind, text in (*user, ("text", system)) if kind == "text" for slot in SLOT.findall(text)
+    }
     if "prompt" not in slots:
         missing.append("`user` has no slot {{prompt}}")
     known = {"prompt", "dimensions", "answer", "open_braces"}
     missing += [f"the slot {{{{{slot}}}}} is unknown" for slot in sorted(slots - known)]
     if missing:
         raise RubricError(f'The rubric "{name}" is not complete: {"; ".join(dict.fromkeys(missing))}.')
-    return Rubric(name, title.strip() or name, task, bool(pair), dimensions, system.strip("\n"), tuple(user), answer)
+    return Rubric(
+        name, title.strip() or name, task, bool(pair), dimensions, system.strip("\n"), tuple(user), answer
+    )
 
 
 def _known_keys(data: Mapping[Any, Any], known: Iterable[str], what: str, missing: list[str]) -> None:
@@ -298,18 +329,27 @@ def _parse_dimensions(data: Any, missing: list[str]) -> tuple[DimensionSpec, ...
         value = value if isinstance(value, dict) else {}
         _known_keys(value, ("name", "asks", "levels", "not_applicable"), f"`{key}`", missing)
         name, asks, optional = (
-            _text(value.get(k), f"`{k}` of `{key}`", missing).strip() for k in ("name", "asks", "not_applicable")
+            _text(value.get(k), f"`{k}` of `{key}`", missing).strip()
+            for k in ("name", "asks", "not_applicable")
         )
         levels = value.get("levels") or {}
         if not re.search(r"[^\W\d_]", name) or re.search("[\n:：]", name):
             missing.append(f"the dimension `{key}` needs a `name` of one line without a colon")
         elif name.casefold() in [other.name.casefold() for other in found]:
             missing.append(f'two dimensions have the name "{name}"')
-        if not isinstance(levels, dict) or not all(type(level) is int and 1 <= level <= 4 for level in levels):
-            missing.append(f"the `levels` of `{key}` must be a table of the whole numbers 1 to 4, without quotes")
+        if not isinstance(levels, dict) or not all(
+            type(level) is int and 1 <= level <= 4 for level in levels
+        ):
+            missing.append(
+                f"the `levels` of `{key}` must be a table of the whole numbers 1 to 4, without quotes"
+            )
             levels = {}
-        meanings = {level: _text(levels[level], f"level {level} of `{key}`", missing).strip() for level in levels}
-        missing += [f"level {level} of `{key}` is empty" for level, meaning in meanings.items() if not meaning]
+        meanings = {
+            level: _text(levels[level], f"level {level} of `{key}`", missing).strip() for level in levels
+        }
+        missing += [
+            f"level {level} of `{key}` is empty" for level, meaning in meanings.items() if not meaning
+        ]
         found.append(DimensionSpec(key, name, asks, tuple(sorted(meanings.items(), reverse=True)), optional))
     return tuple(found)
 
@@ -327,7 +367,9 @@ def _parse_user(data: Any, missing: list[str]) -> list[tuple[str, str]]:
     return parts
 
 
-def _parse_answer(data: Any, dimensions: tuple[DimensionSpec, ...], pair: bool, missing: list[str]) -> tuple[AnswerItem, ...]:
+def _parse_answer(
+    data: Any, dimensions: tuple[DimensionSpec, ...], pair: bool, missing: list[str]
+) -> tuple[AnswerItem, ...]:
     items: list[AnswerItem] = []
     for row in data if isinstance(data, list) else []:
         if isinstance(row, dict) and "each_dimension" in row:
@@ -345,30 +387,46 @@ def _parse_answer(data: Any, dimensions: tuple[DimensionSpec, ...], pair: bool, 
     keys = [item.key for item in items if item.key]
     missing += [f"`answer` asks twice for `{key}`" for key in dict.fromkeys(keys) if keys.count(key) > 1]
     for spec in dimensions:
-        missing += [f"`answer` asks for no `{score}` of {spec.name}" for score in wanted if f"{spec.key}.{score}" not in keys]
+        missing += [
+            f"`answer` asks for no `{score}` of {spec.name}"
+            for score in wanted
+            if f"{spec.key}.{score}" not in keys
+        ]
         own = [item for item in items if item.dimension is spec]
         if own and not any(spec.name.casefold() in item.heading.casefold() for item in own):
-            missing.append("`each_dimension` needs a heading with {{name}}, so that the dimensions can be told apart")
+            missing.append(
+                "`each_dimension` needs a heading with {{name}}, so that the dimensions can be told apart"
+            )
     for item, following in itertools.pairwise(items):
         # A heading starts with "#", so that a free text of several lines has an end that cannot stand inside it.
         if item.kind == "text" and not following.heading.startswith("#"):
             missing.append(f'the heading "{following.heading}" follows a free text and must start with #')
-    scores = [item.key for item in items if item.kind == "score" and item.key.rpartition(".")[2] not in wanted]
-    missing += [f"a score is called {' or '.join(f'`{name}`' for name in wanted)}, not `{key}`" for key in scores]
+    scores = [
+        item.key for item in items if item.kind == "score" and item.key.rpartition(".")[2] not in wanted
+    ]
+    missing += [
+        f"a score is called {' or '.join(f'`{name}`' for name in wanted)}, not `{key}`" for key in scores
+    ]
     return _with_parts(items)
 
 
-def _parse_item(row: Any, slots: dict[str, str], dimension: DimensionSpec | None, missing: list[str]) -> list[AnswerItem]:
+def _parse_item(
+    row: Any, slots: dict[str, str], dimension: DimensionSpec | None, missing: list[str]
+) -> list[AnswerItem]:
     heading = row.get("heading") if isinstance(row, dict) else None
     if not isinstance(heading, str) or not re.search(r"[^\W\d_]", heading) or "\n" in heading.strip():
-        missing.append("each entry of `answer` needs a `heading` of one line, in quotes because # starts a comment")
+        missing.append(
+            "each entry of `answer` needs a `heading` of one line, in quotes because # starts a comment"
+        )
         return []
     _known_keys(row, ("heading", "text", "score", "winner", "tokens", "hint"), f'"{heading}"', missing)
     given = [kind for kind in ("text", "score", "winner") if kind in row]
     kind = given[0] if given else "heading"
     key = str(row[kind]) if given else ""
     if len(given) > 1 or (given and not re.fullmatch(r"[a-z][a-z0-9_]*", key)):
-        missing.append(f'the heading "{heading}" must be followed by one of `text`, `score`, `winner` with a short name')
+        missing.append(
+            f'the heading "{heading}" must be followed by one of `text`, `score`, `winner` with a short name'
+        )
     if kind in ("score", "winner") and dimension is None:
         missing.append(f'the {kind} "{key}" must stand under `each_dimension`')
     if dimension is not None and key:
@@ -377,10 +435,18 @@ def _parse_item(row: Any, slots: dict[str, str], dimension: DimensionSpec | None
     if kind == "text" and not (type(tokens) is int and 1 <= tokens <= 8192):
         missing.append(f'`tokens` of "{heading}" must be a whole number from 1 to 8192')
         tokens = 200
-    missing += [f'"{heading}" has an unknown slot {{{{{slot}}}}}' for slot in SLOT.findall(heading) if slot not in slots]
+    missing += [
+        f'"{heading}" has an unknown slot {{{{{slot}}}}}'
+        for slot in SLOT.findall(heading)
+        if slot not in slots
+    ]
     hint = _text(row.get("hint"), f'the `hint` of "{heading}"', missing)
     hint = fill(hint, slots | ({"dimension": dimension.name} if dimension else {})).strip()
-    return [AnswerItem(fill(heading.strip(), slots), kind, key, "", hint, tokens if kind == "text" else 0, dimension)]
+    return [
+        AnswerItem(
+            fill(heading.strip(), slots), kind, key, "", hint, tokens if kind == "text" else 0, dimension
+        )
+    ]
 
 
 def _with_parts(items: list[AnswerItem]) -> tuple[AnswerItem, ...]:

@@ -26,11 +26,17 @@ from make_locales import (
 
 LANGUAGES = (ENGLISH, *TRANSLATIONS)
 DOCS = PACK / "web" / "docs"
-IDS = sorted(id for file in (PACK / "nodes").glob("*.py") for id in re.findall(r'node_id="(\w+)"', file.read_text("utf-8")))
+IDS = sorted(
+    id
+    for file in (PACK / "nodes").glob("*.py")
+    for id in re.findall(r'node_id="(\w+)"', file.read_text("utf-8"))
+)
 SPECIAL = re.compile(r"[{}@|$]")  # vue-i18n reads these as its own syntax, and older frontends fail on them
 SLOT = re.compile(r"\{\w+\}")
 CODE = re.compile(r"`([^`]+)`")
-MENU = re.compile(r"(?<!\*)\*[^*\n]+ > [^*\n]+\*(?!\*)")  # *Settings > RationalRewards > Model folder*, in any language
+MENU = re.compile(
+    r"(?<!\*)\*[^*\n]+ > [^*\n]+\*(?!\*)"
+)  # *Settings > RationalRewards > Model folder*, in any language
 LINK = re.compile(r"- \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)` → \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)`")
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -93,7 +99,9 @@ def test_an_example_connects_what_is_there(id, language):
     for source, output, target, input in links:
         for title, slot, kind in ((source, output, "outputs"), (target, input, "inputs")):
             if title in nodes:
-                assert slot in {word for pair in slots(nodes[title], kind, language) for word in pair}, f"{title}: {slot}"
+                assert slot in {word for pair in slots(nodes[title], kind, language) for word in pair}, (
+                    f"{title}: {slot}"
+                )
     assert id in {nodes.get(title) for link in links for title in (link[0], link[2])}
 
 
@@ -104,15 +112,24 @@ def test_a_translated_page_says_as_much_as_the_english_one(id, language):
     for mark in ("\n| ", "\n- "):
         assert [section.count(mark) for section in local] == [section.count(mark) for section in english]
     del english[3], local[3]  # the example: all that stands there are names, and most of them are translated
-    names = {word for key in IDS for kind in ("inputs", "outputs") for pair in slots(key, kind, language) for word in pair}
-    for one, other in zip(english, local, strict=True):  # values, files and commands are the same in every language
+    names = {
+        word
+        for key in IDS
+        for kind in ("inputs", "outputs")
+        for pair in slots(key, kind, language)
+        for word in pair
+    }
+    for one, other in zip(
+        english, local, strict=True
+    ):  # values, files and commands are the same in every language
         assert set(CODE.findall(one)) - names == set(CODE.findall(other)) - names
 
 
 @each_translation
 def test_a_translated_page_names_as_many_settings_as_the_english_one(language):
     english, local = (
-        {id: len(MENU.findall(CODE.sub("", page(id, which).read_text("utf-8")))) for id in IDS} for which in (ENGLISH, language)
+        {id: len(MENU.findall(CODE.sub("", page(id, which).read_text("utf-8")))) for id in IDS}
+        for which in (ENGLISH, language)
     )
     assert any(english.values())
     assert local == english
@@ -167,7 +184,9 @@ def test_the_english_tables_are_those_of_the_page():
 
 
 @pytest.fixture(
-    scope="module", params=comfyui_checkouts.checkouts(), ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}"
+    scope="module",
+    params=comfyui_checkouts.checkouts(),
+    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
 )
 def server(request, tmp_path_factory):
     """A running ComfyUI."""
@@ -195,7 +214,8 @@ def test_the_server_hands_out_pages_and_translations(server):
     for language in LANGUAGES:
         for id in IDS:
             answer = requests.get(
-                f"{server.url}/extensions/{NAME}/{page(id, language).relative_to(PACK / 'web').as_posix()}", timeout=60
+                f"{server.url}/extensions/{NAME}/{page(id, language).relative_to(PACK / 'web').as_posix()}",
+                timeout=60,
             )
             assert answer.content.decode() == page(id, language).read_text(encoding="utf-8")
             assert translations[language]["nodeDefs"][id] == read(language, "nodeDefs")[id]

@@ -37,13 +37,17 @@ def painter(x, y, seed, flaws):
 
 
 GRAPH = {
-    "Load Critic": node(KIND("LoadCritic"), 0, 0, {"checkpoint": "shapes demo (CPU)", "quantization": "none"}),
+    "Load Critic": node(
+        KIND("LoadCritic"), 0, 0, {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
+    ),
     "First": painter(0, 340, 1, 0.5),
     "Second": painter(0, 640, 7, 1.0),
     "Both": node("ImageBatch", 0, 940, image1="First", image2="Second"),
     "Critique": node(KIND("Critique"), 460, 0, {"prompt": PROMPT}, critic="Load Critic", image="Both"),
     "Score": node(KIND("Score"), 900, 0, {"prompt": PROMPT}, critic="Load Critic", image="First"),
-    "Compare": node(KIND("Compare"), 1340, 0, {"prompt": PROMPT}, critic="Load Critic", image_a="First", image_b="Second"),
+    "Compare": node(
+        KIND("Compare"), 1340, 0, {"prompt": PROMPT}, critic="Load Critic", image_a="First", image_b="Second"
+    ),
     "Refine Prompt": node(KIND("RefinePrompt"), 1780, 0, critique="Critique"),
     "Save": node("SaveImage", 460, 860, {"filename_prefix": "panel"}, images="First"),
 }
@@ -123,7 +127,9 @@ CONTRAST = """([selector, property]) => {
 
 
 @pytest.fixture(
-    scope="module", params=comfyui_checkouts.checkouts(), ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}"
+    scope="module",
+    params=comfyui_checkouts.checkouts(),
+    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
 )
 def server(request, tmp_path_factory):
     running = Server(request.param, tmp_path_factory.mktemp("comfyui"))
@@ -170,7 +176,9 @@ def wait(canvas, title, text):
 
 def in_theme(canvas, theme):
     canvas.choose("Comfy.ColorPalette", theme)
-    canvas.page.wait_for_function("dark => Boolean(document.body.closest('.dark-theme')) === dark", arg=theme == "dark")
+    canvas.page.wait_for_function(
+        "dark => Boolean(document.body.closest('.dark-theme')) === dark", arg=theme == "dark"
+    )
     canvas.page.wait_for_timeout(500)
 
 
@@ -262,7 +270,9 @@ def test_bars_are_read_out_and_controls_show_where_the_focus_is(ran):
     label = f"{dimension['name']}: {dimension['score']:.1f} of 4"
     bar = ran.panel("Score").get_by_role("img", name=label)
     assert bar.count() == 1
-    fields = bar.locator("i").evaluate_all("fields => fields.map(field => field.firstChild.offsetWidth / field.offsetWidth)")
+    fields = bar.locator("i").evaluate_all(
+        "fields => fields.map(field => field.firstChild.offsetWidth / field.offsetWidth)"
+    )
     assert sum(fields) == pytest.approx(dimension["score"], abs=0.1)
     both = pages(ran, "Compare")[0]["dimensions"][0]
     label = f"{both['name']}: A {both['a']:.1f} of 4, B {both['b']:.1f} of 4"
@@ -314,7 +324,9 @@ def test_nodes_grow_with_their_panels_and_shrink_when_they_are_folded(ran):
     body = panel.locator(".rr-body").bounding_box()
     outside = panel.bounding_box()
     assert outside["y"] <= body["y"]
-    assert outside["y"] + outside["height"] >= body["y"] + body["height"] - 1, "what is there is seen without scrolling"
+    assert outside["y"] + outside["height"] >= body["y"] + body["height"] - 1, (
+        "what is there is seen without scrolling"
+    )
     before = height(title)
     panel.get_by_role("button", name="Show less").click()
     ran.page.wait_for_timeout(500)
@@ -335,7 +347,9 @@ def test_a_panel_follows_its_node_when_that_is_resized_or_collapsed(ran):
     collapse = "() => app.graph.nodes.find(node => node.title === 'Compare').collapse()"
     panel = ran.panel("Compare")
     shown, before = panel.inner_text(), panel.bounding_box()["height"]
-    if ran.name == "classic":  # it shares spare room with the prompt's field; Nodes 2.0 gives all of it to that in one version
+    if (
+        ran.name == "classic"
+    ):  # it shares spare room with the prompt's field; Nodes 2.0 gives all of it to that in one version
         ran.page.evaluate(resize, [200])
         ran.page.wait_for_timeout(500)
         zoom = ran.page.evaluate("() => app.canvas.ds.scale")
@@ -366,7 +380,9 @@ def test_the_wheel_scrolls_a_panel_with_the_focus_and_else_moves_the_canvas(ran)
         return ran.page.evaluate(scale) != before[0], panel.evaluate(top) != before[1]
 
     critique, score = ran.panel("Critique"), ran.panel("Score")
-    room = "panel => { const s = panel.querySelector('.rr-scroller'); return s.scrollHeight - s.clientHeight }"
+    room = (
+        "panel => { const s = panel.querySelector('.rr-scroller'); return s.scrollHeight - s.clientHeight }"
+    )
     assert score.evaluate(room) < 2
     assert turn("Score", 100) == (True, False), "a panel that has nothing to scroll"
     assert turn("Score", -100) == (True, False)
@@ -400,7 +416,9 @@ def test_copying_and_deleting_nodes_leaves_no_panel_behind(ran):
     )
     assert counts == [0, len(SHOWN), 0]
     copied = [text for text in ran.page.evaluate("() => copied") if text]
-    assert any(f"{pages(ran, 'Score')[0]['score']:.2f}" in text for text in copied), "a copy brings its result"
+    assert any(f"{pages(ran, 'Score')[0]['score']:.2f}" in text for text in copied), (
+        "a copy brings its result"
+    )
     ran.page.evaluate("() => { window.ResizeObserver = RealObserver }")
 
 
@@ -450,7 +468,9 @@ def test_a_word_diff_holds_both_texts_and_is_readable(canvas):
         assert "".join(text for kind, text in found if kind != "new") == before
         assert "".join(text for kind, text in found if kind != "gone") == after
     changed = [piece for piece in pieces[3] if piece[0] != "same"]
-    assert changed == [["new", "large "], ["gone", "2) light"], ["new", "4) light, at dawn"]], "one word between is no rest"
+    assert changed == [["new", "large "], ["gone", "2) light"], ["new", "4) light, at dawn"]], (
+        "one word between is no rest"
+    )
     assert ["same", "椅子上"] in pieces[4]
 
 
@@ -459,8 +479,21 @@ def test_a_word_diff_holds_both_texts_and_is_readable(canvas):
 
 def test_hostile_words_are_shown_as_words(ran, shots):
     dimension = {"key": HOSTILE, "name": HOSTILE, "applies": True, "score": 2, "why": f"{HOSTILE} {WORDS}"}
-    page = {"of": "image", "critic": HOSTILE, "score": 0.5, "mean": 2.5, "dimensions": [dimension], "summary": HOSTILE}
-    page |= {"before": "a fox", "after": HOSTILE, "comments": HOSTILE, "notes": [HOSTILE], "raw": f"{HOSTILE}\n{WORDS}"}
+    page = {
+        "of": "image",
+        "critic": HOSTILE,
+        "score": 0.5,
+        "mean": 2.5,
+        "dimensions": [dimension],
+        "summary": HOSTILE,
+    }
+    page |= {
+        "before": "a fox",
+        "after": HOSTILE,
+        "comments": HOSTILE,
+        "notes": [HOSTILE],
+        "raw": f"{HOSTILE}\n{WORDS}",
+    }
     before = next(box for box in ran.boxes() if box[0] == "Score")
     ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [page]}])
     panel = ran.panel("Score")
@@ -498,7 +531,10 @@ def test_hostile_words_are_shown_as_words(ran, shots):
                 {"score": 1e400, "dimensions": {"length": 1e9}, "notes": [None, {"a": 1}]},
             ]
         },
-        {"pages": [{"winner": "<b>", "totals": "12", "dimensions": [None, {"a": "x", "key": 3}]}], "folded": "yes"},
+        {
+            "pages": [{"winner": "<b>", "totals": "12", "dimensions": [None, {"a": "x", "key": 3}]}],
+            "folded": "yes",
+        },
         {"pages": [{"after": 3}, {"after": "x", "before": {"toString": 1}}], "__proto__": {"polluted": True}},
     ],
 )
@@ -524,7 +560,9 @@ def test_a_workflow_file_may_hold_anything(ran, kept):
 
 def test_results_are_kept_after_a_reload(ran, shots):
     critic = f"critic {uuid.uuid4().hex}"
-    ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [pages(ran, "Score")[0] | {"critic": critic}]}])
+    ran.page.evaluate(
+        EXECUTED, ["Score", {"rational_rewards": [pages(ran, "Score")[0] | {"critic": critic}]}]
+    )
     before = texts(ran)
     # ComfyUI writes its draft a little later. Nobody clicks or types meanwhile.
     draft = "critic => [localStorage, sessionStorage].flatMap(Object.values).some(draft => draft.includes(critic))"
@@ -535,7 +573,9 @@ def test_results_are_kept_after_a_reload(ran, shots):
     for theme in ("light", "dark"):
         in_theme(ran, theme)
         shots(ran, f"{ran.name}-{theme}-after-reload")
-    assert ran.page.evaluate("() => Object.keys(app.nodeOutputs ?? {}).length") == 0, "they come from the workflow"
+    assert ran.page.evaluate("() => Object.keys(app.nodeOutputs ?? {}).length") == 0, (
+        "they come from the workflow"
+    )
 
 
 def test_a_workflow_opened_from_a_picture_brings_its_results(ran, server):
@@ -545,7 +585,8 @@ def test_a_workflow_opened_from_a_picture_brings_its_results(ran, server):
     ran.load(comfyui_page.EMPTY)
     data = list((server.folder / "output" / saved).read_bytes())
     ran.page.evaluate(
-        "async data => app.handleFile(new File([new Uint8Array(data)], 'panel.png', { type: 'image/png' }))", data
+        "async data => app.handleFile(new File([new Uint8Array(data)], 'panel.png', { type: 'image/png' }))",
+        data,
     )
     ran.page.wait_for_timeout(1500)
     assert texts(ran) == before, "the results that were there when the picture was queued"
@@ -623,14 +664,18 @@ def test_a_result_for_another_tab_stays_away(ran):
     output = ran.outputs["Score"]["rational_rewards"][0]
     ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [output | {"workflow": mine}]}])
     assert ran.panel("Score").inner_text() == before
-    unknown = output | {"workflow": str(uuid.uuid4())}  # results from the cache carry the id of the run that made them
+    unknown = output | {
+        "workflow": str(uuid.uuid4())
+    }  # results from the cache carry the id of the run that made them
     ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [unknown]}])
     assert f"{output['score']:.2f}" in ran.panel("Score").inner_text()
 
 
 def turn_to(canvas, side, workflow):
     """Bring the "Previous" or "Next" tab to the front, which must be that workflow."""
-    canvas.page.evaluate("command => app.extensionManager.command.execute(command)", f"Workspace.{side}OpenedWorkflow")
+    canvas.page.evaluate(
+        "command => app.extensionManager.command.execute(command)", f"Workspace.{side}OpenedWorkflow"
+    )
     canvas.page.wait_for_function(f"id => ({WORKFLOW})() === id", arg=workflow)
     canvas.page.wait_for_timeout(1000)
 
@@ -698,7 +743,10 @@ def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
     # A node of the same kind fails there, then one of another kind under the id of a panel's node.
     run(failing, other)
     assert shown() == here
-    picture = {"class_type": "SaveImage", "inputs": {"images": [ids["Picture"], 0], "filename_prefix": "../../outside"}}
+    picture = {
+        "class_type": "SaveImage",
+        "inputs": {"images": [ids["Picture"], 0], "filename_prefix": "../../outside"},
+    }
     run({ids["Picture"]: working[ids["Picture"]], ids["Critique"]: picture})
     assert shown() == here
     assert canvas.page.evaluate("() => lives") == 0
@@ -708,7 +756,9 @@ def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
     there = shown()
     for text, old, title in zip(there, here, ("Critique", "Score"), strict=True):
         assert text != old
-        assert f"{results[ids[title]]['rational_rewards'][0]['score']:.2f}" in text, "where it belongs it has arrived"
+        assert f"{results[ids[title]]['rational_rewards'][0]['score']:.2f}" in text, (
+            "where it belongs it has arrived"
+        )
     turn_to(canvas, "Previous", mine)
     assert shown() == here
 
@@ -732,13 +782,31 @@ def test_a_lost_connection_ends_the_live_view_and_leaves_errors(canvas):
 
     ids = canvas.build(TAB)
     tell = "([type, detail]) => app.api.dispatchEvent(new CustomEvent(type, { detail }))"
-    error = {"node_id": ids["Score"], "node_type": KIND("Score"), "exception_message": "It went wrong.", "traceback": []}
-    error |= {"prompt_id": "lost", "exception_type": "Exception", "executed": [], "current_inputs": {}, "current_outputs": {}}
+    error = {
+        "node_id": ids["Score"],
+        "node_type": KIND("Score"),
+        "exception_message": "It went wrong.",
+        "traceback": [],
+    }
+    error |= {
+        "prompt_id": "lost",
+        "exception_type": "Exception",
+        "executed": [],
+        "current_inputs": {},
+        "current_outputs": {},
+    }
     canvas.page.evaluate(tell, ["execution_start", {"prompt_id": "lost"}])
     canvas.page.evaluate(tell, ["execution_error", error])
     wait(canvas, "Score", "It went wrong.")
     canvas.page.keyboard.press("Escape")
-    words = {"node": ids["Critique"], "workflow": None, "done": 0.5, "total": 1, "section": "summary", "text": "A square that"}
+    words = {
+        "node": ids["Critique"],
+        "workflow": None,
+        "done": 0.5,
+        "total": 1,
+        "section": "summary",
+        "text": "A square that",
+    }
     canvas.page.evaluate(tell, [STREAM, words])
     assert "A square that" in wait(canvas, "Critique", "Writing")
     canvas.page.evaluate(
@@ -795,7 +863,10 @@ def test_progress_and_words_arrive_in_order_over_the_websocket(server):
     """What another program gets that queues a prompt: and only that one."""
     paint = {"prompt": PROMPT, "seed": uuid.uuid4().int % 10**9}
     prompt = {
-        "critic": {"class_type": KIND("LoadCritic"), "inputs": {"checkpoint": "shapes demo (CPU)", "quantization": "none"}},
+        "critic": {
+            "class_type": KIND("LoadCritic"),
+            "inputs": {"checkpoint": "shapes demo (CPU)", "quantization": "none"},
+        },
         "image": {"class_type": KIND("ShapesPainter"), "inputs": paint},
         "critique": {
             "class_type": KIND("Critique"),
@@ -803,7 +874,9 @@ def test_progress_and_words_arrive_in_order_over_the_websocket(server):
         },
         "refine": {"class_type": KIND("RefinePrompt"), "inputs": {"critique": ["critique", 0]}},
     }
-    other = websocket.create_connection(server.url.replace("http", "ws") + f"/ws?clientId={uuid.uuid4().hex}", timeout=60)
+    other = websocket.create_connection(
+        server.url.replace("http", "ws") + f"/ws?clientId={uuid.uuid4().hex}", timeout=60
+    )
     socket = server.listen()
     info = {"extra_pnginfo": {"workflow": {"id": "the workflow"}}}
     asked = {"prompt": prompt, "client_id": server.client, "extra_data": info}
@@ -817,7 +890,11 @@ def test_progress_and_words_arrive_in_order_over_the_websocket(server):
     seconds = time.monotonic() - start
     outputs = server.result(prompt_id)
     for name in ("critique", "refine"):
-        mine = [e for e in events if str(e["data"].get("node")) == name and e["type"] in (STREAM, "progress", "executed")]
+        mine = [
+            e
+            for e in events
+            if str(e["data"].get("node")) == name and e["type"] in (STREAM, "progress", "executed")
+        ]
         kinds = [event["type"] for event in mine]
         streams = [event["data"] for event in mine if event["type"] == STREAM]
         assert kinds[0] == STREAM, "what the panel shows first"
@@ -825,7 +902,10 @@ def test_progress_and_words_arrive_in_order_over_the_websocket(server):
         assert "progress" in kinds
         assert kinds.index("executed") == len(kinds) - 1
         assert [s["done"] for s in streams] == sorted(s["done"] for s in streams)
-        assert all(s["workflow"] == "the workflow" and s["done"] <= s["total"] and len(s["text"]) <= 400 for s in streams)
+        assert all(
+            s["workflow"] == "the workflow" and s["done"] <= s["total"] and len(s["text"]) <= 400
+            for s in streams
+        )
         assert mine[-1]["data"]["output"] == outputs[name]
         assert all(page["workflow"] == "the workflow" for page in outputs[name]["rational_rewards"])
     written = [e["data"] for e in events if e["type"] == STREAM and e["data"]["text"]]

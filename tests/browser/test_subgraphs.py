@@ -14,8 +14,18 @@ from make_subgraphs import FOLDER, INPUTS, OUTPUTS, TITLE
 pytestmark = pytest.mark.comfyui
 FILE = FOLDER / f"{TITLE}.json"
 GRAPH = {
-    "Prompt": {"type": "PrimitiveStringMultiline", "values": {"value": "two large red stars"}, "at": [0, 0], "links": {}},
-    "Painter": {"type": "RationalRewardsShapesPainter", "values": {}, "at": [0, 300], "links": {"prompt": "Prompt"}},
+    "Prompt": {
+        "type": "PrimitiveStringMultiline",
+        "values": {"value": "two large red stars"},
+        "at": [0, 0],
+        "links": {},
+    },
+    "Painter": {
+        "type": "RationalRewardsShapesPainter",
+        "values": {},
+        "at": [0, 300],
+        "links": {"prompt": "Prompt"},
+    },
     "Better": {"type": "PreviewAny", "values": {}, "at": [1000, 0], "links": {}},
     "Words": {"type": "PreviewAny", "values": {}, "at": [1000, 300], "links": {}},
 }
@@ -49,7 +59,9 @@ def test_the_file_holds_one_node_and_no_wire_to_the_outside():
 
 
 @pytest.fixture(
-    scope="module", params=comfyui_checkouts.checkouts(), ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}"
+    scope="module",
+    params=comfyui_checkouts.checkouts(),
+    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
 )
 def server(request, tmp_path_factory):
     """A running ComfyUI."""
@@ -73,7 +85,9 @@ def test_it_is_found_in_the_search_and_runs(server: Server, nodes_2: bool, tmp_p
         canvas.page.get_by_text(TITLE).first.wait_for()
         canvas.page.wait_for_timeout(1500)  # the list is sorted while one types
         canvas.page.keyboard.press("Enter")
-        canvas.page.wait_for_function("title => app.graph.nodes.some(node => node.title === title)", arg=TITLE)
+        canvas.page.wait_for_function(
+            "title => app.graph.nodes.some(node => node.title === title)", arg=TITLE
+        )
         canvas.page.wait_for_timeout(500)
         canvas.page.mouse.click(1500, 1000)  # newer pages have the node follow the mouse until then
         canvas.page.wait_for_timeout(500)

@@ -27,7 +27,9 @@ def read(name):
 
 
 @pytest.fixture(
-    scope="module", params=comfyui_checkouts.checkouts(), ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}"
+    scope="module",
+    params=comfyui_checkouts.checkouts(),
+    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
 )
 def server(request, tmp_path_factory, checkpoint_folder, photos):
     """A running ComfyUI with a tiny critic, two photographs, and a file of the right name for every model."""
@@ -62,7 +64,9 @@ def wires(workflow):
         source, sink = nodes[str(origin)]["outputs"][output], nodes[str(target)]["inputs"][place]
         assert sink["link"] == link
         assert link in source["links"]
-        assert source["type"] == sink["type"] or "*" in (source["type"], sink["type"]), f"{source['name']} into {sink['name']}"
+        assert source["type"] == sink["type"] or "*" in (source["type"], sink["type"]), (
+            f"{source['name']} into {sink['name']}"
+        )
         found.add((str(origin), source["name"], str(target), sink["name"]))
     return found
 
@@ -72,7 +76,8 @@ def overlaps(boxes):
     return [
         (a[0], b[0])
         for a, b in itertools.combinations(boxes, 2)
-        if min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]) > 1 and min(a[2] + a[4], b[2] + b[4]) - max(a[2], b[2]) > 1
+        if min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]) > 1
+        and min(a[2] + a[4], b[2] + b[4]) - max(a[2], b[2]) > 1
     ]
 
 
@@ -130,7 +135,9 @@ def test_a_workflow_loads_whole_and_is_saved_as_it_was(page, server, name):
     assert wires(saved) == wires(workflow)
     kept = {str(node["id"]): node for node in saved["nodes"]}
     for node in workflow["nodes"]:
-        assert values(kept[str(node["id"])])[: len(values(node))] == values(node) or node["type"] == "PreviewAny"
+        assert (
+            values(kept[str(node["id"])])[: len(values(node))] == values(node) or node["type"] == "PreviewAny"
+        )
     assert [group["title"] for group in saved["groups"]] == [group["title"] for group in workflow["groups"]]
     assert page.errors == []
     # The server takes it: every value is one that its node allows. Nothing of it has to run here.
@@ -181,7 +188,7 @@ def test_a_picture_is_judged_from_the_page(page, server):
     assert outputs[ids["Refine Prompt"]]["text"][0].strip()
     assert outputs[ids["Refine Prompt"]]["text"][0].startswith(outputs[ids["Refined prompt"]]["text"][0])
     assert 0 <= float(outputs[ids["Overall score, 0 to 1"]]["text"][0]) <= 1
-    assert "Judged by" in outputs[ids["Which is better, and why"]]["text"][0]
+    assert "JudgedImage by" in outputs[ids["Which is better, and why"]]["text"][0]
     card = Image.open(server.folder / "output" / outputs[ids["Save the card"]]["images"][0]["filename"])
     assert card.width >= 512
 

@@ -18,7 +18,16 @@ def ask(checkpoint_folder, tmp_path, pictures, monkeypatch):
         picture.resize((160, 128)).save(tmp_path / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(tmp_path / "home"))
-    common = ["--checkpoint", str(checkpoint_folder()), "--device", "cpu", "--max-new-tokens", "64", "--max-pixels", "16384"]
+    common = [
+        "--checkpoint",
+        str(checkpoint_folder()),
+        "--device",
+        "cpu",
+        "--max-new-tokens",
+        "64",
+        "--max-pixels",
+        "16384",
+    ]
 
     def run(command, *arguments, judging=True):
         return main([command, *arguments, *(["--prompt", "a photo", *common] if judging else [])])
@@ -28,7 +37,18 @@ def ask(checkpoint_folder, tmp_path, pictures, monkeypatch):
 
 def test_critique_prints_the_report_and_writes_json(ask, tmp_path, capsys):
     assert (
-        ask("critique", "a.png", "b.png", "--refine", "--keep", "film grain", "--json", "report.json", "--card", "card.png")
+        ask(
+            "critique",
+            "a.png",
+            "b.png",
+            "--refine",
+            "--keep",
+            "film grain",
+            "--json",
+            "report.json",
+            "--card",
+            "card.png",
+        )
         == 0
     )
     printed = capsys.readouterr().out

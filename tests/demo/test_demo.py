@@ -36,9 +36,11 @@ class AllSeeing:
     def prepare(self, image):
         return image
 
-    def answer(self, questions, settings, watch, earlier):
+    def answer(self, questions, settings, progress, earlier):
         self.batches.append(len(questions))
-        cases = [PictureCase(parse_request(q.prompt), self.scenes[q.images["image"].tobytes()]) for q in questions]
+        cases = [
+            PictureCase(parse_request(q.prompt), self.scenes[q.images["image"].tobytes()]) for q in questions
+        ]
         return [Answer(case.analysis(), settings.until, judgement_parts(case)) for case in cases]
 
 
@@ -82,7 +84,9 @@ def test_all_pictures_of_a_turn_are_judged_in_one_batch(all_seeing):
     demo.play(all_seeing, demo.PROMPTS, 0)
     first, second = all_seeing.engine.batches
     assert first == len(demo.PROMPTS)
-    assert 0 < second < first, "a picture whose prompt was left alone is the same again, and its answer is remembered"
+    assert 0 < second < first, (
+        "a picture whose prompt was left alone is the same again, and its answer is remembered"
+    )
 
 
 def test_both_pictures_of_a_prompt_have_the_seed_of_that_prompt(all_seeing):
@@ -101,7 +105,9 @@ def test_a_critic_that_sees_nothing_gets_an_honest_truth(blind):
         request = parse_request(one.prompt)
         painting = paint(one.refined_prompt, one.seed)
         if not painting.request.wishes:
-            assert [flaw.kind for flaw in one.second.flaws if flaw.where >= 0] == ["missing"] * len(request.wishes)
+            assert [flaw.kind for flaw in one.second.flaws if flaw.where >= 0] == ["missing"] * len(
+                request.wishes
+            )
         assert one.agreement[0] <= one.agreement[1]
         assert demo.table([one])
 
@@ -144,7 +150,9 @@ def test_the_painter_paints_what_is_asked_at_any_size(size):
     assert painting.image.mode == "RGB"
     assert not flaws_of(painting.request, painting.scene)
     assert np.array_equal(painting.image, demo.painted("a red star on a pink background", 3, size, 0.0).image)
-    assert not np.array_equal(painting.image, demo.painted("a red star on a pink background", 4, size, 0.0).image)
+    assert not np.array_equal(
+        painting.image, demo.painted("a red star on a pink background", 4, size, 0.0).image
+    )
 
 
 @pytest.mark.parametrize("prompt", ["", "a cat on a sofa", "an orange hexagon"])
@@ -187,7 +195,8 @@ def hostile(one):
     """The same round with hostile words wherever a critic writes."""
     judgement = replace(one.first.judgement, summary=HOSTILE, notes=[HOSTILE])
     judgement.dimensions = {
-        key: replace(found, name=HOSTILE, justification=HOSTILE) for key, found in judgement.dimensions.items()
+        key: replace(found, name=HOSTILE, justification=HOSTILE)
+        for key, found in judgement.dimensions.items()
     }
     look = replace(one.first, judgement=judgement)
     return replace(one, first=look, second=look, refined_prompt=f"new {HOSTILE}")
@@ -199,7 +208,9 @@ def test_the_page_holds_everything_itself_and_runs_nothing(played):
     assert not {tag for tag, _ in found.tags} & {"script", "link", "iframe", "object", "form"}
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
     images = [attributes for tag, attributes in found.tags if tag == "img"]
-    assert all(attributes["src"].startswith("data:image/png;base64,") and attributes["alt"] for attributes in images)
+    assert all(
+        attributes["src"].startswith("data:image/png;base64,") and attributes["alt"] for attributes in images
+    )
     assert "url(" not in html
     assert "@import" not in html
     assert found.text.count("alert(1)") > 10, "hostile words are shown as words"
@@ -224,7 +235,9 @@ def test_a_page_that_cannot_be_written_leaves_nothing_behind(played, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-WORDS = st.lists(st.sampled_from(["a", "red", "circle", "exactly", "one", ",", "S-U-N"]), max_size=12).map(" ".join)
+WORDS = st.lists(st.sampled_from(["a", "red", "circle", "exactly", "one", ",", "S-U-N"]), max_size=12).map(
+    " ".join
+)
 
 
 @given(WORDS, WORDS)
@@ -243,7 +256,9 @@ def contrast(one, other):
 
     def light(colour):
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     bright, dark = sorted((light(one), light(other)), reverse=True)
@@ -252,7 +267,8 @@ def contrast(one, other):
 
 def test_words_and_bars_can_be_read_in_light_and_in_dark():
     light, dark = (
-        dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in STYLE.read_text().split("prefers-color-scheme")[:2]
+        dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+        for block in STYLE.read_text().split("prefers-color-scheme")[:2]
     )
     assert light.keys() == dark.keys()
     for colours in (light, dark):
@@ -269,12 +285,19 @@ def test_the_page_fits_a_phone_and_a_desktop(played, tmp_path, width, scheme):
     playwright = pytest.importorskip("playwright.sync_api")
     target = write_page([*played, hostile(played[-1])], tmp_path / "demo.html", HOSTILE, {"Critic": "tiny"})
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=str(chromium()), args=["--no-sandbox", "--disable-gpu"])
+        opened = running.chromium.launch(
+            executable_path=str(chromium()), args=["--no-sandbox", "--disable-gpu"]
+        )
         tab = opened.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         wrong = []
         tab.on("dialog", lambda dialog: wrong.append(dialog.message))
         tab.on("console", lambda message: wrong.append(message.text))
-        tab.on("request", lambda request: wrong.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+        tab.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url) if not request.url.startswith(("file:", "data:")) else None
+            ),
+        )
         tab.goto(target.as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")

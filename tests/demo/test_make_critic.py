@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 
 from rational_rewards.cli.main import main
 from rational_rewards.demo import train
-from rational_rewards.demo.measure import held_out, measure_pairs, measure_refinement, measure_singles, spearman
+from rational_rewards.demo.measure import (
+    held_out,
+    measure_pairs,
+    measure_refinement,
+    measure_singles,
+    spearman,
+)
 from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.demo.worlds import EDITS, is_edit
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
@@ -32,7 +38,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 small = train.Plan(
-    base_steps=2, courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)), tokens=4096
+    base_steps=2,
+    courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)),
+    tokens=4096,
 )
 
 
@@ -63,7 +71,10 @@ def test_a_critic_that_is_averaged_lies_between_what_came_and_what_was_taught(wo
         for folder in (work / "course-1/critic", work / "course-2/critic", work / "critic")
     )
     assert any(not torch.equal(one[name], two[name]) for name in whole)
-    assert all(torch.allclose((one[name].float() + two[name].float()) / 2, whole[name].float(), atol=1e-2) for name in whole)
+    assert all(
+        torch.allclose((one[name].float() + two[name].float()) / 2, whole[name].float(), atol=1e-2)
+        for name in whole
+    )
 
 
 def test_a_folder_of_another_plan_is_not_gone_on_with(work: Path) -> None:

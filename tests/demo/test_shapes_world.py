@@ -19,10 +19,10 @@ from rational_rewards.demo.render import render
 from rational_rewards.demo.scene import QUALITY, Flaw, Scene, Thing, flaws_of, score_of, weight_of
 from rational_rewards.demo.voice import EditCase, PictureCase, comparison_parts, judgement_parts
 from rational_rewards.demo.worlds import world, world_of
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.answers.writing import write_answer
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import rubric_for
-from rational_rewards.parrot.rows import write_answer
 from rational_rewards.parrot.teacher import Reference
 
 seeds = st.integers(0, 2**32)
@@ -79,12 +79,16 @@ def test_a_judgement_names_exactly_the_true_flaws(seed: int) -> None:
         about = case.edit if isinstance(case, EditCase) else case.request
         parts = judgement_parts(case)
         judgement = Judgement.parse(write_answer(rubric_for(case.task, pair=False), parts), task=case.task)
-        assert named_flaws(about, {key: one.justification for key, one in judgement.dimensions.items()}) == case.flaws
+        assert (
+            named_flaws(about, {key: one.justification for key, one in judgement.dimensions.items()})
+            == case.flaws
+        )
         for key, remark in case.remarks().items():
             assert judgement.dimensions[key].score == remark.score
             assert score_of(flaw for flaw in case.flaws if flaw.dimension == key) == (remark.score or 4.0)
     comparison = Comparison.parse(
-        write_answer(rubric_for(found.a.task, pair=True), comparison_parts(found.a, found.b)), task=found.a.task
+        write_answer(rubric_for(found.a.task, pair=True), comparison_parts(found.a, found.b)),
+        task=found.a.task,
     )
     assert comparison.winner == found.preferred
     for key, remark in found.a.remarks().items():
@@ -96,9 +100,16 @@ def test_pairs_are_made_from_their_number_alone_and_most_differ_in_one_dimension
     worlds = [world(3, number) for number in range(400)]
     assert [world_of(one.id) for one in worlds] == worlds
     alone = [one for one in worlds if one.differs]
-    assert {one.differs for one in alone} == {"text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering"}
+    assert {one.differs for one in alone} == {
+        "text_faithfulness",
+        "image_faithfulness",
+        "physical_quality",
+        "text_rendering",
+    }
     for one in alone:
-        changed = {key for key, remark in one.a.remarks().items() if remark.score != one.b.remarks()[key].score}
+        changed = {
+            key for key, remark in one.a.remarks().items() if remark.score != one.b.remarks()[key].score
+        }
         assert changed <= {one.differs}
     assert len(alone) > 150
     assert 0.3 < sum(one.preferred == "A" for one in worlds) / 400 < 0.6
@@ -113,7 +124,11 @@ def test_edits_are_judged_by_what_they_should_change_and_what_they_should_keep()
 
 
 def test_pictures_are_equal_for_equal_seeds_and_show_every_flaw() -> None:
-    scene = Scene((Thing(2, "large", "red", "circle", "left"), Thing(1, "small", "blue", "star", "right")), "pink", "SUN")
+    scene = Scene(
+        (Thing(2, "large", "red", "circle", "left"), Thing(1, "small", "blue", "star", "right")),
+        "pink",
+        "SUN",
+    )
     clean = np.asarray(render(scene, 5), dtype=int)
     assert (clean == np.asarray(render(scene, 5))).all()
     assert (clean != np.asarray(render(scene, 6))).any()
@@ -124,7 +139,9 @@ def test_pictures_are_equal_for_equal_seeds_and_show_every_flaw() -> None:
 
 @pytest.mark.parametrize("size", [128, 200, 512, 1024])
 def test_a_picture_is_the_same_scene_at_any_size(size: int) -> None:
-    painting = paint("two large red circles on the left and a blue star on a pink background with the word SUN", 3, size)
+    painting = paint(
+        "two large red circles on the left and a blue star on a pink background with the word SUN", 3, size
+    )
     assert painting.image.size == (size, size)
     small = np.asarray(painting.image.resize((64, 64)), dtype=int)
     assert abs(small - np.asarray(paint("two large red circles on the left and a blue star on a pink background with the word SUN", 3).image.resize((64, 64)), dtype=int)).mean() < 4  # fmt: skip
@@ -136,15 +153,20 @@ def test_a_prompt_of_another_world_asks_for_nothing() -> None:
 
 def test_the_oracle_misreads_about_its_share_and_an_honest_one_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
     pairs = [world(5, number).pair(tmp_path) for number in range(150)]
-    honest = Oracle(0.0).rationalize(pairs, range(150), False, Watch())
+    honest = Oracle(0.0).rationalize(pairs, range(150), False, Progress())
     true = [
-        write_answer(rubric_for(one.a.task, True), comparison_parts(one.a, one.b)) for one in (world_of(p.id) for p in pairs)
+        write_answer(rubric_for(one.a.task, True), comparison_parts(one.a, one.b))
+        for one in (world_of(p.id) for p in pairs)
     ]
     assert honest == true
     blurry = Oracle(0.05)
-    wrong = sum(a != b for a, b in zip(blurry.rationalize(pairs, range(150), False, Watch()), true, strict=True))
+    wrong = sum(
+        a != b for a, b in zip(blurry.rationalize(pairs, range(150), False, Progress()), true, strict=True)
+    )
     assert 0.3 < wrong / 150 < 0.9
-    assert blurry.rationalize(pairs, range(150), True, Watch()) == blurry.rationalize(pairs, range(150), True, Watch())
+    assert blurry.rationalize(pairs, range(150), True, Progress()) == blurry.rationalize(
+        pairs, range(150), True, Progress()
+    )
 
 
 def test_the_hint_makes_the_oracle_look_again(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -152,9 +174,13 @@ def test_the_hint_makes_the_oracle_look_again(tmp_path) -> None:  # type: ignore
     oracle, prompts = Oracle(0.08), [""] * 200
 
     def right(anchored: bool) -> float:
-        rationales = oracle.rationalize(pairs, range(200), anchored, Watch())
+        rationales = oracle.rationalize(pairs, range(200), anchored, Progress())
         return (
-            sum(p.preferred == said for p, said in zip(pairs, oracle.predict(prompts, rationales, Watch()), strict=True)) / 200
+            sum(
+                p.preferred == said
+                for p, said in zip(pairs, oracle.predict(prompts, rationales, Progress()), strict=True)
+            )
+            / 200
         )
 
     assert right(True) > right(False) + 0.1
@@ -163,8 +189,10 @@ def test_the_hint_makes_the_oracle_look_again(tmp_path) -> None:  # type: ignore
 def test_the_oracle_judges_single_images_with_the_reference_at_hand(tmp_path) -> None:  # type: ignore[no-untyped-def]
     pairs = [world(8, number).pair(tmp_path) for number in range(60)]
     oracle = Oracle(0.0)
-    rationales = oracle.rationalize(pairs, range(60), True, Watch())
-    texts = oracle.project(pairs, [Reference(rationale, "A") for rationale in rationales], range(60), Watch())
+    rationales = oracle.rationalize(pairs, range(60), True, Progress())
+    texts = oracle.project(
+        pairs, [Reference(rationale, "A") for rationale in rationales], range(60), Progress()
+    )
     exact = 0
     for pair, text in zip(pairs, texts, strict=True):
         judgement = Judgement.parse(text, task=pair.task)

@@ -16,7 +16,7 @@ from rational_rewards.cli.main import main
 from rational_rewards.demo.painter import paint
 from rational_rewards.evaluation.evaluate import Evaluation, Outcome, Rate, Tally, evaluate, wilson
 from rational_rewards.evaluation.plots import ACCENT, BAR, evaluation_plot, loss_plot, ticks
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import PreferenceError, QuestionError
 from rational_rewards.models.judgement import ComparedDimension, Comparison
 from rational_rewards.preferences.dataset import LINES, PreferenceDataset
@@ -31,8 +31,20 @@ NOT_APPLICABLE, LOST = "N/A", "lost"
 SCRIPT = {  # id: (preferred, task, chosen by, scores of A and B with A shown first, the same with B shown first)
     "p1": ("A", "t2i", "human", {"text": (4, 2), "quality": (3, 3)}, {"text": (4, 2), "quality": (3, 3)}),
     "p2": ("B", "t2i", "human", {"text": (3, 2), "quality": (1, 4)}, {"text": (3, 2), "quality": (4, 1)}),
-    "p3": ("A", "edit", "human", {"text": (2, 2), "quality": NOT_APPLICABLE}, {"text": (2, 2), "quality": NOT_APPLICABLE}),
-    "p4": ("tie", "edit", "robot", {"text": (3, 1), "quality": NOT_APPLICABLE}, {"text": (1, 3), "quality": NOT_APPLICABLE}),
+    "p3": (
+        "A",
+        "edit",
+        "human",
+        {"text": (2, 2), "quality": NOT_APPLICABLE},
+        {"text": (2, 2), "quality": NOT_APPLICABLE},
+    ),
+    "p4": (
+        "tie",
+        "edit",
+        "robot",
+        {"text": (3, 1), "quality": NOT_APPLICABLE},
+        {"text": (1, 3), "quality": NOT_APPLICABLE},
+    ),
     "p5": ("tie", "t2i", "robot", {"text": (4, 1), "quality": (4, 1)}, {"text": (4, 1), "quality": (4, 1)}),
     "p6": ("B", "t2i", "human", {"text": (1, 4), "quality": LOST}, {"text": (1, 4), "quality": (1, 4)}),
     "p7": ("B", "t2i", "robot", {"text": (1, 2), "quality": (2, 2)}, {"text": (1, 2), "quality": (2, 2)}),
@@ -47,7 +59,7 @@ class Scripted:
     def __init__(self):
         self.calls = []
 
-    def compare(self, a, b, prompts, sources, *, both_orders, watch):
+    def compare(self, a, b, prompts, sources, *, both_orders, progress):
         assert not both_orders
         self.calls.append(len(a))
         return [self.answer(one.stem, prompt) for one, prompt in zip(a, prompts, strict=True)]
@@ -86,8 +98,14 @@ def test_every_number_is_what_a_pencil_gives(scripted_pairs):
     assert found.a_preferred == Rate(2, 4)
     assert found.shown_first_wins == Rate(5, 10)
     assert found.margins == {"right": pytest.approx((1 / 3 + 1 / 6) / 2), "wrong": pytest.approx(1 / 6)}
-    assert found.by_task == {"edit": Tally(tied=1, both_tied=1, ties=1), "t2i": Tally(right=2, wrong=1, ties=1)}
-    assert found.by_chooser == {"human": Tally(right=1, tied=1, wrong=1), "robot": Tally(right=1, both_tied=1, ties=2)}
+    assert found.by_task == {
+        "edit": Tally(tied=1, both_tied=1, ties=1),
+        "t2i": Tally(right=2, wrong=1, ties=1),
+    }
+    assert found.by_chooser == {
+        "human": Tally(right=1, tied=1, wrong=1),
+        "robot": Tally(right=1, both_tied=1, ties=2),
+    }
     assert found.by_dimension == {
         "text": Tally(right=2, tied=1, wrong=1, both_tied=1, ties=2),
         "quality": Tally(tied=3, ties=1),
@@ -134,7 +152,12 @@ def test_where_nothing_could_be_read_there_is_no_number(scripted_pairs):
     found = evaluate(Scripted(), scripted_pairs[5:6])
     assert found.accuracy.share is None
     assert "No accuracy" in found.to_markdown()
-    assert json.loads(found.to_json())["accuracy"] == {"share": None, "interval": None, "successes": 0, "count": 0}
+    assert json.loads(found.to_json())["accuracy"] == {
+        "share": None,
+        "interval": None,
+        "successes": 0,
+        "count": 0,
+    }
     assert evaluation_plot(found).width == 960
 
 
@@ -171,8 +194,12 @@ def folder(tmp_path_factory):
     for number, prompt in enumerate(PROMPTS):
         good, bad = paint(prompt, number, flaws=0.0).image, paint(prompt, number + 50, flaws=1.0).image
         a, b = (good, bad) if number % 2 else (bad, good)
-        dataset.record(a, b, prompt, "tie" if number == 2 else "A" if number % 2 else "B", chosen_by="the painter")
-    source, edited, spoiled = (paint(PROMPTS[0], seed, flaws=flaws).image for seed, flaws in ((70, 0.0), (71, 0.0), (72, 1.0)))
+        dataset.record(
+            a, b, prompt, "tie" if number == 2 else "A" if number % 2 else "B", chosen_by="the painter"
+        )
+    source, edited, spoiled = (
+        paint(PROMPTS[0], seed, flaws=flaws).image for seed, flaws in ((70, 0.0), (71, 0.0), (72, 1.0))
+    )
     dataset.record(edited, spoiled, "make the circles red", "A", source)
     return dataset.folder
 
@@ -202,8 +229,8 @@ def test_outcomes_are_those_of_compare(whole, make_critic, pairs):
 
 def test_portions_change_nothing_and_progress_counts_pairs(whole, make_critic, pairs):
     seen = []
-    watch = Watch(progress=lambda done, total, section, tail: seen.append((done, total)))
-    assert evaluate(make_critic(), pairs, batch=3, watch=watch, **SHORT) == whole
+    progress = Progress(update=lambda done, total, section, tail: seen.append((done, total)))
+    assert evaluate(make_critic(), pairs, batch=3, progress=progress, **SHORT) == whole
     done = [one for one, _ in seen]
     assert done == sorted(done)
     assert {total for _, total in seen} == {4}
@@ -222,7 +249,7 @@ def test_cancel_goes_through(make_critic, pairs):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        evaluate(make_critic(), pairs, watch=Watch(check=check), **SHORT)
+        evaluate(make_critic(), pairs, progress=Progress(check=check), **SHORT)
     assert len(calls) == 30
 
 
@@ -245,7 +272,16 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_judged(scripted_pai
 
 def test_the_shell_evaluates_a_folder_or_a_name(folder, checkpoint_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(folder.parent.parent))
-    common = ["--checkpoint", str(checkpoint_folder()), "--quantization", "none", "--device", "cpu", "--max-new-tokens", "64"]
+    common = [
+        "--checkpoint",
+        str(checkpoint_folder()),
+        "--quantization",
+        "none",
+        "--device",
+        "cpu",
+        "--max-new-tokens",
+        "64",
+    ]
     common += ["--max-pixels", "16384"]
     assert main(["evaluate", "--dataset", str(folder), "--json", str(tmp_path / "out.json"), *common]) == 0
     assert "| Both orders give the same winner |" in capsys.readouterr().out
@@ -253,7 +289,10 @@ def test_the_shell_evaluates_a_folder_or_a_name(folder, checkpoint_folder, tmp_p
     assert (data["pairs"], data["both_orders"]) == (4, True)
     assert main(["evaluate", "--dataset", "my-taste", "--one-order", "--json", "-", *common]) == 0
     assert json.loads(capsys.readouterr().out)["both_orders"] is False
-    for wrong, says in (("your-taste", "choose one of my-taste"), (str(tmp_path / "nothing"), "There is no dataset")):
+    for wrong, says in (
+        ("your-taste", "choose one of my-taste"),
+        (str(tmp_path / "nothing"), "There is no dataset"),
+    ):
         assert main(["evaluate", "--dataset", wrong, *common]) == 1
         assert says in capsys.readouterr().err
     (folder.parent / "empty").mkdir()
@@ -290,7 +329,9 @@ def test_a_falling_loss_is_drawn_falling():
     assert steps == pytest.approx(steps.mean(), abs=1), "a straight line"
 
 
-@pytest.mark.parametrize("losses", [[], [(1, float("nan"))], [(3, 0.7)], [(1, 0.0), (2, 0.0)], [(1, float("inf")), (2, 1e9)]])
+@pytest.mark.parametrize(
+    "losses", [[], [(1, float("nan"))], [(3, 0.7)], [(1, 0.0), (2, 0.0)], [(1, float("inf")), (2, 1e9)]]
+)
 def test_losses_that_make_no_line_are_drawn_all_the_same(losses):
     image = loss_plot(losses, "損失 " * 80)
     assert image.size == (960, 540)
@@ -355,7 +396,15 @@ def test_the_node_gives_accuracy_report_and_plot_or_one_sentence(tmp_path, check
     for name, preferred in (("my-taste", "A"), ("ties", "tie")):
         dataset = PreferenceDataset(root / name)
         dataset.record(paint(PROMPTS[0], 0).image, paint(PROMPTS[0], 9).image, PROMPTS[0], preferred)
-    command = [sys.executable, "-c", NODE, "--cpu", "--base-directory", str(tmp_path), str(checkpoint_folder())]
+    command = [
+        sys.executable,
+        "-c",
+        NODE,
+        "--cpu",
+        "--base-directory",
+        str(tmp_path),
+        str(checkpoint_folder()),
+    ]
     done = subprocess.run(command, cwd=checkouts()[0], capture_output=True, text=True)
     assert "RESULT" in done.stdout, done.stderr
     (both, one, missing, ties, name), first, undone, any_size = json.loads(done.stdout.split("RESULT")[1])

@@ -22,7 +22,7 @@ from rational_rewards.models.checkpoints.loading import load  # noqa: E402
 
 card, host = torch.device("cpu", 0), torch.device("cpu")
 loaded = load(CHECKPOINT, "none", "cpu")
-patcher = residency.Residency(loaded.model, card).patcher
+patcher = residency.ComfyResidency(loaded.model, card).patcher
 patcher.partially_load(card)
 whole = residency.move
 

@@ -23,7 +23,9 @@ def pieces(rubric: Rubric, parts: dict[str, str], score_first: bool = False) -> 
     for item in items:
         said = parts.get(item.key, "") if item.key else ""
         inline = item.heading.endswith(":")
-        found.append((item.key, f"{item.heading}{' ' if inline else chr(10)}{said}\n" if said else f"{item.heading}\n"))
+        found.append(
+            (item.key, f"{item.heading}{' ' if inline else chr(10)}{said}\n" if said else f"{item.heading}\n")
+        )
     return found
 
 
@@ -38,7 +40,9 @@ def sample(rubric: Rubric, chance: random.Random) -> dict[str, str]:
     parts = {}
     for item in rubric.answer:
         if item.kind == "text":
-            parts[item.key] = f"What I see for {item.key}: {chance.choice(['a hat', 'ein Hut', '一顶帽子', 'قبعة', 'шляпа'])}."
+            parts[item.key] = (
+                f"What I see for {item.key}: {chance.choice(['a hat', 'ein Hut', '一顶帽子', 'قبعة', 'шляпа'])}."
+            )
         elif item.kind == "score":
             parts[item.key] = "N/A" if chance.random() < 0.1 and not rubric.pair else values.pop()
         elif item.kind == "winner":
@@ -93,8 +97,12 @@ SAME = {
     "Windows line ends": lambda t: t.replace("\n", "\r\n"),
     "an empty thinking block": lambda t: f"<think>\n\n</think>\n\n{t}",
     "a thinking block": lambda t: f"<think>\nMaybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n{t}",
-    "a thinking block opened in the prompt": lambda t: f"Maybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n\n{t}",
-    "a draft before the end of a thinking block": lambda t: T2I.replace("Score: 3.5", "Score: 1.0") + "</think>\n" + t,
+    "a thinking block opened in the prompt": lambda t: (
+        f"Maybe\n1. Text Faithfulness:\n## Score: 1.0\n</think>\n\n{t}"
+    ),
+    "a draft before the end of a thinking block": lambda t: (
+        T2I.replace("Score: 3.5", "Score: 1.0") + "</think>\n" + t
+    ),
     "a thinking block that lost its end": lambda t: f"<think>\n\n{t}",
     "a code fence": lambda t: f"```\n{t}```\n",
     "a code fence and a preamble": lambda t: f"Here you are:\n```markdown\n{t}```\nAnything else?",
@@ -105,15 +113,25 @@ SAME = {
     "the same answer twice": lambda t: t + "\n" + t,
     "every line of a score twice": lambda t: re.sub(r"(?m)^(## Score.*\n)", r"\1\1", t),
     "the start of the answer once more": lambda t: t + "\n" + t[:300],
-    "an unknown dimension": lambda t: t.replace("# Summary", "4. Mood:\n## Justification: Gloomy.\n## Score: 1.1\n# Summary"),
-    "an unknown dimension in between": lambda t: t.replace("2. Phys", "9. Mood:\n## Justification: x\n## Score: 1.1\n2. Phys"),
-    "an unknown heading in between": lambda t: t.replace("2. Phys", "## Mood\nGloomy.\n## Score: 1.1\n2. Phys"),
-    "score lines quoted in the analysis": lambda t: t.replace("A red cat", "The request says\n## Score: 4.0\n\nA red cat", 1),
+    "an unknown dimension": lambda t: t.replace(
+        "# Summary", "4. Mood:\n## Justification: Gloomy.\n## Score: 1.1\n# Summary"
+    ),
+    "an unknown dimension in between": lambda t: t.replace(
+        "2. Phys", "9. Mood:\n## Justification: x\n## Score: 1.1\n2. Phys"
+    ),
+    "an unknown heading in between": lambda t: t.replace(
+        "2. Phys", "## Mood\nGloomy.\n## Score: 1.1\n2. Phys"
+    ),
+    "score lines quoted in the analysis": lambda t: t.replace(
+        "A red cat", "The request says\n## Score: 4.0\n\nA red cat", 1
+    ),
     "a whole dimension quoted in the analysis": lambda t: t.replace(
         "A red cat", "1. Text Faithfulness:\n## Justification: perfect\n## Score: 4.0\nA red cat", 1
     ),
     "the dimensions listed in the analysis": lambda t: t.replace(
-        "A red cat", "1. Text Faithfulness: look for the cat\n2. Physical and Visual Quality: toes\nA red cat", 1
+        "A red cat",
+        "1. Text Faithfulness: look for the cat\n2. Physical and Visual Quality: toes\nA red cat",
+        1,
     ),
     "the dimensions listed in the comments": lambda t: t.replace(
         "Name the", "\n1. Text Faithfulness: fine.\n3. Text Rendering: spell it.\nName the"
@@ -176,12 +194,21 @@ def cut(text: str, chance: random.Random) -> str:
 
 def noise(text: str, chance: random.Random) -> str:
     place = chance.randrange(len(text) + 1)
-    return text[:place] + chance.choice(NOISE) * chance.choice([1, 1, 3]) + text[place + chance.choice([0, 0, 1, 4]) :]
+    return (
+        text[:place]
+        + chance.choice(NOISE) * chance.choice([1, 1, 3])
+        + text[place + chance.choice([0, 0, 1, 4]) :]
+    )
 
 
 def decorate(text: str, chance: random.Random) -> str:
-    marks, words = chance.choice([("**", "**"), ("### ", ""), ("", ""), ("[", "]"), ("- **", "**"), ("__", "__")]), r"\1"
-    heading = chance.choice([r"Score", r"Score [AB]", r"Justification", r"[A-Z][a-z]+ [A-Z][a-z]+", r"\d\. [A-Z].*"])
+    marks, words = (
+        chance.choice([("**", "**"), ("### ", ""), ("", ""), ("[", "]"), ("- **", "**"), ("__", "__")]),
+        r"\1",
+    )
+    heading = chance.choice(
+        [r"Score", r"Score [AB]", r"Justification", r"[A-Z][a-z]+ [A-Z][a-z]+", r"\d\. [A-Z].*"]
+    )
     return re.sub(rf"(?m)^#* ?({heading}):", f"{marks[0]}{words}{marks[1]}:", text)
 
 
@@ -192,7 +219,9 @@ def quote(text: str, chance: random.Random) -> str:
 
 def unknown(text: str, chance: random.Random) -> str:
     lines = text.split("\n")
-    starts = [place for place, line in enumerate(lines) if re.match(r"(?:#+ )?\d\. |# Summary", line)] or [len(lines)]
+    starts = [place for place, line in enumerate(lines) if re.match(r"(?:#+ )?\d\. |# Summary", line)] or [
+        len(lines)
+    ]
     place = chance.choice(starts)
     lines[place:place] = [
         f"{chance.randint(5, 9)}. {chance.choice(UNKNOWN)}:",
@@ -207,7 +236,11 @@ DAMAGES = [
     on_lines(lambda lines, place, chance: lines.pop(place)),
     on_lines(lambda lines, place, chance: lines.insert(chance.randrange(len(lines)), lines[place])),
     on_lines(lambda lines, place, chance: lines.insert(place, "")),
-    on_lines(lambda lines, place, chance: lines.__setitem__(place, lines[place][: chance.randint(0, len(lines[place]))])),
+    on_lines(
+        lambda lines, place, chance: lines.__setitem__(
+            place, lines[place][: chance.randint(0, len(lines[place]))]
+        )
+    ),
     on_lines(lambda lines, place, chance: lines.__setitem__(place, f"**{lines[place]}**")),
     on_lines(lambda lines, place, chance: lines.__setitem__(place, lines[place].replace(": ", ":\n", 1))),
     on_lines(swap),
@@ -232,13 +265,21 @@ def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set
         (d.key, n): set() for d in rubric.dimensions for n in ("score", "score_a", "score_b")
     }
     names = {d.name.lower(): d.key for d in rubric.dimensions} | {name.lower(): "" for name in UNKNOWN}
-    sections = ["summary", "user request analysis", "detailed judgement", "user request refinement", "refined request"]
+    sections = [
+        "summary",
+        "user request analysis",
+        "detailed judgement",
+        "user request refinement",
+        "refined request",
+    ]
     dimension, line_of = "", ""
     marks = r"[ \u200b\ufeff\u200e#*_`\[-]*"
     for line in re.sub(r"[ \t\r\u00a0\u3000]+", " ", text.replace("\r\n", "\n")).split("\n"):
         words = re.sub(rf"^{marks}(?:\d+[.)](?!\d))?{marks}", "", line).lower()
         anyhow = re.sub(r"^[\W_]*", "", line).lower()
-        if named := next((name for name in names if re.match(rf"{name}[\W_]*?(?:[:：]|[\W_]*$)", words)), None):
+        if named := next(
+            (name for name in names if re.match(rf"{name}[\W_]*?(?:[:：]|[\W_]*$)", words)), None
+        ):
             dimension, line_of = names[named], ""
         elif any(re.match(rf"{name}[\W_]*(?::|$)", words) for name in sections):
             dimension = line_of = ""
@@ -247,6 +288,8 @@ def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set
         elif re.match(r"(justification|winner)\b", words):
             line_of = ""
         if dimension and line_of:
-            tokens = re.findall(r"(?<![\d.,])\d(?:[.,]\d+)?(?![\d.,]*\d)", re.sub(r"[\u200b\ufeff\u200e]", "", line))
+            tokens = re.findall(
+                r"(?<![\d.,])\d(?:[.,]\d+)?(?![\d.,]*\d)", re.sub(r"[\u200b\ufeff\u200e]", "", line)
+            )
             allowed[dimension, line_of] |= {float(token.replace(",", ".")) for token in tokens}
     return allowed

@@ -24,7 +24,9 @@ V5 = int(importlib.metadata.version("transformers").split(".")[0]) >= 5
 def logits(loaded: Loaded) -> torch.Tensor:
     """What the model answers to a fixed picture and text, [1, tokens, vocabulary]."""
     pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a red cat on a sofa"}]}]
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a red cat on a sofa"}]}
+    ]
     text = loaded.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     inputs = loaded.processor(text=[text], images=[Image.fromarray(pixels)], return_tensors="pt")
     with torch.inference_mode():

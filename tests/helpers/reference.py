@@ -12,5 +12,7 @@ def reference_tokens(model: Any, inputs: dict[str, torch.Tensor], **options: Any
     """The tokens that `generate` writes greedily behind a prompt."""
     known = inspect.signature(model.forward).parameters  # older versions know no token types
     given = {key: value for key, value in inputs.items() if key in known}
-    output = model.generate(**given, attention_mask=torch.ones_like(inputs["input_ids"]), do_sample=False, **options)
+    output = model.generate(
+        **given, attention_mask=torch.ones_like(inputs["input_ids"]), do_sample=False, **options
+    )
     return output[0, inputs["input_ids"].shape[1] :].tolist()

@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+from rational_rewards.models.answers.writing import format_score, with_winners, write_answer
 from rational_rewards.models.judgement import Comparison
 from rational_rewards.models.rubrics.rubric import rubric_for
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.consistency import filter_consistent
 from rational_rewards.parrot.projection import project
-from rational_rewards.parrot.rows import build_rows, number, with_winners, write_answer
+from rational_rewards.parrot.rows import build_rows
 from rational_rewards.preferences.pairs import PREFERRED, PreferencePair
 
 
@@ -43,7 +44,10 @@ def rationale(task, scores, words="Image A keeps the cube that Image B lost."):
     rubric = rubric_for(task, True)
     parts = {item.key: words for item in rubric.answer if item.kind == "text"}
     for spec in rubric.dimensions:
-        parts |= {f"{spec.key}.score_a": number(scores[0]), f"{spec.key}.score_b": number(scores[1])}
+        parts |= {
+            f"{spec.key}.score_a": format_score(scores[0]),
+            f"{spec.key}.score_b": format_score(scores[1]),
+        }
     return write_answer(rubric, with_winners(parts, rubric))
 
 
@@ -51,7 +55,7 @@ def judgement(task, score, words="The cube is sharp and red.", refined="A sharp 
     """A complete answer for one image."""
     rubric = rubric_for(task, False)
     parts = {item.key: words for item in rubric.answer if item.kind == "text"}
-    parts |= {f"{spec.key}.score": number(score) for spec in rubric.dimensions}
+    parts |= {f"{spec.key}.score": format_score(score) for spec in rubric.dimensions}
     return write_answer(rubric, parts | {"refined_request": refined})
 
 
@@ -65,32 +69,41 @@ class ScriptedTeacher:
         self.seconds = seconds
         self.batches = []
 
-    def rationalize(self, pairs, seeds, anchored, watch):
-        self._take_time(pairs, watch)
+    def rationalize(self, pairs, seeds, anchored, progress):
+        self._take_time(pairs, progress)
         return [self._rationale(pair, seed, anchored) for pair, seed in zip(pairs, seeds, strict=True)]
 
-    def predict(self, prompts, rationales, watch):
-        self._take_time(prompts, watch)
+    def predict(self, prompts, rationales, progress):
+        self._take_time(prompts, progress)
         found = []
         for text in rationales:
             marks = {name: name in text for name in ("VAGUE", "WRONG", "TIED")}
             winner = Comparison.parse(text, rubric=rubric_for("edit", True)).winner
             other = {"A": "B", "B": "A", "tie": "A"}[winner]
-            found.append(None if marks["VAGUE"] else "tie" if marks["TIED"] else other if marks["WRONG"] else winner)
+            found.append(
+                None if marks["VAGUE"] else "tie" if marks["TIED"] else other if marks["WRONG"] else winner
+            )
         return found
 
-    def project(self, pairs, references, seeds, watch):
-        self._take_time(pairs, watch)
+    def project(self, pairs, references, seeds, progress):
+        self._take_time(pairs, progress)
         texts = []
         for pair, reference, seed in zip(pairs, references, seeds, strict=True):
             flaw = self.flaws.get(f"{pair.id}{reference.letter}", "")
-            totals = Comparison.parse(reference.rationale, rubric=rubric_for(pair.task, True)).totals or (2.5, 2.5)
+            totals = Comparison.parse(reference.rationale, rubric=rubric_for(pair.task, True)).totals or (
+                2.5,
+                2.5,
+            )
             score = totals["AB".index(reference.letter)] - (0.2 if pair.preferred != "tie" else 0.0)
             score = 5 - score if flaw == "turned" else score
             words = (
-                "As the reference comment says, the cube is red." if flaw == "mention" else f"The cube is red ({seed % 1000})."
+                "As the reference comment says, the cube is red."
+                if flaw == "mention"
+                else f"The cube is red ({seed % 1000})."
             )
-            texts.append("I cannot say." if flaw == "unreadable" else judgement(pair.task, max(1.0, score), words))
+            texts.append(
+                "I cannot say." if flaw == "unreadable" else judgement(pair.task, max(1.0, score), words)
+            )
         return texts
 
     def _rationale(self, pair, seed, anchored):
@@ -103,13 +116,15 @@ class ScriptedTeacher:
         if flaw == "contradicts":
             scores = {(3.5, 2.0): (2.0, 3.5), (2.0, 3.5): (3.5, 2.0), (3.0, 3.0): (4.0, 1.0)}[scores]
         return rationale(
-            pair.task, scores, f"{flaw.upper()} Image A has the cube, Image B a shade of it ({seed % 1000}).".strip()
+            pair.task,
+            scores,
+            f"{flaw.upper()} Image A has the cube, Image B a shade of it ({seed % 1000}).".strip(),
         )
 
-    def _take_time(self, items, watch):
+    def _take_time(self, items, progress):
         self.batches.append(len(items))
         for _ in items:
-            watch.check()
+            progress.check()
             time.sleep(self.seconds)
 
 
@@ -118,17 +133,29 @@ def flaws_for(count):
     kinds = ["", "", "unreadable", "", "contradicts", "", "vague", "", "wrong", "", "tied", ""]
     flaws = {f"p{n}": kinds[n % len(kinds)] for n in range(count)}
     alone = ["", "mention", "", "", "unreadable", "", "turned", ""]
-    return flaws | {f"p{n}{letter}": alone[(n + (letter == "B")) % len(alone)] for n in range(count) for letter in "AB"}
+    return flaws | {
+        f"p{n}{letter}": alone[(n + (letter == "B")) % len(alone)] for n in range(count) for letter in "AB"
+    }
 
 
-def run_all(root, count, seconds, watch=None):
+def run_all(root, count, seconds, progress=None):
     """All data phases, one after the other."""
-    options = {} if watch is None else {"watch": watch}
+    options = {} if progress is None else {"progress": progress}
     teacher = ScriptedTeacher(flaws_for(count), seconds)
     base = root.parent
-    rationales = rationalize(some_pairs(count, base), root / "rationales", teacher, base=base, batch_size=4, seed=3, **options)
+    rationales = rationalize(
+        some_pairs(count, base), root / "rationales", teacher, base=base, batch_size=4, seed=3, **options
+    )
     filter_consistent(rationales, root / "consistent", teacher, batch_size=4, **options)
-    project(root / "consistent/consistent.jsonl", root / "alone", teacher, base=base, seed=3, batch_size=4, **options)
+    project(
+        root / "consistent/consistent.jsonl",
+        root / "alone",
+        teacher,
+        base=base,
+        seed=3,
+        batch_size=4,
+        **options,
+    )
     pairs, alone = root / "consistent/consistent.jsonl", root / "alone/pointwise.jsonl"
     build_rows(pairs, alone, root / "rows", base=base, batch_size=4, **options)
 

@@ -35,14 +35,18 @@ from PIL import Image  # noqa: E402
 from rational_rewards.models.critic import Critic  # noqa: E402
 from rational_rewards.models.engines.session import Session  # noqa: E402
 from rational_rewards.models.errors import OutOfMemoryError  # noqa: E402
-from rational_rewards.models.residency import Residency  # noqa: E402
+from rational_rewards.models.residency import ComfyResidency  # noqa: E402
 
 card, host = torch.device("cpu", 0), torch.device("cpu")
 
 
 def used() -> int:
     """Bytes of the models that lie on the card."""
-    return sum(entry.model.loaded_size() for entry in manager.current_loaded_models if entry.model and entry.device == card)
+    return sum(
+        entry.model.loaded_size()
+        for entry in manager.current_loaded_models
+        if entry.model and entry.device == card
+    )
 
 
 def free(device: Any = None, torch_free_too: bool = False) -> Any:
@@ -56,8 +60,12 @@ def pretend_a_card() -> None:
     manager.get_total_memory = lambda *args, **kwargs: int(CARD * GIGABYTE)
     manager.get_torch_device = lambda: card
     manager.soft_empty_cache = lambda force=False: None
-    state = {"--lowvram": "LOW_VRAM", "--novram": "NO_VRAM", "--highvram": "HIGH_VRAM"}.get(OPTION, "NORMAL_VRAM")
-    manager.vram_state = manager.VRAMState[state]  # what the options come to at the start, where there is a card
+    state = {"--lowvram": "LOW_VRAM", "--novram": "NO_VRAM", "--highvram": "HIGH_VRAM"}.get(
+        OPTION, "NORMAL_VRAM"
+    )
+    manager.vram_state = manager.VRAMState[
+        state
+    ]  # what the options come to at the start, where there is a card
     manager.DISABLE_SMART_MEMORY = OPTION == "--disable-smart-memory"
     manager.is_device_cpu = lambda device: device == host
     manager.get_all_torch_devices = lambda *args, **kwargs: [card]
@@ -86,13 +94,17 @@ def sampler() -> Any:
         def loaded_size(self) -> int:
             return self.model.loaded
 
-        def partially_load(self, device_to: Any, extra_memory: float = 0, force_patch_weights: bool = False) -> int:
+        def partially_load(
+            self, device_to: Any, extra_memory: float = 0, force_patch_weights: bool = False
+        ) -> int:
             self.model.device = device_to
             before = self.model.loaded
             self.model.loaded = int(min(self.size, before + max(extra_memory, 0)))
             return self.model.loaded - before
 
-        def partially_unload(self, device_to: Any, memory_to_free: float = 0, force_patch_weights: bool = False) -> int:
+        def partially_unload(
+            self, device_to: Any, memory_to_free: float = 0, force_patch_weights: bool = False
+        ) -> int:
             freed = int(min(memory_to_free, self.model.loaded))
             self.model.loaded -= freed
             return freed
@@ -109,11 +121,15 @@ def tensors() -> int:
     """Bytes of all tensors that are alive."""
     gc.collect()
     found = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
-    alive = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in found if one.device.type != "meta"}
+    alive = {
+        one.untyped_storage().data_ptr(): one.untyped_storage().nbytes()
+        for one in found
+        if one.device.type != "meta"
+    }
     return sum(alive.values())
 
 
-def run_out(critic: Any, residency: Residency, diffusion: Any, picture: Image.Image) -> dict[str, Any]:
+def run_out(critic: Any, residency: ComfyResidency, diffusion: Any, picture: Image.Image) -> dict[str, Any]:
     """Memory runs out once while an answer is written, with a sampler on the card; then at every step."""
     feed, failures = Session.feed, [1]
 
@@ -141,11 +157,11 @@ def run_out(critic: Any, residency: Residency, diffusion: Any, picture: Image.Im
 def main() -> None:
     pretend_a_card()
     critic = Critic.load(CHECKPOINT, "int8", "cpu", max_pixels=64 * 64)
-    residency = Residency(critic.loaded.model, card)  # type: ignore[union-attr]
+    residency = ComfyResidency(critic.loaded.model, card)  # type: ignore[union-attr]
     patcher = residency.patcher
     patcher.size = int(CRITIC * GIGABYTE)
     patcher.model.device = host
-    critic.engine.place, critic.patcher = residency, patcher  # type: ignore[attr-defined]
+    critic.engine.residency, critic.patcher = residency, patcher  # type: ignore[attr-defined]
     diffusion = sampler()
     picture = Image.new("RGB", (64, 64), "red")
     facts: dict[str, Any] = {"rounds": [], "most": 0.0}
@@ -160,7 +176,10 @@ def main() -> None:
         facts["rounds"].append(
             {
                 "judging": judging,
-                "sampling": {"critic": patcher.loaded_size() > 0, "sampler": diffusion.loaded_size() / GIGABYTE},
+                "sampling": {
+                    "critic": patcher.loaded_size() > 0,
+                    "sampler": diffusion.loaded_size() / GIGABYTE,
+                },
                 "listed": len(manager.current_loaded_models),
                 "answer": judged.raw,
                 "bytes": tensors(),
@@ -175,7 +194,9 @@ def main() -> None:
     del critic, residency, patcher
     gc.collect()
     manager.cleanup_models_gc()
-    facts["left"] = sum(entry.model is None or entry.model.model is None for entry in manager.current_loaded_models)
+    facts["left"] = sum(
+        entry.model is None or entry.model.model is None for entry in manager.current_loaded_models
+    )
     facts["listed at last"] = len(manager.current_loaded_models)
     print(json.dumps(facts))
 

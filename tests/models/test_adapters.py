@@ -47,7 +47,9 @@ def train(base: Path, folder: Path, strength: float = 0.5, **config: Any) -> Pat
     model = loading.load(base, "none").model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        tuned = peft.get_peft_model(model, peft.LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": LANGUAGE, **config}))
+        tuned = peft.get_peft_model(
+            model, peft.LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": LANGUAGE, **config})
+        )
         for name, parameter in tuned.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(std=strength) if strength else parameter.data.zero_()
@@ -56,7 +58,9 @@ def train(base: Path, folder: Path, strength: float = 0.5, **config: Any) -> Pat
 
 
 @pytest.fixture(scope="module")
-def taste(checkpoint_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def taste(
+    checkpoint_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """`taste(family, strength)`: the folder of an adapter with our record, for the tiny checkpoint; made once."""
     made: dict[Any, Path] = {}
 
@@ -103,7 +107,9 @@ def refused(adapter: Path, checkpoint: Path) -> str:
 # An adapter at work
 
 
-@pytest.mark.parametrize(("family", "quantization"), [*((FAMILIES[0], way) for way in QUANTIZATIONS), (FAMILIES[1], "nf4")])
+@pytest.mark.parametrize(
+    ("family", "quantization"), [*((FAMILIES[0], way) for way in QUANTIZATIONS), (FAMILIES[1], "nf4")]
+)
 def test_an_adapter_changes_the_answers_on_every_quantization(
     checkpoint_folder: Callable[..., Path], taste: Callable[..., Path], family: str, quantization: str
 ) -> None:
@@ -133,7 +139,9 @@ def test_the_answers_are_those_of_peft_itself(checkpoint_folder: Callable[..., P
     assert not torch.allclose(logits(ours), plain)
 
 
-def test_an_adapter_of_the_vision_tower_is_attached_too(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_adapter_of_the_vision_tower_is_attached_too(
+    checkpoint_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = train(checkpoint_folder(), tmp_path / "tiny eyes", target_modules=r".*visual.*\.qkv")
     changed = Critic.load(checkpoint_folder(), "nf4", "cpu", adapter=folder)
     assert not torch.equal(answers(changed), answers(Critic.load(checkpoint_folder(), "nf4", "cpu")))
@@ -151,10 +159,13 @@ def test_batches_refinements_and_fast_scores_work_with_an_adapter(
     assert all(judgement.complete for judgement in critique.judgements)
     assert critique.refined_prompt
     pairs = [
-        [score.dimensions["text_faithfulness"].score for score in one.fast_score(shots, "a photo")] for one in (critic, plain)
+        [score.dimensions["text_faithfulness"].score for score in one.fast_score(shots, "a photo")]
+        for one in (critic, plain)
     ]
     assert pairs[0] != pairs[1]
-    if quantization == "none":  # int8 and nf4 products on a CPU may differ in the last bit with the number of rows
+    if (
+        quantization == "none"
+    ):  # int8 and nf4 products on a CPU may differ in the last bit with the number of rows
         single = load(taste()).critique(shots[1], "a photo", **SHORT)
         assert single.judgements[0].raw == critique.judgements[1].raw
 
@@ -164,7 +175,10 @@ def test_reports_say_which_adapter_judged(
 ) -> None:
     critic = Critic.load(checkpoint_folder(), "nf4", "cpu", max_pixels=128 * 128, adapter=taste())
     assert critic.name == "tiny (nf4) + soft light"
-    assert "Judged by tiny (nf4) + soft light." in critic.critique(shots[0], "a photo", **SHORT).to_markdown()
+    assert (
+        "JudgedImage by tiny (nf4) + soft light."
+        in critic.critique(shots[0], "a photo", **SHORT).to_markdown()
+    )
 
 
 def test_the_shell_takes_an_adapter_and_names_it_in_every_report(
@@ -180,11 +194,20 @@ def test_the_shell_takes_an_adapter_and_names_it_in_every_report(
     for name, photo in zip("ab", shots, strict=False):
         photo.save(tmp_path / f"{name}.png")
     files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
-    options = ["--prompt", "a photo", "--checkpoint", str(checkpoint_folder()), "--quantization", "none", "--device", "cpu"]
+    options = [
+        "--prompt",
+        "a photo",
+        "--checkpoint",
+        str(checkpoint_folder()),
+        "--quantization",
+        "none",
+        "--device",
+        "cpu",
+    ]
     options += ["--max-new-tokens", "64", "--max-pixels", "16384", "--adapter"]
     for command in ("critique", "compare"):
         assert main([command, *files, *options, "soft light"]) == 0
-        assert "Judged by tiny (none (fp32)) + soft light." in capsys.readouterr().out
+        assert "JudgedImage by tiny (none (fp32)) + soft light." in capsys.readouterr().out
     assert main(["score", files[0], *options, "hard light"]) == 1
     assert 'The adapter "hard light" is not in' in capsys.readouterr().err
 
@@ -197,7 +220,9 @@ def test_a_saved_quantized_copy_does_not_hold_the_adapter(
     assert (folder / "rational_rewards-nf4").is_dir()
     again = Critic.load(folder, "nf4", "cpu", adapter=taste())
     assert torch.equal(answers(again), answers(changed))
-    assert torch.equal(answers(Critic.load(folder, "nf4", "cpu")), answers(Critic.load(checkpoint_folder(), "nf4", "cpu")))
+    assert torch.equal(
+        answers(Critic.load(folder, "nf4", "cpu")), answers(Critic.load(checkpoint_folder(), "nf4", "cpu"))
+    )
 
 
 def test_attaching_works_inside_inference_mode_and_leaves_the_random_state_alone(
@@ -319,7 +344,9 @@ def test_an_adapter_with_the_module_names_of_older_libraries_is_attached(
     checkpoint_folder: Callable[..., Path], own: Path
 ) -> None:
     weights = load_file(own / "adapter_model.safetensors")
-    old = {key.replace("model.language_model.layers", "model.layers"): tensor for key, tensor in weights.items()}
+    old = {
+        key.replace("model.language_model.layers", "model.layers"): tensor for key, tensor in weights.items()
+    }
     assert old.keys() != weights.keys()
     save_file(old, own / "adapter_model.safetensors")
     before = answers(Critic.load(checkpoint_folder(), "none", "cpu"))
@@ -345,9 +372,14 @@ def test_what_is_not_plain_lora_is_refused(
 def test_damaged_adapters_are_named(checkpoint_folder: Callable[..., Path], own: Path) -> None:
     weights = load_file(own / "adapter_model.safetensors")
     first = next(key for key in weights if "lora_A" in key)
-    save_file({key: tensor for key, tensor in weights.items() if key != first}, own / "adapter_model.safetensors")
+    save_file(
+        {key: tensor for key, tensor in weights.items() if key != first}, own / "adapter_model.safetensors"
+    )
     assert "is not whole" in refused(own, checkpoint_folder())
-    save_file(weights | {"base_model.model.x.lora_magnitude_vector": torch.ones(4)}, own / "adapter_model.safetensors")
+    save_file(
+        weights | {"base_model.model.x.lora_magnitude_vector": torch.ones(4)},
+        own / "adapter_model.safetensors",
+    )
     assert "no plain LoRA (it holds" in refused(own, checkpoint_folder())
     (own / "adapter_model.safetensors").write_bytes((own / "adapter_model.safetensors").read_bytes()[:-9])
     assert "cut off" in refused(own, checkpoint_folder())
@@ -358,7 +390,9 @@ def test_damaged_adapters_are_named(checkpoint_folder: Callable[..., Path], own:
         read_adapter(own)
 
 
-@pytest.mark.parametrize(("installed", "says"), [(None, "peft is not installed"), ("0.9.0", "peft 0.9 is too old")])
+@pytest.mark.parametrize(
+    ("installed", "says"), [(None, "peft is not installed"), ("0.9.0", "peft 0.9 is too old")]
+)
 def test_a_missing_peft_is_told_with_the_command(
     checkpoint_folder: Callable[..., Path],
     taste: Callable[..., Path],
@@ -367,10 +401,14 @@ def test_a_missing_peft_is_told_with_the_command(
     says: str,
 ) -> None:
     pretend(monkeypatch, "peft", installed)
-    with pytest.raises(CheckpointError, match=rf"{says}: run .* -m pip install -U .peft>=0.18. and start again") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"{says}: run .* -m pip install -U .peft>=0.18. and start again"
+    ) as caught:
         Critic.load(checkpoint_folder(), "none", "cpu", adapter=taste())
     assert "or choose adapter = none." in str(caught.value)
-    assert Critic.load(checkpoint_folder(), "none", "cpu").name == "tiny (none (fp32))", "without an adapter it is not needed"
+    assert Critic.load(checkpoint_folder(), "none", "cpu").name == "tiny (none (fp32))", (
+        "without an adapter it is not needed"
+    )
 
 
 def test_a_broken_peft_is_told(taste: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,9 @@ def picture(width: int = 64, height: int = 64) -> Image.Image:
 
 
 def judged(*scores: float | None, applicable: bool = True, why: str = "Because.", **texts: str) -> Judgement:
-    dimensions = {f"d{i}": Dimension(f"Dimension {i}", score, applicable, why) for i, score in enumerate(scores)}
+    dimensions = {
+        f"d{i}": Dimension(f"Dimension {i}", score, applicable, why) for i, score in enumerate(scores)
+    }
     return Judgement(dimensions, **texts)
 
 
@@ -98,7 +100,8 @@ def test_without_a_size_the_picture_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(64, 64), (832, 1216), (1216, 832), (80, 640), (640, 80), (8, 1), (1, 8), (8000, 1000), (1000, 8000)]
+    ("width", "height"),
+    [(64, 64), (832, 1216), (1216, 832), (80, 640), (640, 80), (8, 1), (1, 8), (8000, 1000), (1000, 8000)],
 )
 def test_the_picture_is_kept_whole_at_its_own_ratio(width: int, height: int) -> None:
     drawn = draw_card(picture(width, height), judged(4.0), PROMPT, 1024)
@@ -132,7 +135,9 @@ def test_transparent_pixels_are_paper_and_deep_ones_are_not_cut() -> None:
 # The scores
 
 
-@pytest.mark.parametrize(("score", "level"), [(1.0, 1), (1.4, 1), (2.0, 2), (2.6, 3), (3.0, 3), (3.6, 4), (4.0, 4)])
+@pytest.mark.parametrize(
+    ("score", "level"), [(1.0, 1), (1.4, 1), (2.0, 2), (2.6, 3), (3.0, 3), (3.6, 4), (4.0, 4)]
+)
 def test_a_bar_is_as_long_and_as_coloured_as_its_score(score: float, level: int) -> None:
     drawn = draw_card(picture(), judged(score), PROMPT, 1024)
     full = pixels(draw_card(picture(), judged(4.0), PROMPT, 1024), layout.LEVELS[4])
@@ -159,8 +164,12 @@ def test_not_applicable_is_grey_and_not_read_is_different_again() -> None:
 def test_no_number_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
     draw = layout.draw_line
-    monkeypatch.setattr(layout, "draw_line", lambda d, x, y, line: (shown.append(line.text), draw(d, x, y, line)))
-    draw_card(picture(), Judgement({"a": Dimension("A", None), "b": Dimension("B", None, applicable=False)}), "p")
+    monkeypatch.setattr(
+        layout, "draw_line", lambda d, x, y, line: (shown.append(line.text), draw(d, x, y, line))
+    )
+    draw_card(
+        picture(), Judgement({"a": Dimension("A", None), "b": Dimension("B", None, applicable=False)}), "p"
+    )
     assert "–" in shown
     assert "not read" in shown
     assert "N/A" in shown
@@ -174,7 +183,9 @@ def test_no_number_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_texts_and_bars_have_contrast() -> None:
     def luminance(color: tuple[int, int, int]) -> float:
-        linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in color)]
+        linear = [
+            v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in color)
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
@@ -182,7 +193,14 @@ def test_texts_and_bars_have_contrast() -> None:
         return (light + 0.05) / (dark + 0.05)
 
     assert min(contrast(color, layout.PAPER) for color in (layout.INK, layout.MUTED, layout.ACCENT)) >= 4.5
-    assert min(contrast(color, ground) for color in layout.LEVELS.values() for ground in (layout.PAPER, layout.TRACK)) >= 3
+    assert (
+        min(
+            contrast(color, ground)
+            for color in layout.LEVELS.values()
+            for ground in (layout.PAPER, layout.TRACK)
+        )
+        >= 3
+    )
 
 
 # The texts
@@ -190,7 +208,9 @@ def test_texts_and_bars_have_contrast() -> None:
 
 def test_a_card_grows_with_its_texts() -> None:
     short = draw_card(picture(), judged(3.0), PROMPT, 768)
-    long = draw_card(picture(), judged(3.0, summary="A sentence. " * 30, refined_request="More words. " * 40), PROMPT, 768)
+    long = draw_card(
+        picture(), judged(3.0, summary="A sentence. " * 30, refined_request="More words. " * 40), PROMPT, 768
+    )
     assert long.height > short.height + 300
     assert pixels(short, layout.ACCENT) == 0, "without a refined prompt there is no place for one"
     assert pixels(long, layout.ACCENT) > 100
@@ -200,7 +220,10 @@ def test_very_long_texts_end_in_an_ellipsis() -> None:
     endless = "word " * 100_000
     start = time.perf_counter()
     drawn = draw_card(
-        picture(), judged(3.0, 2.0, why=endless, summary=endless, refined_request="x" * 200_000), "字" * 200_000, 512
+        picture(),
+        judged(3.0, 2.0, why=endless, summary=endless, refined_request="x" * 200_000),
+        "字" * 200_000,
+        512,
     )
     assert time.perf_counter() - start < 5
     assert drawn.height < 6000
@@ -262,7 +285,9 @@ def check_glyphs(text: str) -> None:
             box = bytes(font.getmask("\U0010fffd"))
             for char in run.text:
                 assert char in typesetting.KEPT_FORMAT or fonts.has(run.face, char)
-                assert char.isspace() or bytes(font.getmask(char)) != box, f"U+{ord(char):04X} in {run.face.path.name}"
+                assert char.isspace() or bytes(font.getmask(char)) != box, (
+                    f"U+{ord(char):04X} in {run.face.path.name}"
+                )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -295,7 +320,9 @@ def test_without_raqm_every_script_is_drawn(script: str) -> None:
 @pytest.mark.usefixtures("bare", "unshaped")
 def test_without_raqm_arabic_letters_are_joined_and_turned() -> None:
     (run,) = runs("سلام", Style(24, layout.INK), True)
-    assert typesetting._without_shaping(run) == "\ufee1\ufefc\ufeb3"  # meem alone, lam with alef at its end, seen beginning
+    assert (
+        typesetting._without_shaping(run) == "\ufee1\ufefc\ufeb3"
+    )  # meem alone, lam with alef at its end, seen beginning
     (hindi,) = runs("हिन्दी", Style(24, layout.INK), False)
     assert typesetting._without_shaping(hindi)[0] == "\u093f", "the sign i is written before its consonant"
 
@@ -308,9 +335,18 @@ def test_a_script_that_no_font_has_is_named() -> None:
 
 def test_right_to_left_runs_stand_in_their_order() -> None:
     parts = typesetting._by_direction("שלום world 3.5 טוב", True)
-    assert [(text.strip(), rtl) for text, rtl in parts] == [("טוב", True), ("world 3.5", False), ("שלום", True)]
+    assert [(text.strip(), rtl) for text, rtl in parts] == [
+        ("טוב", True),
+        ("world 3.5", False),
+        ("שלום", True),
+    ]
     left = typesetting._by_direction("say שלום 3.5, ok", False)
-    assert [(text.strip(), rtl) for text, rtl in left] == [("say", False), ("3.5", False), ("שלום", True), (", ok", False)]
+    assert [(text.strip(), rtl) for text, rtl in left] == [
+        ("say", False),
+        ("3.5", False),
+        ("שלום", True),
+        (", ok", False),
+    ]
 
 
 def test_a_right_to_left_text_ends_at_the_right_edge() -> None:
@@ -337,7 +373,9 @@ def test_a_card_in_a_batch_is_the_card_alone_on_more_paper() -> None:
     alone = draw_card(picture(), short, PROMPT, 768)
     padded = draw_cards([picture()] * 2, [short, long], [PROMPT] * 2, 768)[0]
     assert padded.crop((0, 0, *alone.size)).tobytes() == alone.tobytes()
-    assert pixels(padded.crop((0, alone.height, *padded.size)), layout.PAPER) == 768 * (padded.height - alone.height)
+    assert pixels(padded.crop((0, alone.height, *padded.size)), layout.PAPER) == 768 * (
+        padded.height - alone.height
+    )
 
 
 def test_every_picture_needs_its_judgement() -> None:
@@ -367,7 +405,9 @@ def test_the_character_map_agrees_with_what_is_drawn() -> None:
     for face in fonts.shipped_faces().values():
         starts, ends = fonts.coverage(face)
         assert starts
-        assert all(end < start for end, start in zip(ends, starts[1:], strict=False)), "sorted, and none twice"
+        assert all(end < start for end, start in zip(ends, starts[1:], strict=False)), (
+            "sorted, and none twice"
+        )
         font = fonts.load(face, 24)
         box = bytes(font.getmask("\U0010fffd"))
         for code in {*starts[::40], *ends[::40]}:
@@ -375,7 +415,9 @@ def test_the_character_map_agrees_with_what_is_drawn() -> None:
                 assert bytes(font.getmask(chr(code))) != box, f"U+{code:04X} in {face.path.name}"
 
 
-def test_files_that_are_no_fonts_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bare: None) -> None:
+def test_files_that_are_no_fonts_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bare: None
+) -> None:
     (tmp_path / "empty.ttf").write_bytes(b"")
     (tmp_path / "noise.otf").write_bytes(bytes(range(256)) * 20)
     (tmp_path / "cut.ttf").write_bytes((fonts.SHIPPED / "NotoSans-Regular.woff").read_bytes()[:3000])

@@ -186,7 +186,9 @@ def resolve_error(name: str, *roots: Path) -> str:
 
 def test_a_listed_checkpoint_resolves(critic: Path) -> None:
     found = resolve("my-critic", [critic.parent])
-    assert found == Checkpoint("my-critic", critic, "qwen3_vl", "", (critic / "model.safetensors").stat().st_size)
+    assert found == Checkpoint(
+        "my-critic", critic, "qwen3_vl", "", (critic / "model.safetensors").stat().st_size
+    )
     assert found == find_checkpoints([critic.parent])[0]
 
 
@@ -195,7 +197,8 @@ def test_a_name_saved_on_windows_resolves_everywhere(critic: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../my-critic", "a/../../my-critic", "/etc", "C:\\critic", "C:critic", "\\\\host\\share\\critic", ""]
+    "name",
+    ["../my-critic", "a/../../my-critic", "/etc", "C:\\critic", "C:critic", "\\\\host\\share\\critic", ""],
 )
 def test_names_that_leave_the_roots_are_refused(critic: Path, name: str) -> None:
     (critic.parent / "a").mkdir()
@@ -205,7 +208,9 @@ def test_names_that_leave_the_roots_are_refused(critic: Path, name: str) -> None
 def test_an_official_checkpoint_resolves_to_a_download_until_it_is_there(critic: Path) -> None:
     root = critic.parent
     assert resolve(T2I, [root]) is OFFICIAL[0]
-    assert resolve("RationalRewards-8B-T2I", [root]) is OFFICIAL[0]  # from a workflow of a computer that has it
+    assert (
+        resolve("RationalRewards-8B-T2I", [root]) is OFFICIAL[0]
+    )  # from a workflow of a computer that has it
     critic.rename(root / "RationalRewards-8B-T2I")
     assert resolve(T2I, [root]).name == "RationalRewards-8B-T2I"
     (root / "RationalRewards-8B-T2I" / MARKER).write_text("{}", encoding="utf-8")
@@ -277,7 +282,9 @@ def test_another_model(critic: Path, model_type: str | None) -> None:
 
 def test_pickled_weights(critic: Path) -> None:
     (critic / "model.safetensors").rename(critic / "pytorch_model.bin")
-    assert "pickled weights only (pytorch_model.bin), and opening a pickle can run foreign code" in wrong(critic)
+    assert "pickled weights only (pytorch_model.bin), and opening a pickle can run foreign code" in wrong(
+        critic
+    )
 
 
 def test_no_weights(critic: Path) -> None:
@@ -300,7 +307,9 @@ def test_shards_that_were_swapped(critic: Path) -> None:
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "C:\\x.safetensors"])
 def test_an_index_that_points_elsewhere(critic: Path, name: str) -> None:
     shard(critic)
-    (critic / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": name}}), encoding="utf-8")
+    (critic / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"lm_head.weight": name}}), encoding="utf-8"
+    )
     assert "index.json is damaged" in wrong(critic)
 
 
@@ -312,7 +321,9 @@ def damage(file: Path, data: bytes) -> str:
 def test_damaged_weights(critic: Path) -> None:
     file = critic / "model.safetensors"
     whole = file.read_bytes()
-    assert f"{file} is cut off ({len(whole) // 2:,} of {len(whole):,} bytes)" in damage(file, whole[: len(whole) // 2])
+    assert f"{file} is cut off ({len(whole) // 2:,} of {len(whole):,} bytes)" in damage(
+        file, whole[: len(whole) // 2]
+    )
     assert f"{file} is cut off" in damage(file, whole[:-1])
     assert f"{file} is cut off" in damage(file, whole[:100])
     assert f"{file} is empty" in damage(file, b"")
@@ -349,12 +360,15 @@ def test_an_unfinished_download(critic: Path) -> None:
 
 def test_a_downloaded_checkpoint_is_compared_with_its_record(critic: Path) -> None:
     files = {file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in critic.iterdir()}
-    (critic / RECORD).write_text(json.dumps({"repo": T2I, "revision": "0" * 40, "files": files}), encoding="utf-8")
+    (critic / RECORD).write_text(
+        json.dumps({"repo": T2I, "revision": "0" * 40, "files": files}), encoding="utf-8"
+    )
     assert inspect_checkpoint(critic).name == "my-critic"
 
     template = critic / "chat_template.jinja"
     template.write_text(
-        template.read_text(encoding="utf-8").replace("user", "USER").replace("image", "imagE"), encoding="utf-8"
+        template.read_text(encoding="utf-8").replace("user", "USER").replace("image", "imagE"),
+        encoding="utf-8",
     )
     assert f"{template} has changed since it was downloaded" in wrong(critic)
     template.unlink()

@@ -19,12 +19,25 @@ import pytest
 import torch
 
 from rational_rewards.models.checkpoints import downloads
-from rational_rewards.models.checkpoints.discovery import MARKER, OFFICIAL, RECORD, Official, choices, find_checkpoints, resolve
+from rational_rewards.models.checkpoints.discovery import (
+    MARKER,
+    OFFICIAL,
+    RECORD,
+    Official,
+    choices,
+    find_checkpoints,
+    resolve,
+)
 from rational_rewards.models.checkpoints.downloads import download, plan_download
 from rational_rewards.models.errors import CheckpointError, DownloadError
 
 T2I = OFFICIAL[0]
-FOREIGN = {"README.md": b"# Card", "pytorch_model.bin": b"pickle", "modeling.py": b"import os", "extra/x.json": b"{}"}
+FOREIGN = {
+    "README.md": b"# Card",
+    "pytorch_model.bin": b"pickle",
+    "modeling.py": b"import os",
+    "extra/x.json": b"{}",
+}
 
 
 class Hub:
@@ -53,14 +66,18 @@ class Hub:
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         path = urlsplit(request.path).path
-        self.requests.append((request.command, path, {name.lower(): value for name, value in request.headers.items()}))
+        self.requests.append(
+            (request.command, path, {name.lower(): value for name, value in request.headers.items()})
+        )
         repository = f"/api/models/{T2I.repo}"
         if path.startswith(repository):
             revision = path.removeprefix(repository).removeprefix("/revision/") or "main"
             if revision not in self.known:
                 self.send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"})
             else:
-                self.send(request, 200, json.dumps(self.listing()).encode(), {"Content-Type": "application/json"})
+                self.send(
+                    request, 200, json.dumps(self.listing()).encode(), {"Content-Type": "application/json"}
+                )
             return
         name = path.removeprefix(f"/{T2I.repo}/resolve/{self.revision}/").removeprefix("/cdn/")
         data = self.files.get(name)
@@ -74,13 +91,19 @@ class Hub:
         if heavy and self.status:
             self.send(request, self.status, b"", {})
             return
-        start, headers, status = 0, {"ETag": '"x"', "X-Repo-Commit": self.revision, "Accept-Ranges": "bytes"}, 200
+        start, headers, status = (
+            0,
+            {"ETag": '"x"', "X-Repo-Commit": self.revision, "Accept-Ranges": "bytes"},
+            200,
+        )
         if self.resumes and request.headers.get("Range"):
             start, status = int(request.headers["Range"].removeprefix("bytes=").rstrip("-")), 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.send(request, status, data[start:], headers, self.cut.pop(0) if heavy and self.cut else None)
 
-    def send(self, request: Any, status: int, data: bytes, headers: dict[str, str], cut: int | None = None) -> None:
+    def send(
+        self, request: Any, status: int, data: bytes, headers: dict[str, str], cut: int | None = None
+    ) -> None:
         request.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(data))}).items():
             request.send_header(name, value)
@@ -94,7 +117,11 @@ class Hub:
             entry: dict[str, Any] = {"rfilename": name, "size": len(data)}
             entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
             if name.endswith((".safetensors", ".bin")) or name == "tokenizer.json":
-                entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+                entry["lfs"] = {
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size": len(data),
+                    "pointerSize": 134,
+                }
             siblings.append(entry)
         return {"id": T2I.repo, "modelId": T2I.repo, "sha": self.revision, "siblings": siblings}
 
@@ -126,7 +153,9 @@ def wanted(hub: Hub) -> dict[str, bytes]:
 
 def test_the_plan_tells_what_will_happen(hub: Hub, tmp_path: Path) -> None:
     plan = plan_download(T2I, tmp_path / "LLM", hub.endpoint)
-    assert {file.name: file.size for file in plan.files} == {name: len(data) for name, data in wanted(hub).items()}
+    assert {file.name: file.size for file in plan.files} == {
+        name: len(data) for name, data in wanted(hub).items()
+    }
     assert plan.bytes == plan.missing == sum(map(len, wanted(hub).values()))
     assert (plan.target, plan.revision) == (tmp_path / "LLM" / "RationalRewards-8B-T2I", hub.revision)
     assert f"to download into {plan.target}, where" in str(plan)
@@ -134,7 +163,9 @@ def test_the_plan_tells_what_will_happen(hub: Hub, tmp_path: Path) -> None:
     assert hub.fetched() == []
 
 
-def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_download_brings_a_checkpoint_that_loads(
+    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from rational_rewards.models.checkpoints.loading import load
 
     caplog.set_level("INFO", "rational_rewards")
@@ -143,7 +174,9 @@ def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path, cap
     assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != RECORD} == wanted(hub)
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     assert (record["repo"], record["revision"]) == (T2I.repo, hub.revision)
-    assert {name: entry["size"] for name, entry in record["files"].items()} == {n: len(d) for n, d in wanted(hub).items()}
+    assert {name: entry["size"] for name, entry in record["files"].items()} == {
+        n: len(d) for n, d in wanted(hub).items()
+    }
 
     assert f"to download into {folder}, where" in caplog.text
     total = sum(map(len, wanted(hub).values()))
@@ -154,7 +187,9 @@ def test_a_download_brings_a_checkpoint_that_loads(hub: Hub, tmp_path: Path, cap
     assert load(folder, "none", dtype=torch.float32).quantization == "none (fp32)"
 
 
-def test_the_hub_learns_nothing_but_which_files_are_wanted(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_learns_nothing_but_which_files_are_wanted(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     download(T2I, tmp_path, None, None, hub.endpoint)
     for _, _, headers in hub.requests:
@@ -243,7 +278,9 @@ def test_cancel_stops_at_once_and_keeps_what_came(hub: Hub, tmp_path: Path) -> N
     assert hub.ranges()[0] is not None
 
 
-def test_cancel_works_while_waiting_for_the_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_works_while_waiting_for_the_line(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(downloads, "PAUSE", 60.0)
     hub.cut = [0] * 10
     calls = 0
@@ -280,11 +317,15 @@ def test_a_download_goes_on_at_the_revision_it_began_with(hub: Hub, tmp_path: Pa
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
-def test_files_that_arrive_damaged_are_not_kept(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_arrive_damaged_are_not_kept(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listing = hub.listing()
     monkeypatch.setattr(hub, "listing", lambda: listing)
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"x"
-    with pytest.raises(DownloadError, match=r"model\.safetensors of TIGER-Lab/RationalRewards-8B-T2I arrived damaged"):
+    with pytest.raises(
+        DownloadError, match=r"model\.safetensors of TIGER-Lab/RationalRewards-8B-T2I arrived damaged"
+    ):
         download(T2I, tmp_path, None, None, hub.endpoint)
     assert not list(tmp_path.glob("*/model.safetensors*"))
     assert find_checkpoints([tmp_path]) == []
@@ -347,7 +388,9 @@ def test_only_official_checkpoints_are_downloaded(hub: Hub, tmp_path: Path) -> N
     assert hub.requests == []
 
 
-def test_no_room_is_said_before_anything_is_written(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_is_said_before_anything_is_written(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000_000))
     with pytest.raises(DownloadError, match=r"needs 0\.1 GB in .*, where 0\.1 GB are free: make room"):
@@ -356,7 +399,9 @@ def test_no_room_is_said_before_anything_is_written(hub: Hub, tmp_path: Path, mo
     assert hub.fetched() == []
 
 
-def test_a_disk_that_fills_up_keeps_what_came(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_keeps_what_came(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(source: Any, target: Any) -> None:
         raise OSError(28, "No space left on device")
 

@@ -40,7 +40,9 @@ def test_the_embedded_critic_is_offered_last_and_only_where_it_is(embedded: Path
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
-def test_the_embedded_critic_runs_unquantized_on_the_cpu_whatever_is_chosen(embedded: Path, quantization: str) -> None:
+def test_the_embedded_critic_runs_unquantized_on_the_cpu_whatever_is_chosen(
+    embedded: Path, quantization: str
+) -> None:
     shutil.rmtree(embedded)
     build_checkpoint(embedded, dtype="bfloat16")
     loaded = loading.load(embedded, quantization, "meta" if quantization == "nf4" else "cpu")
@@ -59,5 +61,8 @@ def test_the_shell_lists_the_embedded_critic_and_asks_it(
     assert main(["checkpoints"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == EMBEDDED_NAME
     options = ["--max-new-tokens", "64", "--max-pixels", "16384"]
-    assert main(["critique", str(tmp_path / "a.png"), "--prompt", "a", "--checkpoint", EMBEDDED_NAME, *options]) == 0
-    assert f"Judged by {EMBEDDED_NAME}." in capsys.readouterr().out
+    assert (
+        main(["critique", str(tmp_path / "a.png"), "--prompt", "a", "--checkpoint", EMBEDDED_NAME, *options])
+        == 0
+    )
+    assert f"JudgedImage by {EMBEDDED_NAME}." in capsys.readouterr().out

@@ -24,7 +24,9 @@ def test_grey_alpha_and_single_pictures_become_rgb():
     clear = torch.tensor([0.0, 0.0, 0.0, 0.0]).expand(1, 2, 2, 4)
     assert tensor_to_pil(clear)[0].getpixel((0, 0)) == (255, 255, 255), "transparent is laid on white"
     assert len(tensor_to_pil(torch.zeros(4, 4, 3))) == 1
-    assert tensor_to_pil(torch.full((1, 1, 1, 3), 7.0))[0].getpixel((0, 0)) == (255, 255, 255), "out of range is clipped"
+    assert tensor_to_pil(torch.full((1, 1, 1, 3), 7.0))[0].getpixel((0, 0)) == (255, 255, 255), (
+        "out of range is clipped"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,10 @@ def test_files_of_every_kind_are_read_upright(tmp_path):
     assert open_image(tmp_path / "rotated.jpg").size == (2, 4)
     deep = Image.fromarray(np.array([[0, 65535]], dtype=np.uint16))
     deep.save(tmp_path / "deep.png")
-    assert [open_image(tmp_path / "deep.png").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
+    assert [open_image(tmp_path / "deep.png").getpixel((x, 0)) for x in (0, 1)] == [
+        (0, 0, 0),
+        (255, 255, 255),
+    ]
     Image.new("P", (2, 2)).save(tmp_path / "palette.gif")
     assert open_image(str(tmp_path / "palette.gif")).mode == "RGB"
 

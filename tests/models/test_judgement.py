@@ -175,7 +175,9 @@ def test_both_orders_are_averaged_and_may_disagree() -> None:
 
 
 def test_a_dimension_that_one_order_lost_is_not_taken_from_the_other_alone() -> None:
-    one = Comparison.both_orders(pair(text=(4.0, 2.0), quality=(3.0, 2.0)), pair(text=(None, None), quality=(2.0, 3.0)))
+    one = Comparison.both_orders(
+        pair(text=(4.0, 2.0), quality=(3.0, 2.0)), pair(text=(None, None), quality=(2.0, 3.0))
+    )
     assert one.consistent is None, "nothing to agree with"
     assert one.dimensions["text"].score_a is None
     assert one.dimensions["quality"].score_a == 3.0

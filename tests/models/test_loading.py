@@ -33,7 +33,9 @@ from rational_rewards.models.errors import CheckpointError
 @pytest.fixture
 def copy_of(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """`copy_of(family, **shape)`: a tiny checkpoint of one's own, to be changed."""
-    return lambda *args, **shape: Path(shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic"))
+    return lambda *args, **shape: Path(
+        shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic")
+    )
 
 
 # What comes out
@@ -62,10 +64,15 @@ def test_the_language_model_is_quantized_and_nothing_else(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_quantized_models_answer_almost_as_the_original(checkpoint_folder: Callable[..., Path], family: str) -> None:
+def test_quantized_models_answer_almost_as_the_original(
+    checkpoint_folder: Callable[..., Path], family: str
+) -> None:
     folder = checkpoint_folder(family)
     exact = logits(load(folder, "none"))
-    int8, nf4 = ((logits(load(folder, way, dtype=torch.float32)) - exact).std() / exact.std() for way in ("int8", "nf4"))
+    int8, nf4 = (
+        (logits(load(folder, way, dtype=torch.float32)) - exact).std() / exact.std()
+        for way in ("int8", "nf4")
+    )
     assert 0 < int8 < nf4 / 2
     assert nf4 < 0.15  # of random weights; 0.06 and 0.08 were seen
 
@@ -87,7 +94,9 @@ def test_the_memory_told_is_that_of_the_weights(tmp_path: Path, quantization: st
     folder = build_checkpoint(tmp_path / "critic", Shape(hidden=256, mlp=512, tied=tied), dtype="bfloat16")
     loaded = load(folder, quantization)
     saved = save_quantized(loaded) if quantization != "none" else folder
-    on_disk = sum(file.stat().st_size for file in saved.glob("*.safetensors"))  # another count of the same: with headers
+    on_disk = sum(
+        file.stat().st_size for file in saved.glob("*.safetensors")
+    )  # another count of the same: with headers
     assert loaded.bytes == pytest.approx(on_disk, rel=0.02)
     before = loaded.bytes
     logits(loaded)
@@ -116,7 +125,9 @@ def test_float16_is_used_only_where_a_card_has_no_bfloat16(
 ) -> None:
     folder = copy_of()
     edit(folder / "config.json", dtype=stored)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # the card of this test
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: capability
+    )  # the card of this test
     assert choose_precision(inspect_checkpoint(folder), quantization, torch.device("cuda")) == expected
 
 
@@ -164,7 +175,9 @@ def test_a_host_in_inference_mode_gets_plain_tensors(checkpoint_folder: Callable
     assert not any(parameter.is_inference() for parameter in loaded.model.parameters())
 
 
-def test_int8_does_not_fill_the_log(checkpoint_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_int8_does_not_fill_the_log(
+    checkpoint_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     logits(load(checkpoint_folder(), "int8"))
     assert "inputs will be cast" not in caplog.text
 
@@ -195,7 +208,9 @@ def test_nothing_local_needs_the_network(
     assert tried == []
 
 
-def test_even_the_first_import_of_the_libraries_needs_no_network(checkpoint_folder: Callable[..., Path]) -> None:
+def test_even_the_first_import_of_the_libraries_needs_no_network(
+    checkpoint_folder: Callable[..., Path],
+) -> None:
     code = (
         "import socket, sys\n"
         "def refuse(*args, **kwargs): print('TRIED', args[1:]); raise OSError\n"
@@ -214,7 +229,13 @@ def test_code_beside_the_weights_is_not_run(copy_of: Callable[..., Path]) -> Non
     (folder / "evil.py").write_text("open('ran', 'w').close()\nclass Evil: pass\n", encoding="utf-8")
     for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
         if (folder / name).is_file():
-            auto = ("AutoModelForImageTextToText", "AutoConfig", "AutoProcessor", "AutoTokenizer", "AutoImageProcessor")
+            auto = (
+                "AutoModelForImageTextToText",
+                "AutoConfig",
+                "AutoProcessor",
+                "AutoTokenizer",
+                "AutoImageProcessor",
+            )
             edit(folder / name, auto_map={kind: "evil.Evil" for kind in auto})
     load(folder, "none")
     assert not Path("ran").exists()
@@ -228,8 +249,12 @@ def test_a_quantized_vision_tower_is_noticed(checkpoint_folder: Callable[..., Pa
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     config = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["nothing"])
-    model = AutoModelForImageTextToText.from_pretrained(str(checkpoint_folder(family)), quantization_config=config)
-    with pytest.raises(CheckpointError, match=r"visual\.blocks\.0\..*weight was quantized although it must stay precise"):
+    model = AutoModelForImageTextToText.from_pretrained(
+        str(checkpoint_folder(family)), quantization_config=config
+    )
+    with pytest.raises(
+        CheckpointError, match=r"visual\.blocks\.0\..*weight was quantized although it must stay precise"
+    ):
         assert_kept_precise(model)
     del model.model.visual
     with pytest.raises(CheckpointError, match=r"lm_head where they are expected"):
@@ -239,7 +264,9 @@ def test_a_quantized_vision_tower_is_noticed(checkpoint_folder: Callable[..., Pa
 def test_an_unquantized_language_model_is_noticed(checkpoint_folder: Callable[..., Path]) -> None:
     model = load(checkpoint_folder(), "none").model
     assert_kept_precise(model)
-    with pytest.raises(CheckpointError, match=r"language_model\.layers\.0\.self_attn\.q_proj was not quantized"):
+    with pytest.raises(
+        CheckpointError, match=r"language_model\.layers\.0\.self_attn\.q_proj was not quantized"
+    ):
         assert_quantized(model)
 
 
@@ -274,7 +301,9 @@ def test_the_vision_tower_sees_the_same(checkpoint_folder: Callable[..., Path], 
 
     folder = checkpoint_folder(family)
     ours = load(folder, "none", dtype=torch.float32)
-    assert [type(module) for module in ours.model.modules() if isinstance(module, nn.Conv3d)] == [PatchProjection]
+    assert [type(module) for module in ours.model.modules() if isinstance(module, nn.Conv3d)] == [
+        PatchProjection
+    ]
     plain = AutoModelForImageTextToText.from_pretrained(str(folder), dtype=torch.float32).eval()
     assert [type(module) for module in plain.modules() if isinstance(module, nn.Conv3d)] == [nn.Conv3d]
     other = Loaded(plain, ours.processor, ours.checkpoint, "", 0)

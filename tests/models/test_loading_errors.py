@@ -24,7 +24,9 @@ from rational_rewards.models.errors import CheckpointError
 @pytest.fixture
 def copy_of(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """`copy_of(family, **shape)`: a tiny checkpoint of one's own, to be changed."""
-    return lambda *args, **shape: Path(shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic"))
+    return lambda *args, **shape: Path(
+        shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic")
+    )
 
 
 # Checkpoints that are stored quantized
@@ -51,17 +53,23 @@ def test_a_checkpoint_stored_as_nf4_is_loaded_as_it_is(copy_of: Callable[..., Pa
         save_quantized(loaded)
 
 
-def test_a_vision_tower_that_is_stored_quantized_is_told(copy_of: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_vision_tower_that_is_stored_quantized_is_told(
+    copy_of: Callable[..., Path], tmp_path: Path
+) -> None:
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     folder = copy_of()
     config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-    model = AutoModelForImageTextToText.from_pretrained(str(folder), quantization_config=config, dtype=torch.bfloat16)
+    model = AutoModelForImageTextToText.from_pretrained(
+        str(folder), quantization_config=config, dtype=torch.bfloat16
+    )
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
     loaded = load(folder, "nf4")
     assert loaded.quantization == "as stored (nf4)"
-    assert loaded.notes == ["The vision tower or lm_head of my critic is stored quantized: fine flaws may be missed."]
+    assert loaded.notes == [
+        "The vision tower or lm_head of my critic is stored quantized: fine flaws may be missed."
+    ]
 
 
 def test_fp8_weights(tmp_path: Path) -> None:
@@ -74,7 +82,12 @@ def test_fp8_weights(tmp_path: Path) -> None:
         weights[name] = (blocks / scale[:, None, :, None]).reshape(rows, columns).to(torch.float8_e4m3fn)
         weights[name + "_scale_inv"] = scale
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    stored_as(folder, quant_method="fp8", weight_block_size=[32, 32], modules_to_not_convert=["model.visual", "lm_head"])
+    stored_as(
+        folder,
+        quant_method="fp8",
+        weight_block_size=[32, 32],
+        modules_to_not_convert=["model.visual", "lm_head"],
+    )
     if V5:  # unpacks what the device cannot multiply
         loaded = load(folder, "nf4")
         assert loaded.quantization == "none (bf16)"
@@ -82,7 +95,9 @@ def test_fp8_weights(tmp_path: Path) -> None:
         assert loaded.notes[1].startswith("The fp8 weights were unpacked to bf16 here")
         assert logits(loaded).isfinite().all()
     else:
-        assert refused(folder).startswith("fp8-critic is stored as fp8, which could not be read on cpu (RuntimeError: No GPU")
+        assert refused(folder).startswith(
+            "fp8-critic is stored as fp8, which could not be read on cpu (RuntimeError: No GPU"
+        )
 
 
 @pytest.mark.parametrize(
@@ -107,15 +122,35 @@ def test_a_missing_package_is_named_with_the_command(
 @pytest.mark.parametrize(
     ("package", "version", "sentence"),
     [
-        ("transformers", "4.56.2", 'transformers 4.56 is too old: run {python} -m pip install -U "transformers>=4.57"'),
-        ("transformers", None, 'transformers is not installed: run {python} -m pip install -U "transformers>=4.57"'),
+        (
+            "transformers",
+            "4.56.2",
+            'transformers 4.56 is too old: run {python} -m pip install -U "transformers>=4.57"',
+        ),
+        (
+            "transformers",
+            None,
+            'transformers is not installed: run {python} -m pip install -U "transformers>=4.57"',
+        ),
         ("accelerate", None, 'accelerate is not installed: run {python} -m pip install -U "accelerate>=1.0"'),
-        ("bitsandbytes", "0.49.1", 'bitsandbytes 0.49 is too old: run {python} -m pip install -U "bitsandbytes>=0.50"'),
-        ("bitsandbytes", None, 'bitsandbytes is not installed: run {python} -m pip install -U "bitsandbytes>=0.50"'),
+        (
+            "bitsandbytes",
+            "0.49.1",
+            'bitsandbytes 0.49 is too old: run {python} -m pip install -U "bitsandbytes>=0.50"',
+        ),
+        (
+            "bitsandbytes",
+            None,
+            'bitsandbytes is not installed: run {python} -m pip install -U "bitsandbytes>=0.50"',
+        ),
     ],
 )
 def test_a_library_that_is_missing_or_old(
-    checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, package: str, version: str | None, sentence: str
+    checkpoint_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    version: str | None,
+    sentence: str,
 ) -> None:
     pretend(monkeypatch, package, version)
     message = refused(checkpoint_folder(), "nf4")
@@ -134,7 +169,9 @@ def test_the_command_is_for_the_python_that_runs(
     assert r'run "D:\My ComfyUI\python_embeded\python.exe" -m pip install -U "bitsandbytes>=0.50"' in message
 
 
-@pytest.mark.parametrize(("quantization", "function"), [("nf4", "quantize_4bit"), ("int8", "int8_vectorwise_quant")])
+@pytest.mark.parametrize(
+    ("quantization", "function"), [("nf4", "quantize_4bit"), ("int8", "int8_vectorwise_quant")]
+)
 def test_bitsandbytes_that_does_not_work_here(
     checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, quantization: str, function: str
 ) -> None:
@@ -164,13 +201,17 @@ def test_an_unknown_quantization(checkpoint_folder: Callable[..., Path]) -> None
     assert refused(checkpoint_folder(), "q4_k_m") == '"q4_k_m" is no quantization: choose nf4, int8, none.'
 
 
-def test_a_config_of_transformers_5_is_not_misread_by_4(copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_of_transformers_5_is_not_misread_by_4(
+    copy_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = copy_of("qwen2_5_vl")
     text = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]
     text.pop("rope_scaling", None)
     edit(folder / "config.json", text_config=text | {"rope_parameters": {"rope_theta": 5e6}})
     pretend(monkeypatch, "transformers", "4.57.6")
-    assert "was saved by transformers 5, and the installed version 4 would misread it" in refused(folder, "none")
+    assert "was saved by transformers 5, and the installed version 4 would misread it" in refused(
+        folder, "none"
+    )
 
 
 # What is wrong with the weights
@@ -178,9 +219,16 @@ def test_a_config_of_transformers_5_is_not_misread_by_4(copy_of: Callable[..., P
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
 @pytest.mark.parametrize(
-    "missing", ["model.language_model.layers.1.mlp.up_proj.weight", "lm_head.weight", "model.visual.patch_embed.proj.weight"]
+    "missing",
+    [
+        "model.language_model.layers.1.mlp.up_proj.weight",
+        "lm_head.weight",
+        "model.visual.patch_embed.proj.weight",
+    ],
 )
-def test_missing_weights_are_never_made_up(copy_of: Callable[..., Path], quantization: str, missing: str) -> None:
+def test_missing_weights_are_never_made_up(
+    copy_of: Callable[..., Path], quantization: str, missing: str
+) -> None:
     folder = change_weights(copy_of(), lambda weights: weights.pop(missing))
     message = refused(folder, quantization)
     if V5 or quantization == "none" or "language_model" not in missing:
@@ -189,7 +237,9 @@ def test_missing_weights_are_never_made_up(copy_of: Callable[..., Path], quantiz
         assert "could not be loaded (AttributeError" in message
 
 
-def test_another_models_weights_are_refused(copy_of: Callable[..., Path], checkpoint_folder: Callable[..., Path]) -> None:
+def test_another_models_weights_are_refused(
+    copy_of: Callable[..., Path], checkpoint_folder: Callable[..., Path]
+) -> None:
     folder = copy_of()
     shutil.copy(checkpoint_folder("qwen2_5_vl") / "model.safetensors", folder)
     assert refused(folder, "none")
@@ -211,8 +261,12 @@ def test_a_tokenizer_that_cannot_be_read(copy_of: Callable[..., Path]) -> None:
     assert "The tokenizer and image processor in" in refused(folder, "none")
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), MemoryError()])
-def test_too_little_memory(checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), MemoryError()]
+)
+def test_too_little_memory(
+    checkpoint_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     from transformers import AutoModelForImageTextToText
 
     def full(*args: Any, **options: Any) -> None:

@@ -95,14 +95,19 @@ def test_the_scores_survive(damage: str) -> None:
     assert judgement.dimensions["text_rendering"].justification == 'The sign says "OPNE".'
     assert "Good idea, poor details." in judgement.summary
     assert judgement.comments.endswith("Name the number of toes and spell the word.")
-    assert judgement.refined_request == 'A red cat with four toes on each paw sits on a sofa.\nA sign above it says "OPEN".'
+    assert (
+        judgement.refined_request
+        == 'A red cat with four toes on each paw sits on a sofa.\nA sign above it says "OPEN".'
+    )
 
 
 def test_the_placeholders_of_the_format_are_no_answer() -> None:
     for name in RUBRICS:
         rubric = load_rubric(name)
         assert not [
-            key for key in read_answer(rubric._answer_text(), rubric) if not key.endswith((".score", ".score_a", ".score_b"))
+            key
+            for key in read_answer(rubric._answer_text(), rubric)
+            if not key.endswith((".score", ".score_a", ".score_b"))
         ]
         read = (Comparison if rubric.pair else Judgement).parse(rubric._answer_text(), rubric=rubric)
         assert not read.complete
@@ -117,14 +122,18 @@ def test_text_without_inner_headings_is_the_justification() -> None:
     assert not judgement.dimensions["text_rendering"].applicable
     assert judgement.dimensions["physical_quality"].score is None
     assert not judgement.complete
-    behind = Judgement.parse("1. Text Faithfulness:\n## Score: 3.5\nThe cat is red.\n2. Physical and Visual Quality:\n")
+    behind = Judgement.parse(
+        "1. Text Faithfulness:\n## Score: 3.5\nThe cat is red.\n2. Physical and Visual Quality:\n"
+    )
     assert behind.dimensions["text_faithfulness"].justification == "The cat is red."
 
 
 def test_scores_that_contradict_each_other_are_not_read() -> None:
     once = T2I.replace("## Score: 2.0", "## Score: 2.0\n## Score: 3.0")
     assert scores(once) == [3.5, None, 1.5]
-    other = T2I.replace("3. Text R", "2. Physical and Visual Quality:\n## Justification: Fine.\n## Score: 3.0\n3. Text R")
+    other = T2I.replace(
+        "3. Text R", "2. Physical and Visual Quality:\n## Justification: Fine.\n## Score: 3.0\n3. Text R"
+    )
     assert scores(other) == [3.5, None, 1.5]
     twice = T2I + T2I.replace("Score: 3.5", "Score: 1.0")
     assert scores(twice) == [None, 2.0, 1.5]
@@ -134,7 +143,11 @@ def test_scores_that_contradict_each_other_are_not_read() -> None:
 
 
 def test_a_section_that_lost_its_heading_gives_nothing_to_its_neighbour() -> None:
-    for heading, left in (("1. Text F", [None, 2.0, 1.5]), ("2. Phys", [3.5, None, 1.5]), ("3. Text R", [3.5, 2.0, None])):
+    for heading, left in (
+        ("1. Text F", [None, 2.0, 1.5]),
+        ("2. Phys", [3.5, None, 1.5]),
+        ("3. Text R", [3.5, 2.0, None]),
+    ):
         text = "\n".join(line for line in T2I.split("\n") if not line.startswith(heading))
         assert scores(text) == left
     damaged = T2I.replace("2. Physical and", "2. Physical &")
@@ -142,11 +155,14 @@ def test_a_section_that_lost_its_heading_gives_nothing_to_its_neighbour() -> Non
 
 
 @pytest.mark.parametrize(
-    "heading", ["9. Mood:", "9. **Mood**:", "## 9. Mood", "## Mood", "**9. Mood:**", "(9) Mood:", "Mood:", "**Mood**"]
+    "heading",
+    ["9. Mood:", "9. **Mood**:", "## 9. Mood", "## Mood", "**9. Mood:**", "(9) Mood:", "Mood:", "**Mood**"],
 )
 @pytest.mark.parametrize("lost", ["## Score: 2.0\n", "The left paw has six toes.\n## Score: 2.0\n"])
 def test_an_unknown_dimension_gives_nothing_to_one_that_lost_its_score(heading: str, lost: str) -> None:
-    text = T2I.replace(lost, "\n").replace("3. Text R", f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n3. Text R")
+    text = T2I.replace(lost, "\n").replace(
+        "3. Text R", f"{heading}\n## Justification: Gloomy.\n## Score: 1.1\n3. Text R"
+    )
     assert scores(text) == [3.5, None, 1.5]
 
 
@@ -167,7 +183,13 @@ def test_an_unknown_dimension_spoils_no_other(heading: str) -> None:
 def test_missing_sections_are_absent_and_the_rest_is_there() -> None:
     rubric = load_rubric("t2i")
     whole = read_answer(T2I, rubric)
-    for gone in ("analysis", "text_rendering.justification", "physical_quality.score", "summary", "refined_request"):
+    for gone in (
+        "analysis",
+        "text_rendering.justification",
+        "physical_quality.score",
+        "summary",
+        "refined_request",
+    ):
         text = "".join(text for key, text in pieces(rubric, whole) if key != gone)
         assert read_answer(text, rubric) == {key: value for key, value in whole.items() if key != gone}
 
@@ -176,7 +198,9 @@ def test_missing_sections_are_absent_and_the_rest_is_there() -> None:
 @pytest.mark.parametrize("score_first", [False, True])
 def test_losing_any_one_line_costs_no_other_dimension(name: str, score_first: bool) -> None:
     rubric = load_rubric(name)
-    parts = sample(rubric, random.Random(3)) | {d.key + ".score": "2.5" for d in rubric.dimensions if not rubric.pair}
+    parts = sample(rubric, random.Random(3)) | {
+        d.key + ".score": "2.5" for d in rubric.dimensions if not rubric.pair
+    }
     whole = pieces(rubric, parts, score_first)
     owners = [item.dimension.key if item.dimension else "" for item in rubric.answer]
     for place in range(len(whole)):
@@ -200,7 +224,9 @@ def test_an_answer_cut_off_anywhere_gives_no_wrong_score(name: str, score_first:
             if item.kind == "score" and read_score(read.get(item.key, "")) != (None, True):
                 assert read_score(read[item.key]) == read_score(parts[item.key]), text[:end][-40:]
             elif item.kind == "text" and item.key in read:
-                assert parts[item.key].startswith(read[item.key]) or read[item.key].startswith(parts[item.key])
+                assert parts[item.key].startswith(read[item.key]) or read[item.key].startswith(
+                    parts[item.key]
+                )
 
 
 def test_a_refined_request_over_many_lines() -> None:
@@ -208,18 +234,31 @@ def test_a_refined_request_over_many_lines() -> None:
         "A poster:\n\n- a red cat\n- a sign: “OPEN”\n\n1. Foreground:\n   the cat\n2. Background:\n\n### Style\nwatercolour, {soft|warm} light, "
         "(hat:1.2)\u2028still this line\u0085and this\n> Score: 4\nSummary: cosy"
     )
-    assert Judgement.parse(T2I.split("## Refined Request:")[0] + f"## Refined Request:\n{request}\n").refined_request == request
+    assert (
+        Judgement.parse(
+            T2I.split("## Refined Request:")[0] + f"## Refined Request:\n{request}\n"
+        ).refined_request
+        == request
+    )
 
 
 def test_the_free_text_may_be_in_any_script() -> None:
     text = T2I.replace("The left paw has six toes.", "左爪有六个脚趾：太多了。‏الكف الأيسر 👩‍🎨")
-    assert Judgement.parse(text).dimensions["physical_quality"].justification == "左爪有六个脚趾：太多了。‏الكف الأيسر 👩‍🎨"
+    assert (
+        Judgement.parse(text).dimensions["physical_quality"].justification
+        == "左爪有六个脚趾：太多了。‏الكف الأيسر 👩‍🎨"
+    )
     assert scores(text) == [3.5, 2.0, 1.5]
 
 
 def test_a_thinking_block_that_never_ends_holds_no_answer() -> None:
-    assert read_answer("<think>First I would say\n1. Text Faithfulness:\n## Score: 4.0\n", load_rubric("t2i")) == {}
-    assert scores(T2I + "</think>\n") == [3.5, 2.0, 1.5], "but the end of one that never began changes nothing"
+    assert (
+        read_answer("<think>First I would say\n1. Text Faithfulness:\n## Score: 4.0\n", load_rubric("t2i"))
+        == {}
+    )
+    assert scores(T2I + "</think>\n") == [3.5, 2.0, 1.5], (
+        "but the end of one that never began changes nothing"
+    )
 
 
 def test_a_comparison_with_contradicting_winners_and_scores() -> None:
@@ -288,7 +327,9 @@ def test_a_megabyte_of_anything_is_read_in_linear_time(hostile: str) -> None:
 
 # ---------------------------------------------------------------- properties
 
-PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r#`*_-<["), min_size=1, max_size=60)
+PLAIN = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\r#`*_-<["), min_size=1, max_size=60
+)
 ORDINARY = PLAIN.map(str.strip).filter(
     lambda t: t and not any(re.match(r"\W*\d+\W.*[:：]\W*$", line) for line in t.split("\n"))
 )
@@ -298,7 +339,9 @@ ORDINARY = PLAIN.map(str.strip).filter(
 @given(st.data(), st.sampled_from(RUBRICS), st.booleans())
 def test_any_text_comes_back_exactly(data: Any, name: str, score_first: bool) -> None:
     rubric = load_rubric(name)
-    parts = sample(rubric, random.Random(0)) | {i.key: data.draw(ORDINARY) for i in rubric.answer if i.kind == "text"}
+    parts = sample(rubric, random.Random(0)) | {
+        i.key: data.draw(ORDINARY) for i in rubric.answer if i.kind == "text"
+    }
     assert read_answer(render(rubric, parts, score_first), rubric) == parts
 
 
@@ -322,7 +365,9 @@ def test_thousands_of_damaged_answers() -> None:
     started = time.perf_counter()
     for seed in range(count):
         read += check_damaged(rubrics[seed % 4], random.Random(seed))
-    print(f"{count} damaged answers in {time.perf_counter() - started:.0f} s, {read} scores read, none invented or moved")
+    print(
+        f"{count} damaged answers in {time.perf_counter() - started:.0f} s, {read} scores read, none invented or moved"
+    )
     assert read > count  # damage costs scores, but not most of them
 
 
@@ -337,6 +382,8 @@ def check_damaged(rubric: Rubric, chance: random.Random) -> int:
     for key, dimension in judged.dimensions.items():
         for name in ("score_a", "score_b") if rubric.pair else ("score",):
             value = getattr(dimension, name)
-            assert value is None or value in allowed[key, name], f"{key}.{name} = {value} was not given in\n{text}"
+            assert value is None or value in allowed[key, name], (
+                f"{key}.{name} = {value} was not given in\n{text}"
+            )
             found += value is not None
     return found

@@ -56,7 +56,10 @@ def test_a_weight_without_its_phrase_is_put_at_the_end() -> None:
 
 
 def test_after_a_full_stop_no_comma_is_needed() -> None:
-    assert merge_refined("(film grain:1.2), <lora:a:1>", "A woman.").prompt == "A woman. (film grain:1.2), <lora:a:1>"
+    assert (
+        merge_refined("(film grain:1.2), <lora:a:1>", "A woman.").prompt
+        == "A woman. (film grain:1.2), <lora:a:1>"
+    )
 
 
 def test_weights_are_not_put_onto_parts_of_words_or_articles() -> None:
@@ -92,12 +95,16 @@ def test_every_kind_of_syntax_survives(piece: str) -> None:
 
 
 def test_a_choice_takes_the_place_of_its_option() -> None:
-    merged = merge_refined("a woman in a {red|blue} scarf", "A woman in a long blue scarf before a blue scarf.")
+    merged = merge_refined(
+        "a woman in a {red|blue} scarf", "A woman in a long blue scarf before a blue scarf."
+    )
     assert merged.prompt == "A woman in a long {red|blue} scarf before a blue scarf."
 
 
 def test_the_words_of_the_critic_get_no_weight() -> None:
-    merged = merge_refined("a dog", "A dog (brown) runs (fast), ((huge)) and (happy:1.4), aspect ratio (16:9)")
+    merged = merge_refined(
+        "a dog", "A dog (brown) runs (fast), ((huge)) and (happy:1.4), aspect ratio (16:9)"
+    )
     assert merged.prompt == "A dog \\(brown\\) runs \\(fast\\), huge and happy, aspect ratio \\(16:9\\)"
     assert not weighted(merged.prompt)
     assert len(merged.notes) == 2
@@ -109,8 +116,13 @@ def test_a_weight_that_the_critic_changed_is_the_artists_again() -> None:
 
 
 def test_escaped_parentheses_stay_escaped() -> None:
-    assert merge_refined("zelda \\(series\\)", "Zelda \\(series\\) at dusk").prompt == "Zelda \\(series\\) at dusk"
-    assert merge_refined("zelda \\(series\\)", "Zelda (series) at dusk").prompt == "Zelda \\(series\\) at dusk"
+    assert (
+        merge_refined("zelda \\(series\\)", "Zelda \\(series\\) at dusk").prompt
+        == "Zelda \\(series\\) at dusk"
+    )
+    assert (
+        merge_refined("zelda \\(series\\)", "Zelda (series) at dusk").prompt == "Zelda \\(series\\) at dusk"
+    )
 
 
 def test_parentheses_without_a_partner_cannot_swallow_a_weight() -> None:
@@ -120,7 +132,9 @@ def test_parentheses_without_a_partner_cannot_swallow_a_weight() -> None:
 
 def test_braces_of_the_critic_make_no_choice() -> None:
     assert merge_refined("a dog", "A dog {fast|slow} {x").prompt == "A dog \\{fast|slow\\} \\{x"
-    assert merge_refined('{"a": 1}', '{"a": {"b": 2}}').prompt == '{"a": {"b": 2}}', "a model's JSON prompt stays JSON"
+    assert merge_refined('{"a": 1}', '{"a": {"b": 2}}').prompt == '{"a": {"b": 2}}', (
+        "a model's JSON prompt stays JSON"
+    )
 
 
 def test_files_that_the_critic_made_up_are_not_loaded() -> None:
@@ -129,15 +143,17 @@ def test_files_that_the_critic_made_up_are_not_loaded() -> None:
 
 
 def test_an_embedding_stays_readable_for_comfyui() -> None:
-    merged = merge_refined("embedding:good dog", "A dog in the style of embedding:good. Calm (embedding:good:1.3)")
-    assert re.findall(r"(?<!\S)embedding:good(?=[\s,]|$)", merged.prompt), "the full stop must not become a part of the name"
+    merged = merge_refined(
+        "embedding:good dog", "A dog in the style of embedding:good. Calm (embedding:good:1.3)"
+    )
+    assert re.findall(r"(?<!\S)embedding:good(?=[\s,]|$)", merged.prompt), (
+        "the full stop must not become a part of the name"
+    )
 
 
 def test_break_goes_back_to_where_its_sections_end() -> None:
     original = "a red fox on a bench BREAK snow, winter morning BREAK film photo"
-    refined = (
-        "A fluffy red fox asleep on a bench, tail curled, deep snow on a cold winter morning, analog film photo, soft grain"
-    )
+    refined = "A fluffy red fox asleep on a bench, tail curled, deep snow on a cold winter morning, analog film photo, soft grain"
     merged = merge_refined(original, refined)
     assert merged.prompt == (
         "A fluffy red fox asleep on a bench, tail curled, BREAK deep snow on a cold winter morning, BREAK analog film photo, soft grain"
@@ -145,7 +161,9 @@ def test_break_goes_back_to_where_its_sections_end() -> None:
     assert any("BREAK" in note for note in merged.notes)
     assert merge_refined(original, merged.prompt).prompt == merged.prompt
     assert not merge_refined("a cat BREAK a dog", "A cat BREAK a big dog").notes
-    assert merge_refined("a BREAK b BREAK c", "word").prompt.count("BREAK") == 2, "none is lost, however short the text"
+    assert merge_refined("a BREAK b BREAK c", "word").prompt.count("BREAK") == 2, (
+        "none is lost, however short the text"
+    )
     assert merge_refined("sky BREAK sea", "a (sky, sea) BREAK").prompt.count("BREAK") == 1
 
 
@@ -175,7 +193,13 @@ def test_a_locked_phrase_under_a_weight_is_there() -> None:
 
 
 def test_locked_phrases_may_hold_syntax_and_marks() -> None:
-    keep = ["(red scarf:1.3)", "dog (brown)", 'a sign that says "**OPEN**"', "smile :)", "by <lora:a:1> and (b:1.2)"]
+    keep = [
+        "(red scarf:1.3)",
+        "dog (brown)",
+        'a sign that says "**OPEN**"',
+        "smile :)",
+        "by <lora:a:1> and (b:1.2)",
+    ]
     merged = merge_refined("x", "A red scarf on a dog (brown)", keep=keep)
     assert merged.prompt.startswith("A (red scarf:1.3) on a dog (brown)")
     assert 'a sign that says "**OPEN**", smile :\\), by <lora:a:1> and (b:1.2)' in merged.prompt
@@ -242,12 +266,18 @@ def test_the_same_request_is_left_alone() -> None:
 
 WORDS = st.sampled_from(["red scarf", "snow", "a cat", "film grain", "猫", "wooden door", "Straße"])
 NUMBERS = st.sampled_from(["1.2", "0.8", "1", "1.35"])
-PLAIN_WEIGHT = st.builds("({}:{})".format, WORDS, NUMBERS) | st.builds("(({}))".format, WORDS) | st.builds("({})".format, WORDS)
+PLAIN_WEIGHT = (
+    st.builds("({}:{})".format, WORDS, NUMBERS)
+    | st.builds("(({}))".format, WORDS)
+    | st.builds("({})".format, WORDS)
+)
 PIECES = st.one_of(
     PLAIN_WEIGHT,
     st.builds("({} {}:{})".format, PLAIN_WEIGHT, WORDS, NUMBERS),
     st.builds("(embedding:{}:{})".format, st.sampled_from(["good", "bad-hands"]), NUMBERS),
-    st.sampled_from(["embedding:good", "embedding:bad-hands:1.1", "<lora:a b:0.8>", "<lyco:x:1>", "__hair__", "__a/b-c__"]),
+    st.sampled_from(
+        ["embedding:good", "embedding:bad-hands:1.1", "<lora:a b:0.8>", "<lyco:x:1>", "__hair__", "__a/b-c__"]
+    ),
     st.builds("{{{}|{}}}".format, WORDS, WORDS),
     st.builds("{{2$${}|{}|x}}".format, WORDS, WORDS),
 )

@@ -23,13 +23,17 @@ from rational_rewards.models.errors import CheckpointError
 @pytest.fixture
 def copy_of(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """`copy_of(family, **shape)`: a tiny checkpoint of one's own, to be changed."""
-    return lambda *args, **shape: Path(shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic"))
+    return lambda *args, **shape: Path(
+        shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic")
+    )
 
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_copy_answers_identically(copy_of: Callable[..., Path], family: str, quantization: str, tied: bool) -> None:
+def test_the_copy_answers_identically(
+    copy_of: Callable[..., Path], family: str, quantization: str, tied: bool
+) -> None:
     folder = copy_of(family, tied=tied)
     first = load(folder, quantization)
     copy = save_quantized(first)
@@ -116,7 +120,9 @@ def test_a_model_that_has_been_used_is_not_saved(copy_of: Callable[..., Path], q
 
 
 def test_an_unquantized_model_has_no_copy(checkpoint_folder: Callable[..., Path]) -> None:
-    with pytest.raises(CheckpointError, match=re.escape("was loaded as none (fp32), and only nf4 and int8 can be saved")):
+    with pytest.raises(
+        CheckpointError, match=re.escape("was loaded as none (fp32), and only nf4 and int8 can be saved")
+    ):
         save_quantized(load(checkpoint_folder(), "none"))
 
 

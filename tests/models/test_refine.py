@@ -15,15 +15,22 @@ def graded(critique, *scores):
     """The critique with the scores of its images' first dimension set by hand, the others perfect."""
     items = []
     for item, score in zip(critique.items, scores, strict=True):
-        dimensions = {k: dataclasses.replace(d, score=4.0, applicable=True) for k, d in item.judgement.dimensions.items()}
+        dimensions = {
+            k: dataclasses.replace(d, score=4.0, applicable=True)
+            for k, d in item.judgement.dimensions.items()
+        }
         dimensions["text_faithfulness"].score = score
-        items.append(dataclasses.replace(item, judgement=dataclasses.replace(item.judgement, dimensions=dimensions)))
+        items.append(
+            dataclasses.replace(item, judgement=dataclasses.replace(item.judgement, dimensions=dimensions))
+        )
     return dataclasses.replace(critique, items=items)
 
 
 @pytest.fixture
 def critique(make_critic, photos):
-    return make_critic().critique(photos[:2], "a (red fox:1.3) on a bench, embedding:style, <lora:fur:0.8>", **SHORT)
+    return make_critic().critique(
+        photos[:2], "a (red fox:1.3) on a bench, embedding:style, <lora:fur:0.8>", **SHORT
+    )
 
 
 def test_only_weak_pictures_are_refined(critique):
@@ -57,7 +64,8 @@ def test_a_rubric_without_refinement_is_asked_for_one(make_critic, photos, tmp_p
     from rational_rewards.models.critic import Critic
 
     (tmp_path / "short.yaml").write_text(
-        "extends: t2i\nanswer:\n  - each_dimension:\n      - heading: '# {{name}}:'\n        score: score\n", encoding="utf-8"
+        "extends: t2i\nanswer:\n  - each_dimension:\n      - heading: '# {{name}}:'\n        score: score\n",
+        encoding="utf-8",
     )
     critic = Critic(make_critic().engine, "tiny", [tmp_path])
     critique = critic.critique(photos[0], "a photo", rubric="short", **SHORT)

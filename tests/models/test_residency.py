@@ -23,7 +23,9 @@ CARD = torch.device("cpu", 0)  # not equal to "cpu", so that torch really copies
 
 
 # Not nf4 after use: a forward on a CPU repacks the weights for that CPU, and a model that computes there is never moved.
-@pytest.mark.parametrize(("quantization", "used"), [("nf4", False), ("int8", False), ("int8", True), ("none", True)])
+@pytest.mark.parametrize(
+    ("quantization", "used"), [("nf4", False), ("int8", False), ("int8", True), ("none", True)]
+)
 def test_a_model_moves_as_a_whole_and_answers_as_before(
     checkpoint_folder: Callable[..., Path], quantization: str, used: bool
 ) -> None:
@@ -32,7 +34,9 @@ def test_a_model_moves_as_a_whole_and_answers_as_before(
     if used:
         logits(loaded)
     for _ in range(2):
-        before = [tensor.untyped_storage() for tensor in tensors_of(loaded.model)]  # held, so that no address comes twice
+        before = [
+            tensor.untyped_storage() for tensor in tensors_of(loaded.model)
+        ]  # held, so that no address comes twice
         move(loaded.model, CARD)
         after = [tensor.untyped_storage() for tensor in tensors_of(loaded.model) if tensor.numel()]
         left_behind = {storage.data_ptr() for storage in before} & {storage.data_ptr() for storage in after}
@@ -43,16 +47,25 @@ def test_a_model_moves_as_a_whole_and_answers_as_before(
 
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
-def test_an_eviction_that_failed_half_way_is_made_good_at_the_next_use(checkpoint_folder: Callable[..., Path]) -> None:
+def test_an_eviction_that_failed_half_way_is_made_good_at_the_next_use(
+    checkpoint_folder: Callable[..., Path],
+) -> None:
     script = HELPERS / "broken_eviction.py"
     command = [sys.executable, str(script), str(checkouts()[0]), str(checkpoint_folder())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"failed": True, "nowhere": True, "moves": ["cpu:0"], "back": True}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "failed": True,
+        "nowhere": True,
+        "moves": ["cpu:0"],
+        "back": True,
+    }
 
 
 @pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
-def simulate(request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]) -> Callable[..., dict[str, Any]]:
+def simulate(
+    request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]
+) -> Callable[..., dict[str, Any]]:
     """`simulate(gigabytes, rounds, option)`: what happens on a card of that size (see `simulated_card.py`)."""
 
     def run(gigabytes: int, rounds: int, *option: str) -> dict[str, Any]:
@@ -106,7 +119,9 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]]
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize("gigabytes", [12, 24])
-def test_a_sampler_in_dynamic_vram_shares_the_card_too(simulate: Callable[..., dict[str, Any]], gigabytes: int) -> None:
+def test_a_sampler_in_dynamic_vram_shares_the_card_too(
+    simulate: Callable[..., dict[str, Any]], gigabytes: int
+) -> None:
     found = simulate(gigabytes, 6, "dynamic")
     for one in found["rounds"]:
         assert one["judging"]["critic"]
@@ -121,9 +136,12 @@ def test_a_sampler_in_dynamic_vram_shares_the_card_too(simulate: Callable[..., d
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize(
-    ("gigabytes", "option"), [(12, "--lowvram"), (12, "--novram"), (12, "--highvram"), (24, "--disable-smart-memory")]
+    ("gigabytes", "option"),
+    [(12, "--lowvram"), (12, "--novram"), (12, "--highvram"), (24, "--disable-smart-memory")],
 )
-def test_options_of_the_command_line_are_heeded(simulate: Callable[..., dict[str, Any]], gigabytes: int, option: str) -> None:
+def test_options_of_the_command_line_are_heeded(
+    simulate: Callable[..., dict[str, Any]], gigabytes: int, option: str
+) -> None:
     found = simulate(gigabytes, 4, option)
     for one in found["rounds"]:
         assert one["judging"]["critic"], "whole or not at all, also where other models are loaded in parts"

@@ -11,10 +11,20 @@ from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.importing import import_rubric
 from rational_rewards.models.rubrics.rubric import Rubric, load_rubric
 
-EDIT = ["1. Text Faithfulness:", "2. Image Faithfulness:", "3. Physical and Visual Quality:", "4. Text Rendering:"]
+EDIT = [
+    "1. Text Faithfulness:",
+    "2. Image Faithfulness:",
+    "3. Physical and Visual Quality:",
+    "4. Text Rendering:",
+]
 START = ["# User Request Analysis", "# Detailed Judgement"]
 REFINEMENT = ["# User Request Refinement:", "## Refinement Comments:", "## Refined Request:"]
-IMAGES = {"t2i": ["image"], "edit": ["source", "image"], "t2i-pair": ["a", "b"], "edit-pair": ["source", "a", "b"]}
+IMAGES = {
+    "t2i": ["image"],
+    "edit": ["source", "image"],
+    "t2i-pair": ["a", "b"],
+    "edit-pair": ["source", "a", "b"],
+}
 
 
 def texts(rubric: Rubric, prompt: str) -> list[str]:
@@ -39,7 +49,9 @@ def test_a_rubric_file_is_checked_and_added(tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8") == file.read_text(encoding="utf-8"), "comments stay"
     assert load_rubric("Wärme", [tmp_path / "rubrics"]).system == "Sei höflich."
     assert import_rubric(file, tmp_path / "rubrics", "warm", task="edit", pair=False).name == "warm.yaml"
-    with pytest.raises(RubricError, match="is a rubric for one edited image and not for one image: change `task`"):
+    with pytest.raises(
+        RubricError, match="is a rubric for one edited image and not for one image: change `task`"
+    ):
         import_rubric(file, tmp_path / "rubrics", "cold", task="t2i")
     assert sorted(path.name for path in (tmp_path / "rubrics").iterdir()) == ["Wärme.yaml", "warm.yaml"]
 
@@ -66,7 +78,9 @@ def test_nothing_is_replaced_silently(tmp_path: Path) -> None:
         ("latin.txt", "Größe".encode("latin-1"), "save it as UTF-8 text"),
     ],
 )
-def test_a_file_that_cannot_be_used_leaves_nothing(tmp_path: Path, name: str, text: str | bytes | None, sentence: str) -> None:
+def test_a_file_that_cannot_be_used_leaves_nothing(
+    tmp_path: Path, name: str, text: str | bytes | None, sentence: str
+) -> None:
     file = tmp_path / name
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -172,7 +186,8 @@ ADDED = {
     ),
     "t2i-pair": (
         ["text_faithfulness", "mood"],
-        [h for d in ("1. Text Faithfulness", "2. Mood") for h in (d, "Reasoning:", "## Score A:", "Score B:")] + ["# Summary"],
+        [h for d in ("1. Text Faithfulness", "2. Mood") for h in (d, "Reasoning:", "## Score A:", "Score B:")]
+        + ["# Summary"],
     ),
     "edit-pair": (
         ["text_faithfulness", "dimension_2"],
@@ -203,7 +218,11 @@ def test_somebodys_exact_wording_becomes_a_rubric(tmp_path: Path, layout: str) -
         system, exact = exact.removeprefix("[system]\n").split("[user]\n")
         assert texts(rubric, prompt)[0] == system.strip("\n")
     for image in IMAGES[layout]:
-        exact = exact.replace("<image>", f"<{image}>", 1) if image != "image" else exact.replace("<image>", "<IMAGE>", 1)
+        exact = (
+            exact.replace("<image>", f"<{image}>", 1)
+            if image != "image"
+            else exact.replace("<image>", "<IMAGE>", 1)
+        )
     asked = "".join(texts(rubric, "PROMPT")[1 if rubric.system else 0 :]).replace("<image>", "<IMAGE>")
     assert asked == exact.strip("\n"), "not one character of the wording is changed"
     assert [part.replace("PROMPT", prompt) for part in texts(rubric, "PROMPT")] == texts(rubric, prompt)
@@ -213,19 +232,36 @@ def test_details_of_a_wording(tmp_path: Path) -> None:
     import_rubric(write(tmp_path, "a.txt", LAYOUTS["t2i"]), tmp_path)
     rubric = load_rubric("a", [tmp_path])
     tokens = {item.key.rpartition(".")[2]: item.tokens for item in rubric.answer if item.kind == "text"}
-    assert tokens == {"analysis": 256, "justification": 256, "summary": 256, "comments": 256, "refined_request": 512}
+    assert tokens == {
+        "analysis": 256,
+        "justification": 256,
+        "summary": 256,
+        "comments": 256,
+        "refined_request": 512,
+    }
     assert [d.key for d in rubric.dimensions if d.not_applicable] == ["colour_and_light"]
     assert [item.hint for item in rubric.answer if item.key.endswith("justification")] == [
         "[evidence for Text Faithfulness]",
         "[evidence for Colour & Light]",
     ]
-    pair = load_rubric(import_rubric(write(tmp_path, "b.md", LAYOUTS["t2i-pair"]), tmp_path, "b").stem, [tmp_path])
+    pair = load_rubric(
+        import_rubric(write(tmp_path, "b.md", LAYOUTS["t2i-pair"]), tmp_path, "b").stem, [tmp_path]
+    )
     assert {item.tokens for item in pair.answer if item.key.endswith("justification")} == {320}
     edit = load_rubric(import_rubric(write(tmp_path, "c.txt", LAYOUTS["edit"]), tmp_path).stem, [tmp_path])
     assert [d.key for d in edit.dimensions if d.not_applicable] == ["text_rendering"]
-    answer = "1. Text Faithfulness:\n## Score: 3\n## Justification: fine\n2. Image Faithfulness:\n## Score: 2.5\n"
-    assert [d.score for d in Judgement.parse(answer, rubric=edit).dimensions.values()] == [3.0, 2.5, None, None]
-    read = Comparison.parse("**1. Text Faithfulness**\n**Reasoning:** B\n**Score A:** 2\n**Score B:** 4\n", rubric=pair)
+    answer = (
+        "1. Text Faithfulness:\n## Score: 3\n## Justification: fine\n2. Image Faithfulness:\n## Score: 2.5\n"
+    )
+    assert [d.score for d in Judgement.parse(answer, rubric=edit).dimensions.values()] == [
+        3.0,
+        2.5,
+        None,
+        None,
+    ]
+    read = Comparison.parse(
+        "**1. Text Faithfulness**\n**Reasoning:** B\n**Score A:** 2\n**Score B:** 4\n", rubric=pair
+    )
     assert read.winner == "B"
 
 
@@ -244,7 +280,9 @@ def test_the_wording_of_a_built_in_rubric_gives_that_rubric(tmp_path: Path, name
     assert [(i.heading, i.kind, i.key, i.part, i.hint, i.tokens) for i in copy.answer] == [
         (i.heading, i.kind, i.key, i.part, i.hint, i.tokens) for i in built_in.answer
     ]
-    assert [bool(d.not_applicable) for d in copy.dimensions] == [bool(d.not_applicable) for d in built_in.dimensions]
+    assert [bool(d.not_applicable) for d in copy.dimensions] == [
+        bool(d.not_applicable) for d in built_in.dimensions
+    ]
 
 
 def test_task_and_pair_may_be_said(tmp_path: Path) -> None:
@@ -266,7 +304,9 @@ WRONG = {
     '"Image Faithfulness" has no heading "Score:"': GOOD.replace(
         "2. Image Faithfulness:\n## Score: 1-4\n", "2. Image Faithfulness:\n"
     ),
-    '"Text Rendering" has no heading "Score:"': GOOD.replace("## Score: 1-4, N/A without writing\n## Justification: why\n", ""),
+    '"Text Rendering" has no heading "Score:"': GOOD.replace(
+        "## Score: 1-4, N/A without writing\n## Justification: why\n", ""
+    ),
     'the headings below "Image Faithfulness" are not those': GOOD.replace("why\n3.", "why\n## Winner:\n3."),
     '"Physical and Visual Quality" is number 5 instead of 3': GOOD.replace("3. Phys", "5. Phys"),
     "the lines [system] and [user] must stand once each": f"[system]\nx\n{GOOD}",

@@ -107,7 +107,9 @@ def test_a_probe_equals_feeding_every_branch_alone(engine, photos):
             logits.append(fork.logits[0])
         return torch.stack(logits)
 
-    for logits, path, tail in zip(found, [[5, 6, 7], [5, 6, 7, 8, 9], [5, 6, 7, 10], [11]], [3, 2, 1, 1], strict=True):
+    for logits, path, tail in zip(
+        found, [[5, 6, 7], [5, 6, 7, 8, 9], [5, 6, 7, 10], [11]], [3, 2, 1, 1], strict=True
+    ):
         torch.testing.assert_close(logits, alone(path)[-tail:], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(session.logits, before)
     with pytest.raises(ValueError, match="one row"):

@@ -43,7 +43,9 @@ def server(request, tmp_path_factory, checkpoint_folder, pictures):
     (folder / "input").mkdir(exist_ok=True)
     for name, picture in zip(("a.png", "b.png"), pictures, strict=False):
         picture.resize((256, 192)).save(folder / "input" / name)
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 4), dtype=np.uint8)).save(folder / "input" / "alpha.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 4), dtype=np.uint8)).save(
+        folder / "input" / "alpha.png"
+    )
     running = Server(request.param, folder)
     yield running
     running.stop()
@@ -55,7 +57,10 @@ def graph(**nodes):
 
 
 SHORT = {"prompt": "a photo of an astronaut", "max_new_tokens": 64}
-CRITIC = ("RationalRewardsLoadCritic", {"checkpoint": "tiny critic", "quantization": "nf4", "max_pixels": 32 * 32 * 16})
+CRITIC = (
+    "RationalRewardsLoadCritic",
+    {"checkpoint": "tiny critic", "quantization": "nf4", "max_pixels": 32 * 32 * 16},
+)
 IMAGE = ("LoadImage", {"image": "a.png"})
 
 
@@ -76,8 +81,21 @@ def test_all_nodes_are_registered_with_the_promised_outputs(server):
             for id, spec in group.items():
                 assert len(spec) > 1, f"{name}.{id} has no tooltip"
                 assert spec[1].get("tooltip"), f"{name}.{id} has no tooltip"
-    order = [*known["RationalRewardsCritique"]["input"]["required"], *known["RationalRewardsCritique"]["input"]["optional"]]
-    assert order == ["critic", "image", "prompt", "source_image", "rubric", "seed", "temperature", "max_new_tokens", "answer"]
+    order = [
+        *known["RationalRewardsCritique"]["input"]["required"],
+        *known["RationalRewardsCritique"]["input"]["optional"],
+    ]
+    assert order == [
+        "critic",
+        "image",
+        "prompt",
+        "source_image",
+        "rubric",
+        "seed",
+        "temperature",
+        "max_new_tokens",
+        "answer",
+    ]
 
 
 def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
@@ -88,9 +106,9 @@ def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
 
 
 def test_local_checkpoints_come_before_those_to_download(server):
-    options = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"]["required"][
-        "checkpoint"
-    ]
+    options = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"][
+        "required"
+    ]["checkpoint"]
     names = options[1]["options"] if isinstance(options[1].get("options"), list) else options[0]
     assert names[0] == "tiny critic"
     assert "TIGER-Lab/RationalRewards-8B-T2I" in names
@@ -149,7 +167,11 @@ def test_a_second_run_is_served_from_the_cache(server):
                 seen.append(json.loads(message))
     except Exception:
         socket.close()
-    cached = [m["data"]["nodes"] for m in seen if m["type"] == "execution_cached" and m["data"]["prompt_id"] == prompt]
+    cached = [
+        m["data"]["nodes"]
+        for m in seen
+        if m["type"] == "execution_cached" and m["data"]["prompt_id"] == prompt
+    ]
     assert cached
     assert set(cached[0]) >= {"critic", "critique"}
 
@@ -160,7 +182,7 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
     score = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT})
     text = server.run(nodes | graph(score=score))["score"]["text"][0]
     whole = re.compile(
-        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
+        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*JudgedImage by tiny critic \(nf4\)\.\*",
         re.DOTALL,
     )
     assert whole.fullmatch(text), "what the panel shows, for whoever has none"
@@ -170,7 +192,10 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
 
 def test_edits_and_transparent_pictures_are_judged(server):
     nodes = graph(
-        critic=CRITIC, image=("LoadImage", {"image": "alpha.png"}), source=IMAGE, critique=critique(source_image=["source", 0])
+        critic=CRITIC,
+        image=("LoadImage", {"image": "alpha.png"}),
+        source=IMAGE,
+        critique=critique(source_image=["source", 0]),
     )
     assert "Image Faithfulness" in server.run(nodes)["critique"]["text"][0]
 
@@ -217,13 +242,21 @@ def test_errors_stand_on_the_right_node_and_the_next_run_is_fine(server):
     batch = ("ImageBatch", {"image1": ["image", 0], "image2": ["image", 0]})
     three = ("ImageBatch", {"image1": ["batch", 0], "image2": ["image", 0]})
     sources = failure(
-        server, "critique", **base, batch=batch, three=three, critique=critique("three", source_image=["batch", 0])
+        server,
+        "critique",
+        **base,
+        batch=batch,
+        three=three,
+        critique=critique("three", source_image=["batch", 0]),
     )
     assert "source_image" in sources
     card = ("RationalRewardsCritiqueCard", {"critique": ["critique", 0], "image": ["batch", 0]})
     cards = failure(server, "card", **base, batch=batch, critique=critique(), card=card)
     assert "same batch" in cards
-    assert "Text Faithfulness" in server.run(graph(**base, critique=critique(prompt="the next run")))["critique"]["text"][0]
+    assert (
+        "Text Faithfulness"
+        in server.run(graph(**base, critique=critique(prompt="the next run")))["critique"]["text"][0]
+    )
 
 
 def test_a_broken_checkpoint_is_explained_and_leaves_nothing(server, checkpoint_folder):
@@ -232,7 +265,11 @@ def test_a_broken_checkpoint_is_explained_and_leaves_nothing(server, checkpoint_
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     message = failure(
-        server, "critic", critic=(CRITIC[0], {"checkpoint": "broken", "quantization": "nf4"}), image=IMAGE, critique=critique()
+        server,
+        "critic",
+        critic=(CRITIC[0], {"checkpoint": "broken", "quantization": "nf4"}),
+        image=IMAGE,
+        critique=critique(),
     )
     assert "model.safetensors" in message
 
@@ -257,7 +294,9 @@ def test_cancel_in_the_middle_then_the_next_run_works(server):
     socket.close()
     assert (
         "Text Faithfulness"
-        in server.run(graph(critic=CRITIC, image=IMAGE, critique=critique(prompt="after the cancel")))["critique"]["text"][0]
+        in server.run(graph(critic=CRITIC, image=IMAGE, critique=critique(prompt="after the cancel")))[
+            "critique"
+        ]["text"][0]
     )
 
 
@@ -266,7 +305,9 @@ def test_two_clients_at_once_get_their_own_answers(server):
 
     def ask(name):
         results[name] = server.run(
-            graph(critic=CRITIC, image=("LoadImage", {"image": f"{name}.png"}), critique=critique(prompt=name))
+            graph(
+                critic=CRITIC, image=("LoadImage", {"image": f"{name}.png"}), critique=critique(prompt=name)
+            )
         )
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]

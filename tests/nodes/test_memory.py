@@ -43,7 +43,9 @@ def server(request, tmp_path_factory, checkpoint_folder):
     (folder / "input").mkdir()
     (folder / "custom_nodes").mkdir()
     (folder / "custom_nodes" / "counter.py").write_text(COUNTER, encoding="utf-8")
-    Image.effect_mandelbrot((192, 128), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(folder / "input" / "a.png")
+    Image.effect_mandelbrot((192, 128), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(
+        folder / "input" / "a.png"
+    )
     running = Server(request.param, folder)
     yield running
     running.stop()
@@ -85,7 +87,9 @@ def test_runs_that_alternate_critics_do_not_grow(server):
         edit = number % 2 == 1
         server.run(asking(f"picture {number}", "edit" if edit else "t2i", edit))
         sizes.append(resident(server))
-    assert abs(sizes[-1] - sizes[WARM - 1]) <= 0.03 * sizes[WARM - 1], [size // 2**20 for size in sizes[:: RUNS // 10]]
+    assert abs(sizes[-1] - sizes[WARM - 1]) <= 0.03 * sizes[WARM - 1], [
+        size // 2**20 for size in sizes[:: RUNS // 10]
+    ]
 
 
 def wait_for(socket, phase):
@@ -124,7 +128,11 @@ def test_a_changed_setting_frees_the_critic_before_the_next_is_loaded(server):
     server.run(asking("first"))
     for quantization in ("int8", "none", "nf4"):
         server.run(asking("second", quantization=quantization))
-    counted = [int(line.rpartition(" ")[2]) for line in server.text().splitlines() if "critics before loading" in line]
+    counted = [
+        int(line.rpartition(" ")[2])
+        for line in server.text().splitlines()
+        if "critics before loading" in line
+    ]
     assert counted[-3:] == [0, 0, 0]
 
 

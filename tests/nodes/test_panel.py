@@ -46,7 +46,13 @@ def judgement(**changes):
         "physical_quality": Dimension("Physical and Visual Quality", None, True, ""),
     }
     return Judgement(
-        **{"dimensions": dimensions, "summary": "Good.", "raw": "# Summary: Good.", "notes": ["A note."], **changes}
+        **{
+            "dimensions": dimensions,
+            "summary": "Good.",
+            "raw": "# Summary: Good.",
+            "notes": ["A note."],
+            **changes,
+        }
     )
 
 
@@ -75,11 +81,17 @@ def test_a_comparison_arrives_with_winner_totals_and_both_sides():
         "b": ComparedDimension("Two", 3.0, 3.0),
         "c": ComparedDimension("Three", None, None, False),
     }
-    page = browser_reads(panel.comparison_page(Comparison(dimensions, consistent=True, summary="A.", raw="raw")))
+    page = browser_reads(
+        panel.comparison_page(Comparison(dimensions, consistent=True, summary="A.", raw="raw"))
+    )
     assert page["winner"] == "A"
     assert page["totals"] == [3.5, 2.5]
     assert page["consistent"] is True
-    assert [(d["a"], d["b"], d["applies"]) for d in page["dimensions"]] == [(4, 2, True), (3, 3, True), (None, None, False)]
+    assert [(d["a"], d["b"], d["applies"]) for d in page["dimensions"]] == [
+        (4, 2, True),
+        (3, 3, True),
+        (None, None, False),
+    ]
 
 
 def test_a_comparison_that_could_not_be_read_has_no_winner():
@@ -114,7 +126,13 @@ def test_what_fits_exactly_is_not_cut():
 def test_hostile_text_stays_the_text_it_is():
     dimensions = {HOSTILE: Dimension(HOSTILE, 1.0, True, HOSTILE)}
     page = browser_reads(panel.judgement_page(judgement(dimensions=dimensions, summary=HOSTILE, raw=HOSTILE)))
-    assert page["summary"] == page["raw"] == page["dimensions"][0]["why"] == page["dimensions"][0]["name"] == HOSTILE
+    assert (
+        page["summary"]
+        == page["raw"]
+        == page["dimensions"][0]["why"]
+        == page["dimensions"][0]["name"]
+        == HOSTILE
+    )
 
 
 def test_halves_of_characters_arrive():
@@ -125,7 +143,9 @@ def test_halves_of_characters_arrive():
 
 @given(st.floats(allow_nan=True, allow_infinity=True) | st.none())
 def test_numbers_are_on_their_scale_or_none(value):
-    page = browser_reads(panel.judgement_page(judgement(dimensions={"x": Dimension("X", value, True, "", value)})))
+    page = browser_reads(
+        panel.judgement_page(judgement(dimensions={"x": Dimension("X", value, True, "", value)}))
+    )
     score, confidence = page["dimensions"][0]["score"], page["confidence"]
     if value is None or not math.isfinite(value):
         assert score is None
@@ -156,7 +176,9 @@ def test_large_batches_are_cut_and_say_so():
 
 
 def test_pages_may_be_merged_as_a_round_of_a_loop_does():
-    merged = panel.judgement_page(judgement()) | panel.refinement_page("a fox", RefinedPrompt("a red fox", "Colour.", True))
+    merged = panel.judgement_page(judgement()) | panel.refinement_page(
+        "a fox", RefinedPrompt("a red fox", "Colour.", True)
+    )
     (page,) = panel.payload([merged], "round", "critic")
     assert page["score"] is not None
     assert (page["before"], page["after"], page["comments"]) == ("a fox", "a red fox", "Colour.")
@@ -171,7 +193,12 @@ def test_no_pages_are_no_payload():
 
 def english():
     """The table of words in web/strings.js: key -> words."""
-    table = (PACK / "web" / "strings.js").read_text(encoding="utf-8").split("const ENGLISH = {")[1].split("\n}")[0]
+    table = (
+        (PACK / "web" / "strings.js")
+        .read_text(encoding="utf-8")
+        .split("const ENGLISH = {")[1]
+        .split("\n}")[0]
+    )
     return dict(re.findall(r'^    (\w+): "(.*)",$', table, re.MULTILINE))
 
 
@@ -185,8 +212,15 @@ def test_the_panel_says_only_words_that_it_has():
 
 def test_the_panel_knows_the_dimensions_of_the_built_in_rubrics_by_their_names():
     text = (PACK / "web" / "strings.js").read_text(encoding="utf-8")
-    known = dict(re.findall(r'^    (\w+): "(\w+)",$', text.split("const DIMENSIONS = {")[1].split("\n}")[0], re.MULTILINE))
+    known = dict(
+        re.findall(
+            r'^    (\w+): "(\w+)",$', text.split("const DIMENSIONS = {")[1].split("\n}")[0], re.MULTILINE
+        )
+    )
     specs = {
-        spec.key: spec.name for task in ("t2i", "edit") for pair in (False, True) for spec in rubric_for(task, pair).dimensions
+        spec.key: spec.name
+        for task in ("t2i", "edit")
+        for pair in (False, True)
+        for spec in rubric_for(task, pair).dimensions
     }
     assert {key: english()[word] for key, word in known.items()} == specs

@@ -25,29 +25,46 @@ def write(folder: Path, text: str) -> Path:
 
 def test_settings_are_read_from_comfyui_s_file(tmp_path: Path) -> None:
     assert read_user_settings(tmp_path) == UserSettings("", False)
-    found = {"RationalRewards.ModelFolder": " /disk/\0critics ", "RationalRewards.Offline": True, "Comfy.Locale": "ja"}
+    found = {
+        "RationalRewards.ModelFolder": " /disk/\0critics ",
+        "RationalRewards.Offline": True,
+        "Comfy.Locale": "ja",
+    }
     assert read_user_settings(write(tmp_path, json.dumps(found))) == UserSettings("/disk/critics", True)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"RationalRewards.Offline": tr', '{"RationalRewards.ModelFolder": 5, "RationalRewards.Offline": "x"}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"RationalRewards.Offline": tr',
+        '{"RationalRewards.ModelFolder": 5, "RationalRewards.Offline": "x"}',
+    ],
 )
 def test_a_damaged_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert read_user_settings(write(tmp_path, text)) == UserSettings()
 
 
 def test_the_chosen_folder_comes_first_and_only_once(tmp_path: Path) -> None:
-    models, usual = tmp_path / "models", [tmp_path / "models" / "rationalrewards", tmp_path / "models" / "LLM"]
+    models, usual = (
+        tmp_path / "models",
+        [tmp_path / "models" / "rationalrewards", tmp_path / "models" / "LLM"],
+    )
     assert UserSettings().roots(models, usual) == usual
     assert UserSettings(str(tmp_path / "disk")).roots(models, usual) == [tmp_path / "disk", *usual]
     assert UserSettings("critics").roots(models, usual) == [models / "critics", *usual]
     assert UserSettings("LLM").roots(models, usual) == [usual[1], usual[0]]
-    assert UserSettings("~no-such-user/critics").roots(models, usual)[0] == models / "~no-such-user" / "critics"
+    assert (
+        UserSettings("~no-such-user/critics").roots(models, usual)[0] == models / "~no-such-user" / "critics"
+    )
     assert UserSettings("~/critics").roots(models, usual)[0] == Path.home() / "critics"
 
 
 @pytest.fixture(
-    scope="module", params=comfyui_checkouts.checkouts(), ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}"
+    scope="module",
+    params=comfyui_checkouts.checkouts(),
+    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
 )
 def server(request, tmp_path_factory):
     """A running ComfyUI that may go online."""
@@ -68,7 +85,9 @@ def choices(server: Server) -> list[str]:
 def test_the_server_heeds_them_without_a_restart(server: Server, tmp_path: Path) -> None:
     shutil.copytree(PACK / "demo" / "critic", tmp_path / "mine")
     assert "mine" not in choices(server)
-    server.post("/api/settings", {"RationalRewards.ModelFolder": str(tmp_path), "RationalRewards.Offline": True})
+    server.post(
+        "/api/settings", {"RationalRewards.ModelFolder": str(tmp_path), "RationalRewards.Offline": True}
+    )
     listed = choices(server)
     assert listed[0] == "mine"
     official = next(name for name in listed if "RationalRewards-8B-T2I" in name)
@@ -93,7 +112,9 @@ def test_the_server_heeds_them_without_a_restart(server: Server, tmp_path: Path)
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes-2"])
 def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: Server, nodes_2: bool) -> None:
     def size() -> int:
-        return next(w["value"] for node in canvas.nodes() for w in node["widgets"] if w["name"] == "max_pixels")
+        return next(
+            w["value"] for node in canvas.nodes() for w in node["widgets"] if w["name"] == "max_pixels"
+        )
 
     with comfyui_page.canvas(server, 1600, 1000) as canvas:
         canvas.open(nodes_2=nodes_2)
@@ -108,9 +129,16 @@ def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: S
         assert size() == MAX_PIXELS
         canvas.page.evaluate("() => { app.extensionManager.command.execute('Comfy.ShowSettingsDialog') }")
         canvas.page.get_by_text("RationalRewards", exact=True).first.click()
-        for text in ("Critique on the nodes", "Largest picture that is judged", "Model folder", "Stay offline"):
+        for text in (
+            "Critique on the nodes",
+            "Largest picture that is judged",
+            "Model folder",
+            "Stay offline",
+        ):
             canvas.page.get_by_text(text, exact=True).first.wait_for(timeout=10_000)
         canvas.page.wait_for_timeout(500)
-        canvas.page.screenshot(path=comfyui_page.artifact(server, f"settings-{'nodes-2' if nodes_2 else 'classic'}"))
+        canvas.page.screenshot(
+            path=comfyui_page.artifact(server, f"settings-{'nodes-2' if nodes_2 else 'classic'}")
+        )
         assert canvas.errors == []
         canvas.choose("RationalRewards.MaxPixels", MAX_PIXELS)

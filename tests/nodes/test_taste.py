@@ -82,7 +82,10 @@ def accuracy(server, adapter):
                 "inputs": {"critic": ["critic", 0], "dataset": "held-out"},
             },
             "show": {"class_type": "PreviewAny", "inputs": {"source": ["evaluate", 0]}},
-            "plot": {"class_type": "SaveImage", "inputs": {"images": ["evaluate", 2], "filename_prefix": "plot"}},
+            "plot": {
+                "class_type": "SaveImage",
+                "inputs": {"images": ["evaluate", 2], "filename_prefix": "plot"},
+            },
         },
         seconds=900,
     )
@@ -111,13 +114,18 @@ def test_forty_preferences_teach_the_critic_a_taste_for_blur(server, pairs):
                     "learning_rate": 2e-3,
                 },
             },
-            "plot": {"class_type": "SaveImage", "inputs": {"images": ["train", 2], "filename_prefix": "loss"}},
+            "plot": {
+                "class_type": "SaveImage",
+                "inputs": {"images": ["train", 2], "filename_prefix": "loss"},
+            },
         },
         seconds=1500,
     )
     assert "| kept |" in outputs["rationalize"]["text"][0]
     assert "Loss" in outputs["train"]["text"][0]
 
-    known = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"]["optional"]["adapter"]
+    known = server.get("/object_info/RationalRewardsLoadCritic")["RationalRewardsLoadCritic"]["input"][
+        "optional"
+    ]["adapter"]
     assert "loves blur" in str(known)
     assert accuracy(server, "loves blur") > 0.8

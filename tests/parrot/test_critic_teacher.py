@@ -13,14 +13,14 @@ from scripted_teacher import judgement, rationale
 
 from rational_rewards.demo.voice import comparison_parts
 from rational_rewards.demo.worlds import World, world
-from rational_rewards.models.engines.base import Place, Watch
+from rational_rewards.models.answers.writing import write_answer
+from rational_rewards.models.engines.base import Place, Progress
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import BUILT_IN, rubric_for
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.consistency import filter_consistent
 from rational_rewards.parrot.critic_teacher import CriticTeacher, insisted, with_note, wording
 from rational_rewards.parrot.projection import project
-from rational_rewards.parrot.rows import write_answer
 from rational_rewards.parrot.teacher import Reference
 from rational_rewards.preferences.pairs import PreferencePair, Preferred
 
@@ -51,7 +51,9 @@ def picture_pairs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for number, colour in enumerate(["red", "green", "blue"]):
         size = (160, 120 + 32 * number)
-        picture = Image.blend(Image.linear_gradient("L").convert("RGB").resize(size), Image.new("RGB", size, colour), 0.5)
+        picture = Image.blend(
+            Image.linear_gradient("L").convert("RGB").resize(size), Image.new("RGB", size, colour), 0.5
+        )
         picture.save(folder / f"{number}.png")
     paths = [folder / f"{number}.png" for number in range(3)]
     return [
@@ -73,7 +75,9 @@ def test_any_critic_can_teach_and_says_the_same_again(family, make_critic, pictu
     assert first == second
     for line in first[0].splitlines():
         record = json.loads(line)
-        assert Comparison.parse(record["rationale"], "edit" if "source" in record["images"] else "t2i").complete
+        assert Comparison.parse(
+            record["rationale"], "edit" if "source" in record["images"] else "t2i"
+        ).complete
     assert first[2].total == 2
     assert first[3].total == 4
     assert "unreadable" not in first[3].dropped
@@ -81,9 +85,9 @@ def test_any_critic_can_teach_and_says_the_same_again(family, make_critic, pictu
 
 def test_a_sampled_rationale_depends_on_its_seed_only(make_critic, picture_pairs):
     teacher = CriticTeacher(make_critic(), temperature=1.0, max_new_tokens=60)
-    both = teacher.rationalize(picture_pairs, [1, 2], True, Watch())
-    assert teacher.rationalize(picture_pairs[1:], [2], True, Watch()) == both[1:]
-    assert teacher.rationalize(picture_pairs[1:], [3], True, Watch()) != both[1:]
+    both = teacher.rationalize(picture_pairs, [1, 2], True, Progress())
+    assert teacher.rationalize(picture_pairs[1:], [2], True, Progress()) == both[1:]
+    assert teacher.rationalize(picture_pairs[1:], [3], True, Progress()) != both[1:]
     assert "temperature 1" in teacher.name
 
 
@@ -109,7 +113,9 @@ def _probability(engine, question, wanted):
     from rational_rewards.models.engines.session import Session
 
     choices = [engine.vocabulary.encode(text) for text in ("one cat", "one dog", "two dogs")]
-    asked, _ = engine.encoder.prompt_ids([{"role": "user", "content": [{"type": "text", "text": question}]}], {})
+    asked, _ = engine.encoder.prompt_ids(
+        [{"role": "user", "content": [{"type": "text", "text": question}]}], {}
+    )
     total = 1.0
     for depth, token in enumerate(choices[wanted]):
         nexts = sorted({ids[depth] for ids in choices if ids[:depth] == choices[wanted][:depth]})
@@ -120,7 +126,9 @@ def _probability(engine, question, wanted):
     return total
 
 
-def test_the_model_is_asked_for_before_every_use(make_critic: Callable[..., Any], picture_pairs: list[PreferencePair]) -> None:
+def test_the_model_is_asked_for_before_every_use(
+    make_critic: Callable[..., Any], picture_pairs: list[PreferencePair]
+) -> None:
     """A run that goes on may begin with the prediction, with the model still where a sampler has put it."""
 
     class Counting(Place):
@@ -130,8 +138,8 @@ def test_the_model_is_asked_for_before_every_use(make_critic: Callable[..., Any]
             self.asked.append(working_bytes)
 
     critic = make_critic()
-    critic.engine.place = Counting()
-    CriticTeacher(critic).predict(["a cat"], [rationale("t2i", (3.0, 2.0))], Watch())
+    critic.engine.residency = Counting()
+    CriticTeacher(critic).predict(["a cat"], [rationale("t2i", (3.0, 2.0))], Progress())
     assert len(Counting.asked) == 1
     assert Counting.asked[0] > 0
 
@@ -151,7 +159,7 @@ def test_an_engine_that_only_writes_leaves_the_prediction_to_the_scores():
         "Hm.",
         judgement("t2i", 3.0),
     ]
-    assert teacher.predict(["a cat"] * 5, texts, Watch()) == ["A", "B", "tie", None, None]
+    assert teacher.predict(["a cat"] * 5, texts, Progress()) == ["A", "B", "tie", None, None]
 
 
 # ---------------------------------------------------------------- a critic that knows only its own questions
@@ -159,7 +167,11 @@ def test_an_engine_that_only_writes_leaves_the_prediction_to_the_scores():
 
 def decided(preferred: Preferred) -> World:
     """A pair of pictures that the truth prefers so."""
-    return next(one for one in (world(21, n) for n in range(100)) if one.a.task == "t2i" and one.preferred == preferred)
+    return next(
+        one
+        for one in (world(21, n) for n in range(100))
+        if one.a.task == "t2i" and one.preferred == preferred
+    )
 
 
 @pytest.mark.parametrize("asked", ["A", "B", "tie"])
@@ -172,7 +184,9 @@ def test_scores_follow_the_preference_and_words_stay(true: Preferred, asked: Pre
     assert found.complete
     assert found.winner == asked
     own = Comparison.parse(before).summary
-    assert found.summary == (own if asked == true else "It's a tie." if asked == "tie" else f"Image {asked} is better.")
+    assert found.summary == (
+        own if asked == true else "It's a tie." if asked == "tie" else f"Image {asked} is better."
+    )
     for key, dimension in found.dimensions.items():
         assert dimension.justification == parts[f"{key}.justification"]
         scores = {parts[f"{key}.score_a"], parts[f"{key}.score_b"]}
@@ -180,7 +194,8 @@ def test_scores_follow_the_preference_and_words_stay(true: Preferred, asked: Pre
             assert {f"{dimension.score_a:.1f}", f"{dimension.score_b:.1f}"} == scores
     if asked == true:
         assert all(
-            found.dimensions[key].score_a == old.score_a or old.score_a != max(old.score_a or 0, old.score_b or 0)
+            found.dimensions[key].score_a == old.score_a
+            or old.score_a != max(old.score_a or 0, old.score_b or 0)
             for key, old in Comparison.parse(before).dimensions.items()
         )
 
@@ -193,14 +208,22 @@ def teacher(make_critic: Callable[..., Any]) -> CriticTeacher:
     return CriticTeacher.of(critic, max_new_tokens=64)
 
 
-def test_a_critic_with_its_own_questions_explains_every_preference(teacher: CriticTeacher, tmp_path: Path) -> None:
+def test_a_critic_with_its_own_questions_explains_every_preference(
+    teacher: CriticTeacher, tmp_path: Path
+) -> None:
     pairs = [world(22, number).pair(tmp_path) for number in range(6)]
-    pairs = [PreferencePair(p.id, p.prompt, p.image_a, p.image_b, "B" if i % 2 else "A", p.source) for i, p in enumerate(pairs)]
-    rationales = teacher.rationalize(pairs, range(6), True, Watch())
-    said = teacher.predict([pair.prompt for pair in pairs], rationales, Watch())
+    pairs = [
+        PreferencePair(p.id, p.prompt, p.image_a, p.image_b, "B" if i % 2 else "A", p.source)
+        for i, p in enumerate(pairs)
+    ]
+    rationales = teacher.rationalize(pairs, range(6), True, Progress())
+    said = teacher.predict([pair.prompt for pair in pairs], rationales, Progress())
     for pair, winner in zip(pairs, said, strict=True):
-        assert winner in (pair.preferred, "tie")  # where the critic sees no difference, there is nothing to exchange
-    judged = teacher.project(pairs, [Reference(said, "A") for said in rationales], range(6), Watch())
+        assert winner in (
+            pair.preferred,
+            "tie",
+        )  # where the critic sees no difference, there is nothing to exchange
+    judged = teacher.project(pairs, [Reference(said, "A") for said in rationales], range(6), Progress())
     for pair, explained, text in zip(pairs, rationales, judged, strict=True):
         alone, comparison = Judgement.parse(text, task=pair.task), Comparison.parse(explained, task=pair.task)
         assert alone.complete
@@ -218,10 +241,16 @@ def test_what_cannot_be_read_is_left_to_the_filters(teacher: CriticTeacher, tmp_
     assert judged == "Hm."
 
 
-def test_where_scores_were_changed_the_request_is_left_as_it_is(teacher: CriticTeacher, tmp_path: Path) -> None:
-    pair = next(one for one in map(lambda number: world(22, number).pair(tmp_path), range(9)) if one.task == "t2i")
+def test_where_scores_were_changed_the_request_is_left_as_it_is(
+    teacher: CriticTeacher, tmp_path: Path
+) -> None:
+    pair = next(
+        one for one in map(lambda number: world(22, number).pair(tmp_path), range(9)) if one.task == "t2i"
+    )
     text = judgement("t2i", 2.0, refined="a better request")
-    same, other = (teacher._scored_as(text, pair, Reference(rationale("t2i", (score, 3.0)), "A")) for score in (2.0, 4.0))
+    same, other = (
+        teacher._scored_as(text, pair, Reference(rationale("t2i", (score, 3.0)), "A")) for score in (2.0, 4.0)
+    )
     assert Judgement.parse(same, task="t2i").refined_request == "a better request"
     assert Judgement.parse(other, task="t2i").refined_request == pair.prompt
     assert Judgement.parse(other, task="t2i").comments == wording()["unchanged"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scripted_teacher import ScriptedTeacher, rationale, some_pairs
 
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.parrot.anchored import rationalize
@@ -65,12 +65,14 @@ def test_a_bad_rationale_is_sampled_again_up_to_the_number_of_samples(tmp_path):
     class Learning(ScriptedTeacher):
         tries = 0
 
-        def rationalize(self, pairs, seeds, anchored, watch):
+        def rationalize(self, pairs, seeds, anchored, progress):
             self.tries += 1
             self.flaws = (
-                {"p0": "unreadable", "p1": "contradicts", "p3": "contradicts"} if self.tries < 3 else {"p3": "contradicts"}
+                {"p0": "unreadable", "p1": "contradicts", "p3": "contradicts"}
+                if self.tries < 3
+                else {"p3": "contradicts"}
             )
-            return super().rationalize(pairs, seeds, anchored, watch)
+            return super().rationalize(pairs, seeds, anchored, progress)
 
     teacher = Learning()
     records = lines(phase1(tmp_path, some_pairs(4), teacher, samples=4))
@@ -80,7 +82,10 @@ def test_a_bad_rationale_is_sampled_again_up_to_the_number_of_samples(tmp_path):
 
 def test_plain_distillation_does_not_look_at_the_preference(tmp_path):
     pairs = some_pairs(8)
-    turned = [dataclasses.replace(pair, preferred={"A": "B", "B": "A", "tie": "A"}[pair.preferred]) for pair in pairs]
+    turned = [
+        dataclasses.replace(pair, preferred={"A": "B", "B": "A", "tie": "A"}[pair.preferred])
+        for pair in pairs
+    ]
     one = lines(phase1(tmp_path / "one", pairs, ScriptedTeacher(), anchored=False, samples=3))
     two = lines(phase1(tmp_path / "two", turned, ScriptedTeacher(), anchored=False, samples=3))
     assert [(r["rationale"], r["samples"]) for r in one] == [(r["rationale"], r["samples"]) for r in two]
@@ -88,8 +93,8 @@ def test_plain_distillation_does_not_look_at_the_preference(tmp_path):
 
 def test_progress_counts_the_pairs_and_check_is_called_for_each(tmp_path):
     told, checks = [], []
-    watch = Watch(lambda: checks.append(1), lambda *entry: told.append(entry))
-    phase1(tmp_path, some_pairs(10), ScriptedTeacher(), batch_size=4, watch=watch)
+    progress = Progress(lambda: checks.append(1), lambda *entry: told.append(entry))
+    phase1(tmp_path, some_pairs(10), ScriptedTeacher(), batch_size=4, progress=progress)
     assert [(done, total, name) for done, total, name, _ in told] == [
         (4, 10, "rationales"),
         (8, 10, "rationales"),
@@ -179,9 +184,16 @@ def test_rationales_that_do_not_hold_up_are_dropped_with_their_reason(tmp_path):
         "p9": "contradicts the preference",  # a tie
     }
     kept = lines(tmp_path / "consistent/consistent.jsonl")
-    assert kept == [record for record in lines(tmp_path / "rationales/rationales.jsonl") if record["id"] not in reasons]
+    assert kept == [
+        record for record in lines(tmp_path / "rationales/rationales.jsonl") if record["id"] not in reasons
+    ]
     assert (report.total, report.kept, report.rate) == (10, 3, 0.3)
-    assert report.dropped == {"contradicts the preference": 2, "does not decide": 2, "predicts the other": 2, "unreadable": 1}
+    assert report.dropped == {
+        "contradicts the preference": 2,
+        "does not decide": 2,
+        "predicts the other": 2,
+        "unreadable": 1,
+    }
     assert report.by_preference["tie"] == [2, 0]
     assert "| kept | 3 | 30.0% |" in report.to_markdown()
     again = filter_consistent(tmp_path / "rationales/rationales.jsonl", tmp_path / "consistent", teacher)
@@ -193,13 +205,19 @@ def test_a_tie_may_differ_by_a_third_of_a_point(tmp_path):
     file = tmp_path / "rationales.jsonl"
     images = {"a": "a.png", "b": "b.png"}
     records = [
-        {"id": name, "prompt": "a cube", "images": images, "preferred": "tie", "rationale": rationale("t2i", scores)}
+        {
+            "id": name,
+            "prompt": "a cube",
+            "images": images,
+            "preferred": "tie",
+            "rationale": rationale("t2i", scores),
+        }
         for name, scores in texts.items()
     ]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
 
     class Ties(ScriptedTeacher):
-        def predict(self, prompts, rationales, watch):
+        def predict(self, prompts, rationales, progress):
             return ["tie"] * len(prompts)
 
     report = filter_consistent(file, tmp_path / "consistent", Ties())
@@ -215,7 +233,10 @@ def test_judgements_of_one_image_are_kept_or_dropped_with_their_reason(tmp_path)
     teacher = ScriptedTeacher(flaws)
     rationales = phase1(tmp_path, some_pairs(6), teacher)
     report = project(rationales, tmp_path / "alone", teacher, base=tmp_path)
-    dropped = {record["id"] + record["letter"]: record["reason"] for record in lines(tmp_path / "alone/dropped.jsonl")}
+    dropped = {
+        record["id"] + record["letter"]: record["reason"]
+        for record in lines(tmp_path / "alone/dropped.jsonl")
+    }
     order = "contradicts the pair's order"
     assert dropped == {
         "p0A": "mentions the reference",
@@ -235,7 +256,9 @@ def test_judgements_of_one_image_are_kept_or_dropped_with_their_reason(tmp_path)
 
 def test_calibration_drift_is_measured_against_the_scores_in_the_pair(tmp_path):
     pairs = [pair for pair in some_pairs(8) if pair.preferred != "tie"]
-    report = project(phase1(tmp_path, pairs, ScriptedTeacher()), tmp_path / "alone", ScriptedTeacher(), base=tmp_path)
+    report = project(
+        phase1(tmp_path, pairs, ScriptedTeacher()), tmp_path / "alone", ScriptedTeacher(), base=tmp_path
+    )
     assert report.drift == pytest.approx(0.2)
     assert report.shift == pytest.approx(-0.2)
 
@@ -244,9 +267,9 @@ def test_plain_distillation_shows_no_reference_and_ignores_the_order(tmp_path):
     class Curious(ScriptedTeacher):
         seen = []
 
-        def project(self, pairs, references, seeds, watch):
+        def project(self, pairs, references, seeds, progress):
             self.seen += [reference.rationale for reference in references]
-            return super().project(pairs, references, seeds, watch)
+            return super().project(pairs, references, seeds, progress)
 
     teacher = Curious({"p0A": "turned", "p0B": "turned"})
     file = phase1(tmp_path, some_pairs(3), teacher)
@@ -322,7 +345,12 @@ def test_words_about_the_picture_itself_are_not_mistaken(text):
 
 
 def test_what_the_prompt_asks_for_may_be_spoken_of():
-    assert find_mention("The reference is well drawn: the reference image stands left.", "a reference image of a knight") == ""
+    assert (
+        find_mention(
+            "The reference is well drawn: the reference image stands left.", "a reference image of a knight"
+        )
+        == ""
+    )
     assert find_mention("Image A stands on the billboard.", "a billboard that says Image A") == ""
     assert find_mention("Both images hang straight.", "two images on a wall, both framed") == ""
     assert find_mention("Image B is better.", "an image of a banana, b-side") == "Image B"
@@ -361,8 +389,8 @@ def test_what_the_teacher_calls_its_reference_is_found_where_it_leaks():
 )
 def test_a_rationale_that_cites_the_preference_is_dropped(tmp_path, text):
     class Citing(ScriptedTeacher):
-        def rationalize(self, pairs, seeds, anchored, watch):
-            written = super().rationalize(pairs, seeds, anchored, watch)
+        def rationalize(self, pairs, seeds, anchored, progress):
+            written = super().rationalize(pairs, seeds, anchored, progress)
             return [said.replace("Summary:", f"Summary: {text}", 1) for said in written]
 
     assert find_label(text)
@@ -380,9 +408,11 @@ def test_a_rationale_may_come_to_a_preference_of_its_own():
 
 def test_two_programs_cannot_rationalize_one_dataset_at_once(tmp_path):
     class Second(ScriptedTeacher):
-        def rationalize(self, pairs, seeds, anchored, watch):
-            with pytest.raises(ParrotError, match=r'Another program is rationalizing the dataset "mine" already'):
+        def rationalize(self, pairs, seeds, anchored, progress):
+            with pytest.raises(
+                ParrotError, match=r'Another program is rationalizing the dataset "mine" already'
+            ):
                 rationalize_pairs(some_pairs(4), tmp_path / "mine", ScriptedTeacher())
-            return super().rationalize(pairs, seeds, anchored, watch)
+            return super().rationalize(pairs, seeds, anchored, progress)
 
     rationalize_pairs(some_pairs(4), tmp_path / "mine", Second())

@@ -17,17 +17,26 @@ from pathlib import Path
 import pytest
 from scripted_teacher import run_all
 
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.parrot.stream import resume, split, stream
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 PAIRS = 32
 PHASES = ("rationales", "consistent", "alone", "rows")
-LONGEST = {"rationales": 0.1, "consistent": 0.08, "alone": 0.15, "rows": 0.02}  # seconds from the first write to a kill
+LONGEST = {
+    "rationales": 0.1,
+    "consistent": 0.08,
+    "alone": 0.15,
+    "rows": 0.02,
+}  # seconds from the first write to a kill
 
 
 def contents(folder):
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 @pytest.fixture
@@ -36,7 +45,9 @@ def starter():
     paths = os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(HELPERS / "scripted_teacher.py")]
     environment = {**os.environ, "PYTHONPATH": paths}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
         yield process
         assert process.stdin
         process.stdin.close()
@@ -80,7 +91,10 @@ def test_a_phase_killed_fifty_times_leaves_the_same_files(phase, tmp_path, start
         folder = tmp_path / f"killed{rounds}"
         for earlier in PHASES[: PHASES.index(phase)]:
             shutil.copytree(whole / earlier, folder / earlier)
-        plan = [*(chance.uniform(0.0, LONGEST[phase]) for _ in range(min(7, 50 - kills))), None]  # ends on a slow machine, too
+        plan = [
+            *(chance.uniform(0.0, LONGEST[phase]) for _ in range(min(7, 50 - kills))),
+            None,
+        ]  # ends on a slow machine, too
         while not run_and_kill(starter, folder, plan.pop(0)):
             kills += (folder / phase / "work.jsonl").exists()  # else it died in another one
         assert contents(folder) == contents(whole)
@@ -88,7 +102,7 @@ def test_a_phase_killed_fifty_times_leaves_the_same_files(phase, tmp_path, start
     print(f"{kills} kills in {rounds} runs")
 
 
-def outputs(batch, watch):
+def outputs(batch, progress):
     """Two records an input, and one of them in another file."""
     return [
         {
@@ -129,7 +143,7 @@ def test_after_a_damaged_line_everything_is_done_again(tmp_path):
 def test_what_is_done_is_not_asked_again_and_batches_stay_the_same(tmp_path):
     asked = []
 
-    def worker(batch, watch):
+    def worker(batch, progress):
         asked.append(list(batch))
         return [{"kept.jsonl": [{"id": n}]} for n in batch]
 
@@ -159,7 +173,7 @@ def test_cancelled_runs_go_on_where_they_stopped(tmp_path):
                 raise Stop
 
         try:
-            run_all(tmp_path / "cancelled", PAIRS, 0.0, Watch(check))
+            run_all(tmp_path / "cancelled", PAIRS, 0.0, Progress(check))
         except Stop:
             stops += 1
     assert stops >= 4

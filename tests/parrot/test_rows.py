@@ -9,9 +9,10 @@ import yaml
 from scripted_teacher import judgement, rationale
 
 from rational_rewards.demo.checkpoint import _rubric_texts, build_tokenizer
-from rational_rewards.models.answers.grammar import SCORES, Form, FormState
+from rational_rewards.models.answers.grammar import SCORES, AnswerGrammar, GrammarState
 from rational_rewards.models.answers.vocabulary import Vocabulary
-from rational_rewards.models.errors import ParrotError
+from rational_rewards.models.answers.writing import format_score, normal_parts, with_winners, write_answer
+from rational_rewards.models.errors import AnswerError, ParrotError
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import load_rubric, rubric_for
 from rational_rewards.parrot.export import export_llama_factory
@@ -20,11 +21,7 @@ from rational_rewards.parrot.rows import (
     build_rows,
     make_row,
     mirrored_parts,
-    normal_parts,
-    number,
     row_messages,
-    with_winners,
-    write_answer,
 )
 
 TEXTS = [
@@ -74,7 +71,7 @@ def test_a_written_answer_is_what_the_locked_form_writes_token_by_token(name, vo
     parts = some_parts(rubric)
     text = write_answer(rubric, parts)
     ids = vocabulary.encode(text)
-    state = FormState(Form(rubric, vocabulary, 100_000), "refinement")
+    state = GrammarState(AnswerGrammar(rubric, vocabulary, 100_000), "refinement")
     assert followed(state, ids) == ids
     assert vocabulary.decode(ids) == text
     assert state.parts == {key: value for key, value in parts.items() if key in state.parts}
@@ -87,7 +84,7 @@ def test_a_row_that_ends_with_its_last_word_lets_the_form_end_there(name, vocabu
     rubric = load_rubric(name)
     text = write_answer(rubric, some_parts(rubric))
     ids = vocabulary.encode(text.rstrip("\n"))
-    out = followed_to_the_end(FormState(Form(rubric, vocabulary, 100_000), "refinement"), ids)
+    out = followed_to_the_end(GrammarState(AnswerGrammar(rubric, vocabulary, 100_000), "refinement"), ids)
     assert vocabulary.decode(out) == text
 
 
@@ -110,8 +107,8 @@ def test_a_written_answer_reads_back_the_same(name):
 
 
 def test_every_score_is_one_that_the_form_knows():
-    assert {number(1 + n / 100) for n in range(301)} <= set(SCORES)
-    assert number(10 / 3) == "3.33"
+    assert {format_score(1 + n / 100) for n in range(301)} <= set(SCORES)
+    assert format_score(10 / 3) == "3.33"
 
 
 def test_damaged_answers_are_written_cleanly_or_not_at_all():
@@ -119,9 +116,9 @@ def test_damaged_answers_are_written_cleanly_or_not_at_all():
     messy = judgement("t2i", 3.5, "Good.\n\n\nBut dark.\x07").replace("## Score: 3.5", "**Score:** 3.50/4")
     assert "Good.\nBut dark.\n" in write_answer(rubric, normal_parts(messy, rubric))
     assert "## Score: 3.5\n" in write_answer(rubric, normal_parts(messy, rubric))
-    with pytest.raises(ParrotError, match="summary"):
+    with pytest.raises(AnswerError, match="summary"):
         write_answer(rubric, normal_parts(messy.replace("# Summary:", "# Something else:"), rubric))
-    with pytest.raises(ParrotError, match=r"physical_quality\.score"):
+    with pytest.raises(AnswerError, match=r"physical_quality\.score"):
         write_answer(rubric, some_parts(rubric) | {"physical_quality.score": "N/A"})
 
 
@@ -129,7 +126,9 @@ def test_damaged_answers_are_written_cleanly_or_not_at_all():
 
 
 def record(number=0, prompt="a red cube", edit=False, words="Image A keeps the cube that Image B lost."):
-    images = {"a": f"pictures/{number}-a.png", "b": f"pictures/{number}-b.png"} | ({"source": "pictures/s.png"} if edit else {})
+    images = {"a": f"pictures/{number}-a.png", "b": f"pictures/{number}-b.png"} | (
+        {"source": "pictures/s.png"} if edit else {}
+    )
     text = rationale("edit" if edit else "t2i", (3.5, 2.0), words)
     return {"id": f"p{number}", "prompt": prompt, "images": images, "preferred": "A", "rationale": text}
 
@@ -137,7 +136,14 @@ def record(number=0, prompt="a red cube", edit=False, words="Image A keeps the c
 def alone(number=0, prompt="a red cube", edit=False):
     images = {"image": f"pictures/{number}-a.png"} | ({"source": "pictures/s.png"} if edit else {})
     text = judgement("edit" if edit else "t2i", 3.5)
-    return {"id": f"p{number}", "letter": "A", "prompt": prompt, "images": images, "preferred": "A", "judgement": text}
+    return {
+        "id": f"p{number}",
+        "letter": "A",
+        "prompt": prompt,
+        "images": images,
+        "preferred": "A",
+        "judgement": text,
+    }
 
 
 def built(tmp_path, pairs, judgements=(), **options):
@@ -145,8 +151,12 @@ def built(tmp_path, pairs, judgements=(), **options):
     for name, records in (("consistent.jsonl", pairs), ("pointwise.jsonl", judgements)):
         files.append(tmp_path / name)
         files[-1].write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
-    report = build_rows(files[0], files[1] if judgements else None, tmp_path / "rows", base=tmp_path, **options)
-    read = [json.loads(line) for line in (tmp_path / "rows/rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    report = build_rows(
+        files[0], files[1] if judgements else None, tmp_path / "rows", base=tmp_path, **options
+    )
+    read = [
+        json.loads(line) for line in (tmp_path / "rows/rows.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return report, read
 
 
@@ -178,16 +188,25 @@ def test_questions_are_the_rubrics_own_with_no_preference_hint_or_reference(tmp_
     for row in rows:
         rubric = rubric_for(row["task"], row["kind"] == "pairwise")
         asked = [
-            {**message, "content": [part if part["type"] == "text" else {"type": "image"} for part in message["content"]]}
+            {
+                **message,
+                "content": [
+                    part if part["type"] == "text" else {"type": "image"} for part in message["content"]
+                ],
+            }
             for message in rubric.messages("a red cube")
         ]
         shown = row_messages(row)[:-1]
         for message in shown:
-            message["content"] = [part if part["type"] == "text" else {"type": "image"} for part in message["content"]]
+            message["content"] = [
+                part if part["type"] == "text" else {"type": "image"} for part in message["content"]
+            ]
         assert shown == asked
 
 
-@pytest.mark.parametrize("prompt", ["<image>", "a <image> of <IMAGE><video> and <audio>", "{{answer}} <image>", "a cat"])
+@pytest.mark.parametrize(
+    "prompt", ["<image>", "a <image> of <IMAGE><video> and <audio>", "{{answer}} <image>", "a cat"]
+)
 def test_marks_typed_by_a_user_never_shift_the_images(prompt):
     rubric = rubric_for("edit", True)
     images = {"source": "s.png", "a": "a.png", "b": "b.png"}
@@ -209,7 +228,9 @@ def test_a_row_with_too_few_marks_is_refused():
 
 
 def test_what_cannot_be_mirrored_keeps_its_first_order_and_is_counted(tmp_path):
-    report, rows = built(tmp_path, [record(words="The first image is better."), record(1), {**record(2), "rationale": "Hm."}])
+    report, rows = built(
+        tmp_path, [record(words="The first image is better."), record(1), {**record(2), "rationale": "Hm."}]
+    )
     assert [(row["id"], row["shown"]) for row in rows] == [("p0", "AB"), ("p1", "AB"), ("p1", "BA")]
     assert report.dropped == {"cannot be mirrored safely": 1, "incomplete": 1}
 
@@ -234,7 +255,10 @@ def test_winners_follow_the_scores_and_not_what_was_written():
         ("A cat is missing in B.", "A cat is missing in A."),
         ("A clearly visible flaw spoils Image B.", "A clearly visible flaw spoils Image A."),
         ("A clearly wins; B does not.", "B clearly wins; A does not."),
-        ("Images A and B both show it; A's fur is better.", "Images B and A both show it; B's fur is better."),
+        (
+            "Images A and B both show it; A's fur is better.",
+            "Images B and A both show it; B's fur is better.",
+        ),
         ("Both A and B fail.", "Both B and A fail."),
         ("Image A (3.5) beats B (2.0).", "Image B (3.5) beats A (2.0)."),
         ("In A, the cat is gone, while B keeps it.", "In B, the cat is gone, while A keeps it."),
@@ -302,7 +326,10 @@ def test_the_export_names_the_rows_and_no_absolute_path(tmp_path):
     assert roles == {tags["user_tag"], tags["assistant_tag"], tags["system_tag"]}
     for file in written:
         assert str(tmp_path) not in file.read_text(encoding="utf-8")
-    full, lora = (yaml.safe_load((tmp_path / f"rows/llama_factory_{kind}.yaml").read_text()) for kind in ("full", "lora"))
+    full, lora = (
+        yaml.safe_load((tmp_path / f"rows/llama_factory_{kind}.yaml").read_text())
+        for kind in ("full", "lora")
+    )
     assert full["dataset"] == lora["dataset"] == "taste"
     assert (full["learning_rate"], full["warmup_ratio"], full["weight_decay"], full["num_train_epochs"]) == (
         1e-5,
@@ -310,6 +337,10 @@ def test_the_export_names_the_rows_and_no_absolute_path(tmp_path):
         1e-6,
         3,
     )
-    assert (full["cutoff_len"], full["image_max_pixels"], full["freeze_vision_tower"]) == (32768, 802816, True)
+    assert (full["cutoff_len"], full["image_max_pixels"], full["freeze_vision_tower"]) == (
+        32768,
+        802816,
+        True,
+    )
     assert (tmp_path / "rows" / full["deepspeed"]).exists()
     assert lora["finetuning_type"] == "lora"

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import CheckpointError, PreferenceError
 from rational_rewards.preferences import parquet as exchange
 from rational_rewards.preferences.dataset import PreferenceDataset
@@ -24,7 +24,15 @@ COLUMNS = {
     "mmrb2": {"pair_id", "prompt_text", "prompt_images", "response_a_images", "response_b_images", "chosen"},
     "genai-t2i": {"prompt", "left_image", "right_image", "left_model", "right_model", "vote_type"},
     "genai-edit": {"instruct_prompt", "source_image", "left_output_image", "right_output_image", "vote_type"},
-    "editreward": {"instruction", "source_image", "candidate_1", "candidate_2", "model_1", "model_2", "ranking"},
+    "editreward": {
+        "instruction",
+        "source_image",
+        "candidate_1",
+        "candidate_2",
+        "model_1",
+        "model_2",
+        "ranking",
+    },
 }
 WRITTEN = {
     "mmrb2": ["A", "B", "tie"],
@@ -35,7 +43,9 @@ WRITTEN = {
 
 
 def picture(number: int, size: tuple[int, int] = (20, 12)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    )
 
 
 def png(number: int) -> bytes:
@@ -67,7 +77,13 @@ def votes(*labels, a=A, b=B, **more):
     """The columns of a text-to-image file with a prompt of its own in every row."""
     count = len(labels)
     prompts = [f"prompt {number}" for number in range(count)]
-    return {"prompt": prompts, "left_image": [a] * count, "right_image": [b] * count, "vote_type": list(labels), **more}
+    return {
+        "prompt": prompts,
+        "left_image": [a] * count,
+        "right_image": [b] * count,
+        "vote_type": list(labels),
+        **more,
+    }
 
 
 def filled(folder: Path, edit: bool, text: bool = False) -> PreferenceDataset:
@@ -87,7 +103,10 @@ def filled(folder: Path, edit: bool, text: bool = False) -> PreferenceDataset:
 
 def content(dataset: PreferenceDataset) -> list:
     """The pairs without their folder."""
-    return [(p.id, p.prompt, p.preferred, p.chosen_by, p.task, [f.name for f in p.images.values()]) for p in dataset]
+    return [
+        (p.id, p.prompt, p.preferred, p.chosen_by, p.task, [f.name for f in p.images.values()])
+        for p in dataset
+    ]
 
 
 def preferred(dataset: PreferenceDataset) -> list[str]:
@@ -120,7 +139,11 @@ def test_the_same_file_twice_adds_nothing(tmp_path, dataset, layout):
     export_parquet(made, file, layout)
     import_parquet(file, dataset, layout)
     before = dataset.file.read_bytes()
-    assert import_parquet(file, dataset, layout).to_text().startswith(f"3 rows in {layout} layout: 0 added, 3 there already")
+    assert (
+        import_parquet(file, dataset, layout)
+        .to_text()
+        .startswith(f"3 rows in {layout} layout: 0 added, 3 there already")
+    )
     assert dataset.file.read_bytes() == before
     assert import_parquet(file, made).added == 0
 
@@ -157,7 +180,10 @@ def test_many_pictures_are_written_and_read_in_portions(tmp_path, dataset, monke
     [
         *((word, "A") for word in ("A", "a", " left ", "leftvote", "1", "model_1", "A>B", "A > B", "b<a")),
         *((word, "B") for word in ("B", "RIGHT", "rightvote", "2", "model_2", "B>A", "a<b")),
-        *((word, "tie") for word in ("tie", "draw", "equal", "tievote", "bothbad_vote", "A=B", "A=B=Good", "A=B=Bad")),
+        *(
+            (word, "tie")
+            for word in ("tie", "draw", "equal", "tievote", "bothbad_vote", "A=B", "A=B=Good", "A=B=Bad")
+        ),
     ],
 )
 def test_labels_are_read_in_every_published_spelling(write, dataset, label, meaning):
@@ -192,13 +218,21 @@ def test_the_label_column_may_have_the_name_of_another_set(write, dataset, label
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_picture_cells_are_read_in_every_form(write, dataset, layout, cell):
     columns = LAYOUTS[layout]
-    values = {columns.prompt: ["make it red"], columns.image_a: [cell(A)], columns.image_b: [cell(B)], columns.label: ["A"]}
+    values = {
+        columns.prompt: ["make it red"],
+        columns.image_a: [cell(A)],
+        columns.image_b: [cell(B)],
+        columns.label: ["A"],
+    }
     if columns.source:
         values[columns.source] = [cell(png(3))]
     report = import_parquet(write(**values), dataset)
     assert (report.layouts, report.added) == ([layout], 1)
     (pair,) = dataset
-    assert [Image.open(f).tobytes() for f in (pair.image_a, pair.image_b)] == [picture(1).tobytes(), picture(2).tobytes()]
+    assert [Image.open(f).tobytes() for f in (pair.image_a, pair.image_b)] == [
+        picture(1).tobytes(),
+        picture(2).tobytes(),
+    ]
     assert pair.task == ("edit" if columns.source else "t2i")
 
 
@@ -227,7 +261,9 @@ def test_a_picture_that_is_only_a_path_is_read_beside_the_file_and_nowhere_else(
     report = import_parquet(write(**columns), dataset)
     assert report.added == 1
     assert report.unread == {
-        "image A is only a path, and that file is not beside the Parquet file": [f"votes.parquet:{row}" for row in (2, 3, 4)]
+        "image A is only a path, and that file is not beside the Parquet file": [
+            f"votes.parquet:{row}" for row in (2, 3, 4)
+        ]
     }
 
 
@@ -266,7 +302,13 @@ def test_rows_that_cannot_be_read_are_counted_with_the_reason(write, dataset):
     ]
     prompts, first, second, labels, sources = (list(column) for column in zip(*rows, strict=True))
     sources = pyarrow.array(sources, pyarrow.list_(pyarrow.binary()))
-    file = write(prompt_text=prompts, response_a_images=first, response_b_images=second, chosen=labels, prompt_images=sources)
+    file = write(
+        prompt_text=prompts,
+        response_a_images=first,
+        response_b_images=second,
+        chosen=labels,
+        prompt_images=sources,
+    )
     report = import_parquet(file, dataset)
     assert (report.rows, report.added) == (10, 2)
     assert {reason: [row.split(":")[1] for row in where] for reason, where in report.unread.items()} == {
@@ -279,7 +321,10 @@ def test_rows_that_cannot_be_read_are_counted_with_the_reason(write, dataset):
         "the source image is 2 pictures where there can be one": ["10"],
     }
     assert [pair.prompt for pair in dataset] == ["fine", "equal twins"]
-    assert "- image A is not a picture that can be read: 2 (votes.parquet:3, votes.parquet:4)" in report.to_text()
+    assert (
+        "- image A is not a picture that can be read: 2 (votes.parquet:3, votes.parquet:4)"
+        in report.to_text()
+    )
 
 
 def test_an_edit_without_its_source_is_not_taken_for_text_to_image(write, dataset):
@@ -299,7 +344,9 @@ def test_a_long_list_of_lost_rows_is_shortened_in_the_text():
 
 
 def test_files_of_another_kind_are_refused_before_anything_is_added(tmp_path, write, dataset):
-    with pytest.raises(PreferenceError, match=r"columns of this file \(colour, shape\) are those of no known"):
+    with pytest.raises(
+        PreferenceError, match=r"columns of this file \(colour, shape\) are those of no known"
+    ):
         import_parquet(write(colour=["red"], shape=["cube"]), dataset)
     unlabelled = votes("A")
     del unlabelled["vote_type"]
@@ -307,7 +354,9 @@ def test_files_of_another_kind_are_refused_before_anything_is_added(tmp_path, wr
         import_parquet(write(**unlabelled), dataset)
     with pytest.raises(PreferenceError, match="lacks the columns candidate_1, candidate_2, instruction"):
         import_parquet(write(**votes("A"), source_image=[A]), dataset, "editreward")
-    with pytest.raises(PreferenceError, match='"mmrb3" is no layout: choose mmrb2, genai-t2i, genai-edit, editreward'):
+    with pytest.raises(
+        PreferenceError, match='"mmrb3" is no layout: choose mmrb2, genai-t2i, genai-edit, editreward'
+    ):
         import_parquet(write(**votes("A")), dataset, "mmrb3")
     with pytest.raises(PreferenceError, match="There is no Parquet file at"):
         import_parquet(tmp_path / "missing.parquet", dataset)
@@ -322,7 +371,9 @@ def test_files_of_another_kind_are_refused_before_anything_is_added(tmp_path, wr
 def test_without_pyarrow_one_sentence_says_how_to_get_it(tmp_path, dataset, monkeypatch):
     hidden = [folder for folder in sys.path if not (Path(folder) / "pyarrow").is_dir()]
     monkeypatch.setattr(sys, "path", hidden)
-    with pytest.raises(CheckpointError, match=r"pyarrow is not installed: run .* -m pip install -U \"pyarrow>="):
+    with pytest.raises(
+        CheckpointError, match=r"pyarrow is not installed: run .* -m pip install -U \"pyarrow>="
+    ):
         import_parquet(tmp_path / "votes.parquet", dataset)
 
 
@@ -341,9 +392,9 @@ def test_a_stopped_import_goes_on_where_it_was(write, dataset):
         if len(seen) == 20:
             raise Stopped
 
-    watch = Watch(check, lambda done, total, section, tail: seen.append((done, total)))
+    progress = Progress(check, lambda done, total, section, tail: seen.append((done, total)))
     with pytest.raises(Stopped):
-        import_parquet(file, dataset, watch=watch)
+        import_parquet(file, dataset, progress=progress)
     assert seen == [(number, 45) for number in range(1, 21)]
     report = import_parquet(file, dataset)
     assert (report.added, report.known) == (25, 20)
@@ -374,10 +425,13 @@ def test_a_file_that_contradicts_itself_settles_at_the_first_import(write, datas
 def test_a_layout_without_room_for_some_pairs_is_refused_and_no_file_appears(tmp_path):
     made = filled(tmp_path / "made", edit=True, text=True)
     with pytest.raises(
-        PreferenceError, match="3 of 4 preferences are image edits, for which genai-t2i has no room: export as mmrb2"
+        PreferenceError,
+        match="3 of 4 preferences are image edits, for which genai-t2i has no room: export as mmrb2",
     ):
         export_parquet(made, tmp_path / "out.parquet", "genai-t2i")
-    with pytest.raises(PreferenceError, match="1 of 4 preferences are text to image, for which editreward has no room"):
+    with pytest.raises(
+        PreferenceError, match="1 of 4 preferences are text to image, for which editreward has no room"
+    ):
         export_parquet(made, tmp_path / "out.parquet", "editreward")
     with pytest.raises(PreferenceError, match=r"no preference in .* to export"):
         export_parquet(PreferenceDataset(tmp_path / "empty"), tmp_path / "out.parquet", "mmrb2")

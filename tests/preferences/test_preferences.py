@@ -22,7 +22,9 @@ from rational_rewards.preferences.dataset import IMAGES, LINES, PreferenceDatase
 
 def picture(number: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
     """A small picture of noise, another one for each number."""
-    return Image.fromarray(np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    )
 
 
 A, B, C = picture(1), picture(2), picture(3)
@@ -45,7 +47,12 @@ def test_a_recorded_preference_comes_back_with_the_same_pixels(dataset):
     recorded = dataset.record(A, B, "a red cube", "B", source=C, chosen_by="tiny critic")
     (pair,) = PreferenceDataset(dataset.folder)
     assert pair == recorded
-    assert (pair.prompt, pair.preferred, pair.task, pair.chosen_by) == ("a red cube", "B", "edit", "tiny critic")
+    assert (pair.prompt, pair.preferred, pair.task, pair.chosen_by) == (
+        "a red cube",
+        "B",
+        "edit",
+        "tiny critic",
+    )
     for file, image in ((pair.image_a, A), (pair.image_b, B), (pair.source, C)):
         assert file is not None
         assert np.array_equal(np.asarray(Image.open(file)), np.asarray(image))
@@ -61,7 +68,13 @@ def test_pairs_come_in_the_order_of_recording_and_shared_pictures_are_kept_once(
 
 
 @pytest.mark.parametrize(
-    "prompt", ["ein Mädchen, 雪の庭 🌈", "two\nlines\r\nand \u2028 a third", 'quo"tes \\ {braces}', "half \ud83d an emoji"]
+    "prompt",
+    [
+        "ein Mädchen, 雪の庭 🌈",
+        "two\nlines\r\nand \u2028 a third",
+        'quo"tes \\ {braces}',
+        "half \ud83d an emoji",
+    ],
 )
 def test_any_prompt_comes_back_as_written(dataset, prompt):
     dataset.record(A, B, prompt, "A")
@@ -174,7 +187,9 @@ def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["my-taste", "Mein Geschmack 2", "趣味", "v1.2", "concept"])
 def test_plain_names_in_any_language_are_folders_under_the_root(tmp_path, name):
     assert dataset_folder(tmp_path, f" {name} ") == tmp_path / name
-    assert dataset_folder(tmp_path, "gou\u0302t") == tmp_path / "go\u00fbt"  # however its letters are composed
+    assert (
+        dataset_folder(tmp_path, "gou\u0302t") == tmp_path / "go\u00fbt"
+    )  # however its letters are composed
 
 
 def test_the_user_s_preferences_lie_in_the_user_folder(tmp_path, monkeypatch):
@@ -230,7 +245,12 @@ def test_an_open_dataset_sees_through_the_repair_of_another(dataset):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda line: line[:40], lambda line: "[1]", lambda line: line.replace('"A"', '"C"'), lambda line: '{"undo": "other"}'],
+    [
+        lambda line: line[:40],
+        lambda line: "[1]",
+        lambda line: line.replace('"A"', '"C"'),
+        lambda line: '{"undo": "other"}',
+    ],
 )
 def test_a_damaged_line_in_the_middle_is_named_by_its_number(dataset, damage):
     for number in range(3):
@@ -250,7 +270,9 @@ def test_a_file_edited_by_hand_is_read_again(dataset):
     for number in range(3):
         dataset.record(A, B, f"prompt {number}", "A")
     kept = dataset.file.read_text(encoding="utf-8").split("\n")[2]
-    dataset.file.write_bytes(b"\xef\xbb\xbf" + kept.encode() + b"\r\n\r\n")  # as an editor on Windows would save it
+    dataset.file.write_bytes(
+        b"\xef\xbb\xbf" + kept.encode() + b"\r\n\r\n"
+    )  # as an editor on Windows would save it
     assert standing(dataset) == [("prompt 2", "A")]
     dataset.record(A, C, "new", "B")
     assert standing(PreferenceDataset(dataset.folder)) == [("prompt 2", "A"), ("new", "B")]

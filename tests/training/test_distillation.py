@@ -22,7 +22,7 @@ from rational_rewards.demo.oracle import Oracle
 from rational_rewards.demo.worlds import world
 from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.critic import Critic
-from rational_rewards.models.engines.base import Watch
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.pipeline import has_changed, latest_rows, rationalize_pairs
@@ -71,7 +71,9 @@ def test_only_the_answer_is_learned_and_padding_is_not(dataset: Path, student: C
     assert batch["input_ids"].shape[1] == max(rows.length(0), rows.length(len(rows) - 1))
 
 
-def test_the_student_sees_neither_the_preference_nor_a_reference(dataset: Path, student: Callable[..., Any]) -> None:
+def test_the_student_sees_neither_the_preference_nor_a_reference(
+    dataset: Path, student: Callable[..., Any]
+) -> None:
     found = student()
     rows = Rows(latest_rows(dataset), encoder_of(found.model, found.processor), PIXELS)
     for row in rows.rows:
@@ -96,7 +98,9 @@ def test_full_training_changes_the_model_and_lowers_the_loss(
     recipe = Recipe("full", 6, 3e-3, tokens=6000)
     trained = distill(latest_rows(dataset), tmp_path, found.model, found.processor, recipe, max_pixels=PIXELS)
     assert trained.losses[-1][1] < 0.7 * trained.losses[0][1]
-    assert all((weight != before[name]).any() for name, weight in found.model.named_parameters() if "merger" in name)
+    assert all(
+        (weight != before[name]).any() for name, weight in found.model.named_parameters() if "merger" in name
+    )
     assert not any(weight.requires_grad for weight in found.model.parameters())
 
 
@@ -127,14 +131,25 @@ def test_an_adapter_touches_neither_vision_tower_nor_output_layer(
     assert not [name for name in names if "visual" in name or "lm_head" in name]
 
 
-def test_training_leaves_everybody_else_s_dice_alone(dataset: Path, student: Callable[..., Any], tmp_path: Path) -> None:
+def test_training_leaves_everybody_else_s_dice_alone(
+    dataset: Path, student: Callable[..., Any], tmp_path: Path
+) -> None:
     found = student()
 
     def dice() -> bytes:
-        return pickle.dumps((random.getstate(), numpy.random.get_state(), torch.random.get_rng_state().tolist()))
+        return pickle.dumps(
+            (random.getstate(), numpy.random.get_state(), torch.random.get_rng_state().tolist())
+        )
 
     before = dice()
-    distill(latest_rows(dataset), tmp_path, found.model, found.processor, Recipe(epochs=1, tokens=6000), max_pixels=PIXELS)
+    distill(
+        latest_rows(dataset),
+        tmp_path,
+        found.model,
+        found.processor,
+        Recipe(epochs=1, tokens=6000),
+        max_pixels=PIXELS,
+    )
     assert dice() == before
 
 
@@ -144,14 +159,18 @@ def test_training_that_went_astray_is_an_error_and_leaves_nothing_to_go_on_from(
     found = student()
     wild = Recipe(epochs=2, learning_rate=1e30, tokens=6000, save_every=1)
     with pytest.raises(ParrotError, match="lower learning_rate"):
-        distill(latest_rows(dataset), tmp_path / "wild", found.model, found.processor, wild, max_pixels=PIXELS)
+        distill(
+            latest_rows(dataset), tmp_path / "wild", found.model, found.processor, wild, max_pixels=PIXELS
+        )
     assert not (tmp_path / "wild").exists()
     assert not [module for module, _ in found.model.named_modules() if "lora" in module]
 
 
 def test_rows_in_another_critic_s_words_are_refused(dataset: Path, tmp_path: Path) -> None:
     critic = Critic.load("shapes demo (CPU)")
-    with pytest.raises(ParrotError, match=r"other rubrics than .*: run Rationalize Preferences with this critic first"):
+    with pytest.raises(
+        ParrotError, match=r"other rubrics than .*: run Rationalize Preferences with this critic first"
+    ):
         learn(critic, latest_rows(dataset), "taste", tmp_path)
 
 
@@ -165,7 +184,9 @@ def test_plain_distillation_judges_without_a_reference(tmp_path: Path) -> None:
     pairs = [world(12, number).pair(tmp_path) for number in range(4)]
     oracle = Oracle(0.1)
     records = rationalize(pairs, tmp_path / "rationales", oracle, base=tmp_path, anchored=False)
-    report = project(records, tmp_path / "projection", oracle, base=tmp_path, referenced=False, check_order=False)
+    report = project(
+        records, tmp_path / "projection", oracle, base=tmp_path, referenced=False, check_order=False
+    )
     assert report.kept == 8
 
 
@@ -194,7 +215,15 @@ def test_training_that_was_cancelled_goes_on_and_ends_the_same(
                     raise Cancelled
 
             try:
-                distill(rows, tmp_path / name, found.model, found.processor, RECIPE, Watch(check), max_pixels=PIXELS)
+                distill(
+                    rows,
+                    tmp_path / name,
+                    found.model,
+                    found.processor,
+                    RECIPE,
+                    Progress(check),
+                    max_pixels=PIXELS,
+                )
             except Cancelled:
                 assert not [module for module, _ in found.model.named_modules() if "lora" in module]
         ends.append((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes())
@@ -224,7 +253,14 @@ def test_training_that_was_killed_ends_with_the_same_adapter(
 
     def run(folder: Path, limit: float | None = None) -> float | None:
         """Train in a process of its own, killed after `limit` seconds of training: how long it took, None if it did not finish."""
-        command = [sys.executable, "-c", CHILD, str(checkpoint_folder()), str(latest_rows(dataset)), str(folder)]
+        command = [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(checkpoint_folder()),
+            str(latest_rows(dataset)),
+            str(folder),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
@@ -249,7 +285,9 @@ def test_training_that_was_killed_ends_with_the_same_adapter(
         assert adapter(folder) == adapter(tmp_path / "whole")
 
 
-def test_a_learned_taste_is_listed_and_judges(dataset: Path, checkpoint_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_learned_taste_is_listed_and_judges(
+    dataset: Path, checkpoint_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     critic = Critic.load(checkpoint_folder(), "none", "cpu", max_pixels=PIXELS)
     learned = learn(critic, latest_rows(dataset), "my taste", tmp_path, RECIPE)
     again = learn(critic, latest_rows(dataset), "my taste", tmp_path, RECIPE)
