@@ -341,7 +341,7 @@ def compare(parsed: argparse.Namespace) -> None:
         "prompt": parsed.prompt,
         **found.to_dict(),
     }
-    _out(parsed, f"{found.to_markdown()}\n\n*JudgedImage by {critic.name}.*", data)
+    _out(parsed, f"{found.to_markdown()}\n\n*Judged by {critic.name}.*", data)
 
 
 def evaluate_critic(parsed: argparse.Namespace) -> None:

@@ -99,7 +99,7 @@ def play(
     )
     refined = [one.prompt for one in refine_prompts(critique, progress=progress)]
     second = [paint(prompt, number, flaws=flaws) for prompt, number in zip(refined, seeds, strict=True)]
-    # JudgedImage by the first prompt: that is what was wanted; the refined one only helps the painter.
+    # Judged by the first prompt: that is what was wanted; the refined one only helps the painter.
     again = critic.critique(
         [one.image for one in second], list(prompts), max_new_tokens=LONGEST, progress=progress
     )

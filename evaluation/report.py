@@ -31,7 +31,7 @@ def report(evaluation: Evaluation) -> str:
         if ids:
             more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
             parts.append(f"**{title} ({len(ids)}).** {', '.join(map(_cell, ids[:MOST_IDS]))}{more}")
-    parts.append(f"*JudgedImage by {_cell(evaluation.critic)}.*")
+    parts.append(f"*Judged by {_cell(evaluation.critic)}.*")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -284,7 +284,7 @@ def report(found: Sequence[Judgement | Comparison], judge: str) -> str:
     if len(parts) > 1:
         what = "Pair" if isinstance(found[0], Comparison) else "Image"
         parts = [f"## {what} {number}\n\n{part}" for number, part in enumerate(parts, 1)]
-    return "\n\n".join([*parts, f"*JudgedImage by {judge}.*"])
+    return "\n\n".join([*parts, f"*Judged by {judge}.*"])
 
 
 def mean(values: Sequence[float | None]) -> float | None:

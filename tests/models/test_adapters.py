@@ -176,7 +176,7 @@ def test_reports_say_which_adapter_judged(
     critic = Critic.load(checkpoint_folder(), "nf4", "cpu", max_pixels=128 * 128, adapter=taste())
     assert critic.name == "tiny (nf4) + soft light"
     assert (
-        "JudgedImage by tiny (nf4) + soft light."
+        "Judged by tiny (nf4) + soft light."
         in critic.critique(shots[0], "a photo", **SHORT).to_markdown()
     )
 
@@ -207,7 +207,7 @@ def test_the_shell_takes_an_adapter_and_names_it_in_every_report(
     options += ["--max-new-tokens", "64", "--max-pixels", "16384", "--adapter"]
     for command in ("critique", "compare"):
         assert main([command, *files, *options, "soft light"]) == 0
-        assert "JudgedImage by tiny (none (fp32)) + soft light." in capsys.readouterr().out
+        assert "Judged by tiny (none (fp32)) + soft light." in capsys.readouterr().out
     assert main(["score", files[0], *options, "hard light"]) == 1
     assert 'The adapter "hard light" is not in' in capsys.readouterr().err
 

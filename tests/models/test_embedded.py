@@ -65,4 +65,4 @@ def test_the_shell_lists_the_embedded_critic_and_asks_it(
         main(["critique", str(tmp_path / "a.png"), "--prompt", "a", "--checkpoint", EMBEDDED_NAME, *options])
         == 0
     )
-    assert f"JudgedImage by {EMBEDDED_NAME}." in capsys.readouterr().out
+    assert f"Judged by {EMBEDDED_NAME}." in capsys.readouterr().out
