@@ -15,7 +15,7 @@ from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..parrot.teacher import Reference
-from ..preferences.pairs import PreferencePair, Preferred, mirrored
+from ..preferences.pairs import PreferencePair, Preferred, swapped
 from .chance import stream
 from .edits import Edit
 from .listen import named_flaws, one_side
@@ -102,7 +102,7 @@ class Oracle:
                 parts[f"{key}.score"] = format_score(score)
         parts |= _concluded(case, parts)
         if rng.random() < SWAYED:
-            worse = mirrored(pair.preferred) == reference.letter
+            worse = swapped(pair.preferred) == reference.letter
             for key in (key for key, value in parts.items() if key.endswith(".score") and value != "N/A"):
                 parts[key] = "4.0" if worse else "1.5"
         if rng.random() < LEAKS:

@@ -20,7 +20,14 @@ from torch import nn
 
 from .. import paths
 from ..errors import CheckpointError
-from ..libraries import pip_command, require, short, versions, without_kernel_downloads
+from ..libraries import (
+    pip_command,
+    require,
+    require_known_to_transformers,
+    short,
+    versions,
+    without_kernel_downloads,
+)
 from .discovery import ADAPTERS, Checkpoint, check_safetensors, is_file_name, read_json, weight_files
 
 log = logging.getLogger(__name__)
@@ -211,6 +218,7 @@ def require_peft() -> Any:
         raise CheckpointError(
             f"peft cannot be imported ({short(error)}): run {pip_command('peft')} and start again, or choose adapter = none."
         ) from error
+    require_known_to_transformers("peft", ", or choose adapter = none")
     return peft
 
 

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from .. import paths
+from ..engines.base import Capabilities
 from ..errors import CheckpointError
 
 # Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 in name only),
@@ -19,6 +20,8 @@ MODEL_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DEPTH = 3  # folders below a root that are searched: organisation/model, at most one group above them
 ADAPTERS = "adapters"  # folder of a root that holds adapters, which are no checkpoints even where they bring a config.json
 COPY_PREFIX = "rational_rewards-"  # a folder in a checkpoint: its weights saved quantized
+# What a critic says of itself; see `Checkpoint.capabilities`.
+CRITIC = "critic.json"
 RECORD = "rational_rewards.json"  # what was downloaded: revision, names, sizes, digests
 MARKER = "rational_rewards.downloading.json"  # the same while the download runs
 HASHED = 32 * 2**20  # bytes; recorded files up to this size are compared by content, larger ones by size
@@ -67,6 +70,23 @@ class Checkpoint:
         """Whether it is the critic inside the pack, which always runs as it is on the CPU."""
         return self.folder.resolve() == EMBEDDED.resolve()
 
+    @property
+    def capabilities(self) -> dict[str, bool]:
+        """What the checkpoint says of itself in `critic.json`, by field of `Capabilities`; empty without that file.
+
+        Raises CheckpointError for a file that cannot be read.
+        """
+        path = self.folder / CRITIC
+        if not path.is_file():
+            return {}
+        try:
+            stated = read_json(path)["capabilities"]
+            return {
+                field.name: bool(stated[field.name]) for field in fields(Capabilities) if field.name in stated
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged: copy it again, or delete it.") from error
+
     def bytes_loaded(self, quantization: str) -> int:
         """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of the 8B model's shape)."""
         return (
@@ -98,6 +118,32 @@ def choices(roots: Iterable[Path]) -> list[str]:
     names += [official.repo for official in OFFICIAL if official.repo not in names]
     embedded = (EMBEDDED / "config.json").is_file() and EMBEDDED_NAME not in names
     return [*names, EMBEDDED_NAME] if embedded else names
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A name of the list, and in words whether it is on disk and how large it is or would be."""
+
+    name: str
+    state: str
+
+
+def listed(roots: Iterable[Path]) -> list[Listed]:
+    """The names of `choices`, each with its state."""
+    roots = list(roots)
+    local = {checkpoint.name: checkpoint for checkpoint in find_checkpoints(roots)}
+    entries = []
+    for name in choices(roots):
+        if name == EMBEDDED_NAME:
+            state = "inside the pack, knows coloured shapes only"
+        elif name in local:
+            state = f"on disk, {local[name].bytes / 1e9:.1f} GB"
+        else:
+            official = next(official for official in OFFICIAL if official.repo == name)
+            here = any(known.rpartition("/")[2].casefold() == official.name.casefold() for known in local)
+            state = "on disk" if here else f"not on disk, {official.bytes / 1e9:.1f} GB to download"
+        entries.append(Listed(name, state))
+    return entries
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:

@@ -23,6 +23,7 @@ from ..libraries import (
     pip_command,
     require,
     require_bitsandbytes,
+    require_known_to_transformers,
     short,
     version,
 )
@@ -122,6 +123,7 @@ def _load(
     ours = "" if checkpoint.quantized or quantization == "none" else quantization
     require("transformers", "4.57")
     require("accelerate", "1.0")
+    require_known_to_transformers("accelerate")
     _check_config(checkpoint)
     if ours or checkpoint.quantized in ("nf4", "fp4", "int8"):
         require_bitsandbytes(ours or checkpoint.quantized, device)
