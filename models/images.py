@@ -93,7 +93,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_to_8_bits(image).convert("RGB")
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        # Pillow converts premultiplied alpha only within its own kind.
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     if image.mode == "LAB":
