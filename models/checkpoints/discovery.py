@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PureWindowsPath
@@ -25,6 +26,14 @@ CRITIC = "critic.json"
 RECORD = "rational_rewards.json"  # what was downloaded: revision, names, sizes, digests
 MARKER = "rational_rewards.downloading.json"  # the same while the download runs
 HASHED = 32 * 2**20  # bytes; recorded files up to this size are compared by content, larger ones by size
+# Tensors that belong to quantized weights; without them those would be read as numbers that they are not.
+SCALES = (
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".scale_weight",
+    ".weight.quant_state.bitsandbytes__nf4",
+    ".qweight",
+)
 HEADER_LIMIT = 100 * 2**20  # bytes; the limit that the safetensors library sets for a header
 
 
@@ -198,7 +207,7 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
             f"choose a checkpoint of type {' or '.join(MODEL_TYPES)}."
         )
     _check_record(folder)
-    _check_weights(folder)
+    _check_weights(folder, config)
     _check_processor(folder)
     found = _describe(folder, folder.name, config)
     return replace(found, name=EMBEDDED_NAME) if found.embedded else found
@@ -368,9 +377,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
                 f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign code: "
                 "get this checkpoint as safetensors."
             )
-        raise CheckpointError(
-            f"{folder} has no weights (model.safetensors or its shards and their index): download it again."
-        )
+        raise CheckpointError(_missing_weights(folder))
     try:
         weight_map = read_json(path)["weight_map"]
         if not weight_map or not all(is_file_name(file) for file in weight_map.values()):
@@ -380,9 +387,36 @@ def _weight_map(folder: Path) -> dict[str, str]:
     return weight_map
 
 
-def _check_weights(folder: Path) -> None:
+def _missing_weights(folder: Path) -> str:
+    """What is missing in a folder without model.safetensors and without an index, by name."""
+    weights = sorted(file.name for file in folder.iterdir() if file.suffix == ".safetensors")
+    shards = [name for name in weights if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
+    if shards:
+        return (
+            f"{folder} has {len(shards)} weight files ({shards[0]}, ...) but not model.safetensors.index.json, which says "
+            "what is in them: copy that file from the repository that the weights came from."
+        )
+    if len(weights) == 1:
+        return f"{folder} has no model.safetensors, but {weights[0]}: rename that file to model.safetensors."
+    if weights:
+        return (
+            f"{folder} has no model.safetensors, and of {', '.join(weights)} none is named as its weights: copy "
+            "model.safetensors, or its shards with model.safetensors.index.json, there."
+        )
+    return f"{folder} has no weights (model.safetensors, or its shards and their index): download it again."
+
+
+def _check_weights(folder: Path, config: dict[str, Any]) -> None:
     files = weight_files(folder)
     tensors = {file: check_safetensors(folder / file) for file in files}
+    if not _quantized(config):
+        for file, names in tensors.items():
+            scale = next((name for name in sorted(names) if name.endswith(SCALES)), None)
+            if scale:
+                raise CheckpointError(
+                    f"{folder / file} holds {scale}, so its weights are stored quantized, but config.json does not say how: "
+                    "copy config.json from the repository that the weights came from."
+                )
     if files == ["model.safetensors"]:
         return
     for tensor, file in _weight_map(folder).items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, DownloadError
+from ..files import write_json
 from ..libraries import require, short
 from .discovery import MARKER, OFFICIAL, RECORD, Official, inspect_checkpoint, is_file_name, read_json, sha256
 
@@ -171,7 +171,7 @@ def _download(
     before = _read_marker(plan.target, plan.official)
     if before.get("revision") == plan.revision:
         state["files"] = before["files"]
-    _write_json(plan.target / MARKER, state)
+    write_json(plan.target / MARKER, state)
     done = 0
     for file in plan.files:
         path, part = plan.target / file.name, plan.target / f"{file.name}.part"
@@ -188,7 +188,7 @@ def _download(
             os.replace(part, path)
         if file.name not in state["files"]:
             state["files"][file.name] = {"size": file.size, "sha256": sha256(path)}
-            _write_json(plan.target / MARKER, state)
+            write_json(plan.target / MARKER, state)
         done += file.size
         report(done, plan.bytes)
     os.replace(plan.target / MARKER, plan.target / RECORD)
@@ -336,12 +336,6 @@ def _read_marker(target: Path, official: Official) -> dict[str, Any]:
         return state if usable else {}
     except (OSError, ValueError, KeyError):
         return {}
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    scratch = path.with_name(f"{path.name}.part")
-    scratch.write_text(json.dumps(data, indent=2), encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def _check_allowed(official: Official, target: Path, offline: bool) -> None:

@@ -97,7 +97,7 @@ class Encoder:
     def _render(self, messages: list[dict[str, Any]]) -> str:
         tokenizer = self.processor.tokenizer
         template = getattr(self.processor, "chat_template", None) or tokenizer.chat_template
-        if not template:
+        if not isinstance(template, str) or not template:
             raise CheckpointError(
                 "The checkpoint has no chat template: add the file chat_template.json of the model it was made from."
             )

@@ -378,8 +378,7 @@ def test_rows_that_cannot_be_read_are_counted_with_the_reason(write, dataset):
     }
     assert [pair.prompt for pair in dataset] == ["fine", "equal twins"]
     assert (
-        "- image A is not an image that can be read: 2 (votes.parquet:3, votes.parquet:4)"
-        in report.to_text()
+        "- image A is not an image that can be read: 2 (votes.parquet:3, votes.parquet:4)" in report.to_text()
     )
 
 
