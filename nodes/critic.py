@@ -21,18 +21,20 @@ class LoadCritic(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        entries = discovery.listed(host.model_roots())
         return schema(
             node_id="RationalRewardsLoadCritic",
             display_name="Load Critic",
             category=f"{CATEGORY}/critic",
             description="Loads the vision-language model that judges pictures. Folders under models/rationalrewards and models/LLM are "
-            "listed first; choosing an official RationalRewards checkpoint that is not there downloads it (about 17.5 GB).",
+            "listed first; an official RationalRewards checkpoint that is not there is downloaded (17.5 GB) after you have queued twice.",
             search_aliases=["reward model", "critic loader", "VLM", "Qwen3-VL", "judge", "RationalRewards"],
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=discovery.choices(host.model_roots()),
-                    tooltip="RationalRewards-8B-T2I judges text to image, -Edit image edits; either is downloaded once. shapes demo (CPU) needs no "
+                    options=[entry.name for entry in entries],
+                    extra_dict={"rational_rewards_states": {entry.name: entry.state for entry in entries}},
+                    tooltip="RationalRewards-8B-T2I judges text to image, -Edit image edits; either is downloaded once, and asked for first. shapes demo (CPU) needs no "
                     "download and knows coloured shapes only.",
                 ),
                 io.Combo.Input(

@@ -17,6 +17,7 @@ from comfy_api.latest import io, ui
 from ..models import paths
 from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
+from . import panel
 
 STEPS = 1000  # of a progress bar
 STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
@@ -115,6 +116,18 @@ def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[
     return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
 
 
+def results(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
+    """A node's `ui`: pages for its panel (see `panel.payload`), and `texts` with the same content for every other reader.
+
+    The workflow that images of this run will carry gets the pages, too: the browser queues it without any.
+    """
+    shown = panel.payload(pages, of, critic, workflow_id(hidden))
+    node, info = shown_on(hidden), hidden.extra_pnginfo
+    if node is not None and isinstance(info, dict):
+        panel.embed(info.get("workflow"), node, shown)
+    return {"rational_rewards": shown, "text": texts}
+
+
 def rubrics_changed() -> list[tuple[str, float]]:
     """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because one may extend another."""
     return sorted(
@@ -141,7 +154,7 @@ class Stream:
         self.next = 0.0
 
     def show(self, done: float, total: int, section: str, tail: str) -> None:
-        """As `Progress.progress`; what comes too soon after the last is left out."""
+        """As `Progress.update`; what comes too soon after the last is left out."""
         server, now = _server(), time.monotonic()
         if not server or server.client_id is None or now < self.next:
             return

@@ -17,7 +17,10 @@ from ..models.refine import RefinedPrompt
 
 Page = dict[str, Any]
 
-LONGEST_TEXT, LONGEST_RAW, LONGEST_NAME = 4_000, 40_000, 100  # characters
+# The name under which the browser keeps pages in a node's properties.
+PROPERTY = "rational_rewards"
+# Characters.
+LONGEST_TEXT, LONGEST_RAW, LONGEST_NAME = 4_000, 40_000, 100
 MOST_DIMENSIONS, MOST_NOTES, MOST_PAGES = 32, 8, 100
 LEFT_OUT = "{count} more are not shown here; the node's outputs have all of them."
 
@@ -68,7 +71,7 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:
     """The pages as a node hands them to the browser under `ui["rational_rewards"]`.
 
-    `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged. `workflow` is the id of the
+    `of` says what a page stands for: "image", "pair" or "prompt". `critic` is who judged. `workflow` is the id of the
     workflow that was run: another one may be open when the result arrives.
     """
     stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
@@ -78,11 +81,49 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
     return shown
 
 
-def ui(
-    pages: Sequence[Page], texts: list[str], of: str, critic: str, workflow: str | None = None
-) -> dict[str, Any]:
-    """A node's `ui`: pages for the panel (see `payload`), and `texts` with the same content for every other reader."""
-    return {"rational_rewards": payload(pages, of, critic, workflow), "text": texts}
+def embed(workflow: Any, node: str, pages: Sequence[Page]) -> None:
+    """Put pages on a node in a workflow that images carry, as the browser keeps them, so that an image opens with its own.
+
+    `node` is an execution id: "12", or "5:3" for node 3 inside the subgraph node 5, on which the pages show, too. A workflow
+    that does not have the node, or is none, stays as it is.
+    """
+    path = node.split(":")
+    for depth in range(len(path)):
+        holder = _node_of(workflow, path[: depth + 1])
+        if holder is None:
+            return
+        properties = holder.setdefault("properties", {})
+        kept = properties.get(PROPERTY) or {}
+        before = kept.get("pages") or []
+        inner = depth == len(path) - 1
+        properties[PROPERTY] = {**kept, "pages": list(pages) if inner else _merged(before, pages)}
+
+
+def _merged(before: Sequence[Page], pages: Sequence[Page]) -> list[Page]:
+    """What two nodes inside a subgraph say of the same images, one page an image."""
+    longest = max(len(before), len(pages))
+    merged: list[Page] = []
+    for index in range(longest):
+        page: Page = {}
+        for part in (before, pages):
+            if index < len(part):
+                page |= {key: value for key, value in part[index].items() if value not in ("", [], None)}
+        merged.append(page)
+    return merged
+
+
+def _node_of(workflow: Any, path: Sequence[str]) -> dict[str, Any] | None:
+    """The node at a path of ids, the last one inside the subgraphs of those before."""
+    try:
+        graph = workflow
+        node = None
+        for step in path:
+            if node is not None:
+                graph = next(g for g in workflow["definitions"]["subgraphs"] if g["id"] == node["type"])
+            node = next(candidate for candidate in graph["nodes"] if str(candidate["id"]) == step)
+        return node
+    except (KeyError, TypeError, StopIteration):
+        return None
 
 
 def _first(dimensions: dict[str, Any]) -> list[tuple[str, Any]]:

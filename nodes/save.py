@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import torch
@@ -14,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..models.critique import Critique, JudgedImage
 from ..models.files import replacing
 from ..models.images import tensor_to_pil_with_alpha
+from . import host, panel
 from .schema import CATEGORY, CritiqueType, schema
 
 # Name of the PNG text chunk.
@@ -42,7 +45,7 @@ class SaveWithScores(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -78,6 +81,19 @@ class SaveWithScores(io.ComfyNode):
         info.add_text(KEY, json.dumps(judgement, ensure_ascii=False))
         if cls.hidden.prompt:
             info.add_text("prompt", json.dumps(cls.hidden.prompt))
-        for key, value in (cls.hidden.extra_pnginfo or {}).items():
+        for key, value in cls._own_pnginfo(critique, item).items():
             info.add_text(key, json.dumps(value))
+        return info
+
+    @classmethod
+    def _own_pnginfo(cls, critique: Critique, item: JudgedImage) -> dict[str, Any]:
+        """What ComfyUI writes into images, with this image's own judgement on the node that made it."""
+        info = copy.deepcopy(cls.hidden.extra_pnginfo or {})
+        try:
+            judge = cls.hidden.prompt[cls.hidden.unique_id]["inputs"]["critique"][0]
+        except (KeyError, TypeError, IndexError):
+            return info
+        page = panel.judgement_page(item.judgement)
+        pages = panel.payload([page], "image", critique.critic.name, host.workflow_id(cls.hidden))
+        panel.embed(info.get("workflow"), str(judge), pages)
         return info

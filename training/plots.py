@@ -89,6 +89,8 @@ def loss_plot(losses: Losses, title: str = "Training loss") -> Image.Image:
         line = [point(step, loss) for step, loss in smoothed(piece)]
         if len(line) > 1:
             canvas.line(line, ACCENT, 3)
+        else:
+            canvas.dot(*line[0], 4, ACCENT)
     return canvas.finish()
 
 

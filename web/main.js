@@ -2,21 +2,31 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
+import { labelChoices, readStates } from "./checkpoints.js"
 import { isGone, nodeOfExecution, nodeOfLocator } from "./graph.js"
 import { forget, isFolded, keep, pagesOf, recall } from "./keep.js"
 import { Panel } from "./panel.js"
+import { watchChoice } from "./preference.js"
+import { leaveResultsBehind } from "./queue.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
 
-const PACK = "RationalRewards" // the ids of its nodes begin so
-const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt", "LoopEnd"].map((name) => PACK + name))
+// The ids of the pack's nodes begin so.
+const PACK = "RationalRewards"
+const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt"].map((name) => PACK + name))
 const LOADER = `${PACK}LoadCritic`
-const WIDGET = "rational_rewards" // the panel's name among a node's widgets
-const TYPE = "RATIONAL_REWARDS_PANEL" // a word of our own: for core's words Nodes 2.0 would draw core's widgets
-const WIDTH = 340 // of a new node: room for a dimension's name, its bar and its score
-const NARROWEST = 225 // for a new node's title, which ComfyUI leaves no room for where inputs have short names
-const MARGIN = 10 // around the panel on the canvas, as around text fields
+const PREFERENCE = `${PACK}RecordPreference`
+// The panel's name among a node's widgets.
+const WIDGET = "rational_rewards"
+// A word of our own: for core's words Nodes 2.0 would draw core's widgets.
+const TYPE = "RATIONAL_REWARDS_PANEL"
+// Of a new node, in pixels: room for a dimension's name, its bar and its score.
+const WIDTH = 340
+// For a new node's title, which ComfyUI leaves no room for where inputs have short names.
+const NARROWEST = 225
+// Around the panel on the canvas, as around text fields.
+const MARGIN = 10
 
 const panels = new Map()
 
@@ -43,6 +53,21 @@ function attach(node) {
     after(node, "onExecuted", (output) => accept(node, output))
     after(node, "onConfigure", () => panel.show(recall(node), isFolded(node)))
     after(node, "onRemoved", () => release(node))
+}
+
+/** Whether a node gets a panel: one of ours, or a subgraph with one of ours inside. */
+function hasPanel(node) {
+    if (NODES.has(node.comfyClass)) return true
+    return Boolean(node.subgraph?.nodes?.some((inner) => NODES.has(inner.comfyClass ?? inner.type)))
+}
+
+/** Show on a subgraph's node, too, what a node inside it has brought out; several of them share its pages. */
+function acceptInside(id, output) {
+    const path = String(id).split(":")
+    const pages = path.length > 1 ? pagesOf(output) : []
+    if (!pages.length) return
+    const outer = panels.get(nodeOfExecution(path.slice(0, -1).join(":")))
+    outer?.receivePart(path.at(-1), pages)
 }
 
 /** Let go of a node that is no longer there. */
@@ -93,7 +118,20 @@ app.registerExtension({
         })
     },
 
+    beforeRegisterNodeDef(type, definition) {
+        if (definition.name === LOADER) readStates(definition)
+    },
+
+    refreshComboInNodes(definitions) {
+        readStates(definitions?.[LOADER])
+    },
+
     setup() {
+        leaveResultsBehind()
+        api.addEventListener("executed", ({ detail }) => acceptInside(detail?.node, detail?.output))
+        api.addEventListener("execution_start", () => {
+            for (const panel of panels.values()) panel.forgetParts()
+        })
         listen(
             (node) => panels.get(node),
             () => panels.values(),
@@ -102,8 +140,12 @@ app.registerExtension({
 
     nodeCreated(node) {
         if (node.comfyClass?.startsWith(PACK) && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
-        if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
-        if (node.comfyClass === LOADER) setSize(node)
+        if (hasPanel(node) && isPanelOn()) attach(node)
+        if (node.comfyClass === PREFERENCE) watchChoice(node, after)
+        if (node.comfyClass === LOADER) {
+            setSize(node)
+            labelChoices(node)
+        }
     },
 
     /** A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, but not those inside subgraphs. */

@@ -5,10 +5,14 @@ import { isOnCanvas, tame } from "./pointer.js"
 import { say } from "./strings.js"
 import { details, empty, failure, headline, live } from "./view.js"
 
-// Pixels.
-const LOWEST = 34 // one line
-const HIGHEST = 380 // what is longer scrolls, or the user makes the node larger
-const SLACK = 2 // a node that is higher than it must be by more than this was made so by the user
+// All in pixels. One line.
+const LOWEST = 34
+// What is longer scrolls, or the user makes the node larger.
+const HIGHEST = 380
+// A node that is higher than it must be by more than this was made so by the user.
+const SLACK = 2
+// Between a node that grows and the one below it.
+const GAP = 10
 
 export class Panel {
     /** `save(pages, folded)` is called when there is something new to keep. */
@@ -18,7 +22,12 @@ export class Panel {
         this.pages = []
         this.at = 0
         this.folded = false
-        this.open = new Set() // rows that are open, on every page
+        // Rows that are open, on every page.
+        this.open = new Set()
+        // Height with all rows closed: so much is always shown.
+        this.closed = LOWEST
+        // Of a subgraph: the pages of each node inside.
+        this.parts = new Map()
         this.live = null
         this.error = null
         this.height = LOWEST
@@ -29,6 +38,7 @@ export class Panel {
         this.root.ariaLabel = say("panel")
         tame(this.root, this.scroller)
         this.observer = new ResizeObserver(() => this.fit())
+        this.body.addEventListener("toggle", ({ target }) => this.reveal(target), true)
         this.draw()
     }
 
@@ -40,7 +50,7 @@ export class Panel {
     /** What was kept. */
     show(pages, folded) {
         Object.assign(this, { pages, folded, live: null, error: null })
-        this.at = pages[0]?.of === "round" ? pages.length - 1 : 0
+        this.at = 0
         this.draw()
     }
 
@@ -48,6 +58,21 @@ export class Panel {
     receive(pages) {
         this.show(pages, this.folded)
         this.save(pages, this.folded)
+    }
+
+    /** A new result of one of the nodes inside a subgraph: what they say of the same image is one page. */
+    receivePart(id, pages) {
+        this.parts.set(id, pages)
+        const longest = Math.max(...[...this.parts.values()].map((part) => part.length))
+        const merged = Array.from({ length: longest }, (_, index) =>
+            Object.assign({}, ...[...this.parts.values()].map((part) => filled(part[index]))),
+        )
+        this.receive(merged)
+    }
+
+    /** A new run: what the nodes inside have said before belongs to another one. */
+    forgetParts() {
+        this.parts.clear()
     }
 
     /** The critic at work. */
@@ -128,11 +153,24 @@ export class Panel {
         const content = Math.ceil(this.body.offsetHeight)
         if (!content) return // not on the screen
         const least = this.live ? before : LOWEST // a panel that jumps while it is read would be hard to follow
-        this.height = Math.min(HIGHEST, Math.max(least, content))
+        if (!this.open.size) this.closed = Math.min(HIGHEST, content)
+        // Opened rows make the node larger as long as it covers no other one, then they scroll.
+        const room = this.open.size ? Math.max(this.closed, before + roomBelow(this.node)) : HIGHEST
+        this.height = Math.min(HIGHEST, room, Math.max(least, content))
         if (this.height === before) return
         if (!this.node.flags?.collapsed) this.fitNode(this.height - before, this.root.offsetHeight - before)
         this.root.style.setProperty("--rr-height", `${this.height}px`)
         this.node.graph?.setDirtyCanvas(true, true)
+    }
+
+    /** Scroll to what was just opened, where it does not fit. */
+    reveal(row) {
+        if (!row.open) return
+        this.fit()
+        const head = this.body.firstElementChild?.offsetHeight ?? 0
+        const { scroller } = this
+        if (row.offsetTop + row.offsetHeight > scroller.scrollTop + scroller.clientHeight)
+            scroller.scrollTop = Math.max(0, row.offsetTop - head)
     }
 
     /** Let the node grow and shrink along, unless the user has made it larger than it must be. */
@@ -145,4 +183,22 @@ export class Panel {
             if (tight || height < least) node.setSize([width, least])
         } else if (change < 0 && spare < SLACK) node.setSize([width, height + change]) // it grows by itself
     }
+}
+
+/** A page without its empty fields, which would cover those of another node. */
+function filled(page) {
+    const says = (value) => !(value === "" || value === undefined || (Array.isArray(value) && !value.length))
+    return Object.fromEntries(Object.entries(page ?? {}).filter(([, value]) => says(value)))
+}
+
+/** How far a node can grow downwards before it covers another one. */
+function roomBelow(node) {
+    const [left, top] = node.pos
+    const [width, height] = node.size
+    const title = window.LiteGraph?.NODE_TITLE_HEIGHT ?? 30
+    const below = (node.graph?.nodes ?? [])
+        .filter((other) => other !== node && other.pos[0] < left + width && other.pos[0] + other.size[0] > left)
+        .map((other) => other.pos[1] - title - (top + height))
+        .filter((distance) => distance > -title)
+    return Math.max(0, Math.min(...below) - GAP)
 }

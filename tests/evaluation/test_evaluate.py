@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,13 +15,18 @@ from hypothesis import strategies as st
 
 from rational_rewards.cli.main import main
 from rational_rewards.demo.painter import paint
-from rational_rewards.evaluation.evaluate import Evaluation, Outcome, Rate, Tally, evaluate, wilson
-from rational_rewards.evaluation.plots import ACCENT, BAR, evaluation_plot, loss_plot, ticks
+from rational_rewards.evaluation.evaluate import evaluate
+from rational_rewards.evaluation.metrics import Evaluation, Outcome, Rate, Tally, wilson
+from rational_rewards.evaluation.plots import evaluation_plot
+from rational_rewards.evaluation.report import report
+from rational_rewards.models.cards.chart import BAR, ticks
+from rational_rewards.models.cards.layout import ACCENT
 from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import PreferenceError, QuestionError
 from rational_rewards.models.judgement import ComparedDimension, Comparison
 from rational_rewards.preferences.dataset import LINES, PreferenceDataset
 from rational_rewards.preferences.pairs import PreferencePair
+from rational_rewards.training.plots import loss_plot
 
 SHORT = dict(max_new_tokens=64)
 PROMPTS = ("two small red circles", "a blue star on a gray background", "a black triangle")
@@ -59,7 +65,7 @@ class Scripted:
     def __init__(self):
         self.calls = []
 
-    def compare(self, a, b, prompts, sources, *, both_orders, progress):
+    def compare(self, a, b, prompts, sources, *, both_orders, rubric, progress):
         assert not both_orders
         self.calls.append(len(a))
         return [self.answer(one.stem, prompt) for one, prompt in zip(a, prompts, strict=True)]
@@ -119,7 +125,7 @@ def test_with_one_order_only_the_first_answer_counts_and_agreement_is_not_known(
     assert found.a_wins == Rate(3, 5)
     assert found.order_agreement.share is None
     assert found.shown_first_wins.share is None
-    assert "Both orders" not in found.to_markdown()
+    assert "Both orders" not in report(found)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 100])
@@ -138,20 +144,20 @@ def test_the_report_and_the_json_say_the_same(scripted_pairs):
     assert data["unreadable"] == ["p6"]
     assert data["wrong_ids"] == ["p2"]
     assert [one["id"] for one in data["outcomes"]] == list(SCRIPT)
-    report = found.to_markdown()
-    assert "**Accuracy 62.5 %**" in report
-    assert "2 right, 1 wrong, 1 tied" in report
-    assert "could not be read: 1 of 7" in report
-    assert "| Both orders give the same winner | 66.7 % |" in report
-    assert "| Quality | 50.0 % |" in report
-    assert "| chosen by robot | 100.0 % |" in report
-    assert "**Pairs it got wrong (1).** p2" in report
+    words = report(found)
+    assert "**Accuracy 62.5 %**" in words
+    assert "2 right, 1 wrong, 1 tied" in words
+    assert "could not be read: 1 of 7" in words
+    assert "| Both orders give the same winner | 66.7 % |" in words
+    assert "| Quality | 50.0 % |" in words
+    assert "| chosen by robot | 100.0 % |" in words
+    assert "**Pairs it got wrong (1).** p2" in words
 
 
 def test_where_nothing_could_be_read_there_is_no_number(scripted_pairs):
     found = evaluate(Scripted(), scripted_pairs[5:6])
     assert found.accuracy.share is None
-    assert "No accuracy" in found.to_markdown()
+    assert "No accuracy" in report(found)
     assert json.loads(found.to_json())["accuracy"] == {
         "share": None,
         "interval": None,
@@ -163,7 +169,7 @@ def test_where_nothing_could_be_read_there_is_no_number(scripted_pairs):
 
 def test_names_with_table_marks_do_not_break_the_report():
     outcome = Outcome("p1", "t2i", "a|b\nc", "A", "A", 0.5, "A", "A", {})
-    assert "| chosen by a\\|b c | 100.0 % |" in Evaluation("x", True, [outcome]).to_markdown()
+    assert "| chosen by a\\|b c | 100.0 % |" in report(Evaluation("x", True, [outcome]))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +217,7 @@ def pairs(folder):
 
 @pytest.fixture(scope="module")
 def whole(make_critic, pairs):
-    return evaluate(make_critic(), pairs, **SHORT)
+    return evaluate(make_critic(), pairs, sampling=SHORT)
 
 
 def test_outcomes_are_those_of_compare(whole, make_critic, pairs):
@@ -230,7 +236,7 @@ def test_outcomes_are_those_of_compare(whole, make_critic, pairs):
 def test_portions_change_nothing_and_progress_counts_pairs(whole, make_critic, pairs):
     seen = []
     progress = Progress(update=lambda done, total, section, tail: seen.append((done, total)))
-    assert evaluate(make_critic(), pairs, batch=3, progress=progress, **SHORT) == whole
+    assert evaluate(make_critic(), pairs, batch=3, progress=progress, sampling=SHORT) == whole
     done = [one for one, _ in seen]
     assert done == sorted(done)
     assert {total for _, total in seen} == {4}
@@ -249,7 +255,7 @@ def test_cancel_goes_through(make_critic, pairs):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        evaluate(make_critic(), pairs, progress=Progress(check=check), **SHORT)
+        evaluate(make_critic(), pairs, progress=Progress(check=check), sampling=SHORT)
     assert len(calls) == 30
 
 
@@ -257,14 +263,29 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_judged(scripted_pai
     critic = Scripted()
     with pytest.raises(PreferenceError, match="no preference pairs"):
         evaluate(critic, [])
-    with pytest.raises(PreferenceError, match="stands twice"):
+    with pytest.raises(PreferenceError, match="used by two pairs"):
         evaluate(critic, [*scripted_pairs, scripted_pairs[0]])
-    scripted_pairs[-1].image_b.unlink()
-    with pytest.raises(PreferenceError, match="p7-b of the pair p7 is missing"):
-        evaluate(critic, scripted_pairs)
     assert not critic.calls
     with pytest.raises(QuestionError, match="is for images without a source"):
         evaluate(make_critic(), scripted_pairs[:3], rubric="t2i-pair")
+
+
+def test_a_pair_that_cannot_be_judged_costs_only_itself(pairs, make_critic, tmp_path):
+    """Also at the very end, when hours of judging are done."""
+    (tmp_path / "damaged.png").write_bytes(b"not an image")
+    bad = [
+        dataclasses.replace(pairs[0], id="damaged", image_b=tmp_path / "damaged.png"),
+        dataclasses.replace(pairs[0], id="missing", image_a=tmp_path / "missing.png"),
+    ]
+    evaluation = evaluate(make_critic(), [*pairs[:2], *bad], batch=3, sampling=SHORT)
+    assert [outcome.id for outcome in evaluation.outcomes] == [pair.id for pair in pairs[:2]]
+    assert "damaged.png cannot be read" in evaluation.failed["damaged"]
+    assert "There is no image" in evaluation.failed["missing"]
+    assert "**Pairs that could not be judged (2), not counted.**" in report(evaluation)
+    assert evaluation.to_dict()["failed"] == evaluation.failed
+    assert evaluation.accuracy.count == sum(pair.preferred != "tie" for pair in pairs[:2])
+    with pytest.raises(QuestionError, match="Not one of 2 pairs could be judged"):
+        evaluate(make_critic(), bad, sampling=SHORT)
 
 
 # ---------------------------------------------------------------- the shell
@@ -290,7 +311,7 @@ def test_the_shell_evaluates_a_folder_or_a_name(folder, checkpoint_folder, tmp_p
     assert main(["evaluate", "--dataset", "my-taste", "--one-order", "--json", "-", *common]) == 0
     assert json.loads(capsys.readouterr().out)["both_orders"] is False
     for wrong, says in (
-        ("your-taste", "choose one of my-taste"),
+        ("your-taste", "did you mean my-taste?"),
         (str(tmp_path / "nothing"), "There is no dataset"),
     ):
         assert main(["evaluate", "--dataset", wrong, *common]) == 1
@@ -421,3 +442,19 @@ def test_the_node_gives_accuracy_report_and_plot_or_one_sentence(tmp_path, check
     assert "Every pair in the dataset ties is a tie" in ties
     assert '"../x" cannot be the name of a dataset' in name
     assert 0 < first < undone < any_size
+
+
+def test_the_loss_is_told_by_means_and_not_by_two_points_of_a_zigzag():
+    zigzag = [(step, 2.0 + (1.0 if step % 2 else -1.0)) for step in range(1, 101)]
+    falling = [(step, loss - step / 100) for step, loss in zigzag]
+    first, last, count = ends(falling)
+    assert count == 10
+    assert (first - last) == pytest.approx(0.9, abs=0.02)
+    assert describe_losses(falling) == (
+        f"Loss {first:.3f} in the mean of the first 10 reports, {last:.3f} in the mean of the last 10."
+    )
+    line = [loss for _, loss in smoothed(zigzag)]
+    assert max(line[10:-10]) - min(line[10:-10]) < 0.3, "a tenth of the zigzag is left"
+    assert [step for step, _ in smoothed(zigzag)] == [step for step, _ in zigzag]
+    assert ends([(1, float("nan")), (2, 1.0)]) is None
+    assert describe_losses([]) == ""

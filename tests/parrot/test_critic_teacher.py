@@ -14,7 +14,7 @@ from scripted_teacher import judgement, rationale
 from rational_rewards.demo.voice import comparison_parts
 from rational_rewards.demo.worlds import World, world
 from rational_rewards.models.answers.writing import write_answer
-from rational_rewards.models.engines.base import Progress
+from rational_rewards.models.engines.base import Capabilities, Progress, Residency
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import BUILT_IN, rubric_for
 from rational_rewards.parrot.anchored import rationalize
