@@ -26,7 +26,7 @@ from rational_rewards.models.errors import PreferenceError, QuestionError
 from rational_rewards.models.judgement import ComparedDimension, Comparison
 from rational_rewards.preferences.dataset import LINES, PreferenceDataset
 from rational_rewards.preferences.pairs import PreferencePair
-from rational_rewards.training.plots import loss_plot
+from rational_rewards.training.plots import describe_losses, ends, loss_plot, smoothed
 
 SHORT = dict(max_new_tokens=64)
 PROMPTS = ("two small red circles", "a blue star on a gray background", "a black triangle")
