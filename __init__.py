@@ -1,7 +1,7 @@
 """RationalRewards for ComfyUI: a critic that explains, scores, compares, and rewrites the prompt.
 
-ComfyUI asks `comfy_entrypoint` for the nodes and serves `web/` to its page. Without ComfyUI the same things are
-`from rational_rewards import Critic`.
+ComfyUI asks `comfy_entrypoint` for the nodes and serves `web/` to its page. Without ComfyUI the same things
+are `from rational_rewards import Critic`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How well a critic judges the shapes world, and whether its refined prompts help: everything against the true scenes."""
+"""How well a critic judges the shapes world, and whether its refined prompts help: everything against the
+true scenes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from rational_rewards.demo.measure import (
 from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.critic import Critic
 
-SIDE_BY_SIDE = 64  # answers: for a tiny model that costs little more than one
+# Answers: for a tiny model that costs little more than one.
+SIDE_BY_SIDE = 64
 # What the embedded critic has to reach. Writing is the hardest to read for a model of its size.
 WANTED = {
     **{f"apart.{key}": 0.85 if key == "text_rendering" else 0.95 for key in DIMENSIONS},
@@ -33,7 +36,9 @@ WANTED = {
 
 
 def run(checkpoint: str, pairs: int, each: int, prompts: int) -> dict[str, Any]:
-    """Figures of a critic on `pairs` held-out pairs, `each` more that differ in one dimension only, and `prompts` held-out prompts."""
+    """Figures of a critic on `pairs` held-out pairs, `each` more that differ in one dimension only, and
+    `prompts` held-out prompts.
+    """
     critic = Critic.load(checkpoint, "none", "cpu")
     critic.engine.rows = SIDE_BY_SIDE  # type: ignore[attr-defined]
     start = time.monotonic()
@@ -69,7 +74,9 @@ def missed(figures: dict[str, Any]) -> list[str]:
 
 
 def refinement_figures(rounds: list[Refinement]) -> dict[str, Any]:
-    """Means over all prompts: true faithfulness (1..4) before and after, the share of what was missing that was won, who got worse."""
+    """Means over all prompts: true faithfulness (1..4) before and after, the share of what was missing that
+    was won, who got worse.
+    """
     before, after = (sum(getattr(one, name) for one in rounds) / len(rounds) for name in ("before", "after"))
     return {
         "faithfulness_before": before,
@@ -108,7 +115,10 @@ def table(figures: dict[str, Any]) -> str:
         ),
     ]
     lines = [
-        f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, {figures['seconds']} s",
+        (
+            f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, "
+            f"{figures['seconds']} s"
+        ),
         "",
     ]
     lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
@@ -121,11 +131,15 @@ def table(figures: dict[str, Any]) -> str:
 
 def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
     return {
-        "true faithfulness before and after": f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}",
+        "true faithfulness before and after": (
+            f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}"
+        ),
         "share of the missing faithfulness that was won": "-"
         if found["recovered"] is None
         else f"{found['recovered']:.1%}",
-        "points that true flaws cost, before and after": f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}",
+        "points that true flaws cost, before and after": (
+            f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}"
+        ),
         "prompts that got worse": f"{len(found['worse'])} of {prompts}",
         "what went wrong and is insisted on": _share(found["needed"]),
         "what is insisted on and went wrong": _share(found["insisted"]),

@@ -1,4 +1,6 @@
-"""Images that are named on the command line: files, folders and patterns, with the prompts they were made from."""
+"""Images that are named on the command line: files, folders and patterns, with the prompts they were made
+from.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def expand(given: Sequence[str]) -> list[str]:
-    """The images that are meant, in order, each once: a folder stands for the images in it, a pattern for its matches.
+    """The images that are meant, in order, each once: a folder stands for the images in it, a pattern for its
+    matches.
 
-    A file whose name holds pattern characters is that file. Shells on Windows do not expand patterns, and quoted ones come
-    as they are anywhere. Raises QuestionError for a folder without images and a pattern without matches.
+    A file whose name holds pattern characters is that file. Shells on Windows do not expand patterns, and
+    quoted ones come as they are anywhere. Raises QuestionError for a folder without images and a pattern
+    without matches.
     """
     images: list[str] = []
     for name in given:
@@ -39,7 +43,10 @@ def expand(given: Sequence[str]) -> list[str]:
 
 
 def prompt_for(image: str, given: str | None) -> str:
-    """The prompt that is given, or else the one in the image's own metadata. Raises QuestionError where there is none."""
+    """The prompt that is given, or else the one in the image's own metadata.
+
+    Raises QuestionError where there is none.
+    """
     if given is not None:
         return given
     found = prompt_of(Path(image))

@@ -223,7 +223,9 @@ Judge = Callable[[Sequence[str], Sequence[str], Progress], list[Result]]
 
 
 def _in_portions(asked: _Asked, judge: Judge[Result], watched: Progress) -> list[tuple[str, str, Result]]:
-    """(image, prompt, result) of every image that can be judged. A bad image costs only itself; its sentence is kept.
+    """(image, prompt, result) of every image that can be judged.
+
+    A bad image costs only itself; its sentence is kept.
 
     Raises QuestionError where it is the only one.
     """

@@ -135,7 +135,8 @@ def _default_folder(parsed: argparse.Namespace, roots: list[Path]) -> Path:
     if not local:
         official = " or ".join(official.repo for official in discovery.OFFICIAL)
         raise CheckpointError(
-            f"There is no checkpoint in {roots[0]}: add --checkpoint with a folder, with {official} to download it, "
+            f"There is no checkpoint in {roots[0]}: add --checkpoint with a folder, with {official} to "
+            f"download it, "
             f'or with "{discovery.EMBEDDED_NAME}" to try it on coloured shapes.'
         )
     others = [*(checkpoint.name for checkpoint in local[1:]), discovery.EMBEDDED_NAME]

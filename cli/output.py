@@ -88,10 +88,12 @@ def progress(parsed: argparse.Namespace) -> Progress:
 
 
 def file_target(given: str | None, *endings: str) -> Path | None:
-    """The file that an option names, checked to be one that can be written; its folder is made. None for no option.
+    """The file that an option names, checked to be one that can be written; its folder is made.
 
-    Raises RationalRewardsError for a folder, for another ending than `endings` (any, where there are none), and for a
-    place that cannot be written.
+    None for no option.
+
+    Raises RationalRewardsError for a folder, for another ending than `endings` (any, where there are none),
+    and for a place that cannot be written.
     """
     if given is None:
         return None
@@ -121,7 +123,8 @@ def save_image(image: Image.Image, target: Path) -> None:
             image.save(scratch)
     except OSError as error:
         raise RationalRewardsError(
-            f"{target} could not be written ({error.strerror or error}): make room there, or choose another file."
+            f"{target} could not be written ({error.strerror or error}): make room there, or choose "
+            f"another file."
         ) from error
 
 

@@ -1,4 +1,5 @@
-"""The embedded critic before it is a critic: a tiny Qwen3-VL that has learned to name what is in a picture, never to judge it.
+"""The embedded critic before it is a critic: a tiny Qwen3-VL that has learned to name what is in a picture,
+never to judge it.
 
 PARROT starts from a model that can see. For the 8B critic that is Qwen3-VL-8B-Instruct; here it is this one.
 """
@@ -29,8 +30,9 @@ ASKED = "Describe the picture."
 RUBRICS = Path(__file__).parent / "rubrics"
 # About 2.5 million parameters, of which the vision tower has half a million; 64 visual tokens a picture.
 EMBEDDED = Shape(
-    hidden=160, layers=4, heads=5, kv_heads=5, head_dim=32, mlp=480, vision_hidden=96, vision_layers=4, vision_heads=3,
-    vision_mlp=288, deepstack=(1, 2), vocabulary=1024, tied=True, patch=8, vision_positions=256, rope_theta=10_000.0,
+    hidden=160, layers=4, heads=5, kv_heads=5, head_dim=32, mlp=480,
+    vision_hidden=96, vision_layers=4, vision_heads=3, vision_mlp=288, deepstack=(1, 2),
+    vocabulary=1024, tied=True, patch=8, vision_positions=256, rope_theta=10_000.0,
     pixels=(SIZE * SIZE, SIZE * SIZE),
 )  # fmt: skip
 SCHEDULE = Schedule(learning_rate=2e-3, warmup=0.03, weight_decay=0.01, muon=True)
@@ -40,7 +42,8 @@ def caption_example(number: int, seed: int) -> Example:
     """A picture of the shapes world and its caption."""
     rng = stream(seed, "caption", number)
     request = random_request(rng)
-    if rng.random() < 0.7:  # reading is the hard part; any letters, so that each is read for itself
+    # Reading is the hard part; any letters, so that each is read for itself.
+    if rng.random() < 0.7:
         request = _with_word(request, rng)
     scene = imagine(request, rng.getrandbits(32))
     messages = [
@@ -56,7 +59,9 @@ def _with_word(request: Request, rng: random.Random) -> Request:
 
 
 def corpus(seed: int, size: int = 3000) -> list[str]:
-    """Texts of the shapes world to train the tokenizer on; words are random letters, so that it keeps letters apart."""
+    """Texts of the shapes world to train the tokenizer on; words are random letters, so that it keeps letters
+    apart.
+    """
     texts = []
     for number in range(size):
         rng = stream(seed, "corpus", number)

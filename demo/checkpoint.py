@@ -1,6 +1,8 @@
-"""Build small Qwen3-VL (or Qwen2.5-VL) checkpoints: real architecture, processor, tokenizer and chat template, random weights.
+"""Build small Qwen3-VL (or Qwen2.5-VL) checkpoints: real architecture, processor, tokenizer and chat
+template, random weights.
 
-Everything that loads, quantizes and runs the 8B critic runs these too, on a CPU, in seconds. Tests and benchmarks use them.
+Everything that loads, quantizes and runs the 8B critic runs these too, on a CPU, in seconds. Tests and
+benchmarks use them.
 """
 
 from __future__ import annotations
@@ -15,15 +17,22 @@ from typing import Any
 from ..models.rubrics.rubric import list_rubrics, load_rubric
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
+    "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-MARKS = ("<think>", "</think>")  # added by Qwen3, but not marked special
-# Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line ends.
-QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Added by Qwen3, but not marked special.
+MARKS = ("<think>", "</think>")
+# Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line
+# ends.
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| "
+    r"?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% "
+    "endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -31,9 +40,13 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a checkpoint. `vocabulary` is the width of the output layer; ids that the tokenizer lacks are never text."""
+    """Sizes of a checkpoint.
 
-    family: str = "qwen3_vl"  # or "qwen2_5_vl"
+    `vocabulary` is the width of the output layer; ids that the tokenizer lacks are never text.
+    """
+
+    # Or "qwen2_5_vl".
+    family: str = "qwen3_vl"
     hidden: int = 64
     layers: int = 2
     heads: int = 4
@@ -47,10 +60,13 @@ class Shape:
     deepstack: tuple[int, ...] = (0,)
     vocabulary: int = 2048
     tied: bool = False
-    patch: int = 0  # pixels of a patch's side; 0: as the family has it
-    vision_positions: int = 2304  # learned positions of the vision tower, a square number
+    # Pixels of a patch's side; 0: as the family has it.
+    patch: int = 0
+    # Learned positions of the vision tower, a square number.
+    vision_positions: int = 2304
     rope_theta: float = 5_000_000.0
-    pixels: tuple[int, int] = (65536, 16777216)  # smallest and largest picture
+    # Smallest and largest picture.
+    pixels: tuple[int, int] = (65536, 16777216)
 
 
 TINY = Shape()
@@ -70,7 +86,8 @@ def build_checkpoint(
 ) -> Path:
     """Write a complete checkpoint with random weights into `folder` and return it.
 
-    `dtype` names a torch dtype; `corpus` adds texts to train the tokenizer on; `shards` is the largest file ("1MB").
+    `dtype` names a torch dtype; `corpus` adds texts to train the tokenizer on; `shards` is the largest file
+    ("1MB").
     """
     import torch
 
@@ -168,22 +185,24 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
 
 
 def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0) -> Any:
-    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as `build_tokenizer`."""
+    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as
+    `build_tokenizer`.
+    """
     import transformers
 
     tokenizer = build_tokenizer(
         [*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048), at_least=at_least
     )
-    with (
-        tempfile.TemporaryDirectory() as scratch
-    ):  # written and read back, so that each version builds its own classes
+    # Written and read back, so that each version builds its own classes.
+    with tempfile.TemporaryDirectory() as scratch:
         tokenizer.save_pretrained(scratch)
         mean = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.48145466, 0.4578275, 0.40821073]
         std = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.26862954, 0.26130258, 0.27577711]
         image = {
             "image_processor_type": "Qwen2VLImageProcessorFast",
             "processor_class": "Qwen3VLProcessor" if shape.family == "qwen3_vl" else "Qwen2_5_VLProcessor",
-            "patch_size": _patch(shape), "temporal_patch_size": 2, "merge_size": 2, "image_mean": mean, "image_std": std,
+            "patch_size": _patch(shape), "temporal_patch_size": 2, "merge_size": 2,
+            "image_mean": mean, "image_std": std,
             "size": {"shortest_edge": shape.pixels[0], "longest_edge": shape.pixels[1]},
         }  # fmt: skip
         video = image | {
@@ -206,7 +225,8 @@ def _patch(shape: Shape) -> int:
 
 
 def build_tokenizer(corpus: Sequence[str], size: int = 2048, at_least: int = 0) -> Any:
-    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at most `size` tokens.
+    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at
+    most `size` tokens.
 
     Pieces are merged only where they stand side by side at least `at_least` times in the corpus.
     """

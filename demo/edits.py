@@ -24,12 +24,15 @@ from .scene import (
     with_thing,
 )
 
-BACKGROUND = -1  # the target of an edit that concerns no thing
+# The target of an edit that concerns no thing.
+BACKGROUND = -1
 
 
 @dataclass(frozen=True)
 class Edit:
-    """An instruction for a source scene and its perfect result. `target`: index of the thing concerned, or BACKGROUND.
+    """An instruction for a source scene and its perfect result.
+
+    `target`: index of the thing concerned, or BACKGROUND.
 
     Both scenes have the same number of `things`; None where one is not (yet, or any more) there.
     """
@@ -168,7 +171,10 @@ def kept(edit: Edit) -> list[int]:
 
 
 def target_flaws(edit: Edit, scene: Scene) -> list[str]:
-    """What is wrong with the edit itself: "not done", "missing", or some of "count", "size", "colour", "shape", "place", "background"."""
+    """What is wrong with the edit itself:
+
+    "not done", "missing", or some of "count", "size", "colour", "shape", "place", "background".
+    """
     if edit.target == BACKGROUND:
         if scene.background == edit.wanted.background:
             return []

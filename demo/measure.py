@@ -1,4 +1,6 @@
-"""How well a critic judges the shapes world: measured on pairs and prompts it has never seen, against the true scenes."""
+"""How well a critic judges the shapes world: measured on pairs and prompts it has never seen, against the
+true scenes.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,14 @@ from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_
 from .voice import Case, EditCase
 from .worlds import World, world
 
-HELD_OUT = 900_000_001  # seed of the worlds that nothing is trained on
-PORTION = 64  # questions asked at once
+# Seed of the worlds that nothing is trained on.
+HELD_OUT = 900_000_001
+# Questions asked at once.
+PORTION = 64
 
 
-APART = 100_000  # numbers from here on are for `held_out_apart`
+# Numbers from here on are for `held_out_apart`.
+APART = 100_000
 
 
 @dataclass
@@ -46,10 +51,13 @@ class Share:
 
 @dataclass
 class PairMeasures:
-    """Of comparisons: accuracy over all pairs, by the one dimension in which a pair differs, and agreement of both orders."""
+    """Of comparisons: accuracy over all pairs, by the one dimension in which a pair differs, and agreement of
+    both orders.
+    """
 
     all: Share = field(default_factory=Share)
-    decided: Share = field(default_factory=Share)  # pairs that are no true tie
+    # Pairs that are no true tie.
+    decided: Share = field(default_factory=Share)
     by_dimension: dict[str, Share] = field(default_factory=dict)
     by_task: dict[str, Share] = field(default_factory=dict)
     agree: Share = field(default_factory=Share)
@@ -57,7 +65,8 @@ class PairMeasures:
 
 @dataclass
 class SingleMeasures:
-    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are the true ones.
+    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are
+    the true ones.
 
     A judgement that failed counts in `judged` and nowhere else.
     """
@@ -65,12 +74,17 @@ class SingleMeasures:
     judged: Share = field(default_factory=Share)
     spearman: float = 0.0
     spearman_weighted: float = (
-        0.0  # a flaw counts as many points as it costs: an edit that was not done, or a missing word, three
+        # A flaw counts as many points as it costs: an edit that was not done, or a missing word, three.
+        0.0
     )
-    one_flaw: Share = field(default_factory=Share)  # pictures with one flaw: exactly that one is named
-    flaws: Share = field(default_factory=Share)  # true flaws that are named
-    named: Share = field(default_factory=Share)  # named flaws that are true
-    scores: dict[str, Share] = field(default_factory=dict)  # a dimension's score within a quarter of a point
+    # Pictures with one flaw: exactly that one is named.
+    one_flaw: Share = field(default_factory=Share)
+    # True flaws that are named.
+    flaws: Share = field(default_factory=Share)
+    # Named flaws that are true.
+    named: Share = field(default_factory=Share)
+    # A dimension's score within a quarter of a point.
+    scores: dict[str, Share] = field(default_factory=dict)
 
 
 def held_out(count: int) -> list[World]:
@@ -79,7 +93,9 @@ def held_out(count: int) -> list[World]:
 
 
 def held_out_apart(dimension: str, count: int) -> list[World]:
-    """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among all pairs."""
+    """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among
+    all pairs.
+    """
     found = (world(HELD_OUT, number) for number in itertools.count(APART))
     return list(
         itertools.islice((one for one in found if one.differs == dimension and one.preferred != "tie"), count)
@@ -170,9 +186,11 @@ def _true_score(case: Case, dimension: str) -> float | None:
 
 @dataclass
 class Refinement:
-    """One prompt's way through the loop: true text-faithfulness scores (1..4) and the points that all true flaws cost, before and after.
+    """One prompt's way through the loop: true text-faithfulness scores (1..4) and the points that all true
+    flaws cost, before and after.
 
-    `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit` what is in both.
+    `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit`
+    what is in both.
     """
 
     prompt: str
@@ -187,7 +205,9 @@ class Refinement:
 
 
 def measure_refinement(critic: Critic, count: int, progress: Progress = Progress()) -> list[Refinement]:
-    """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against the first prompt."""
+    """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against
+    the first prompt.
+    """
 
     def rewrite(firsts: Sequence[Painting], prompts: Sequence[str]) -> list[str]:
         critique = critic.critique([first.image for first in firsts], prompts, progress=progress)
@@ -197,7 +217,9 @@ def measure_refinement(critic: Critic, count: int, progress: Progress = Progress
 
 
 def measure_blind_refinement(count: int) -> list[Refinement]:
-    """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to be measured against."""
+    """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to
+    be measured against.
+    """
     return _refined_by(
         lambda firsts, prompts: [prompt_of(insisting(parse_request(prompt))) for prompt in prompts], count
     )
@@ -219,7 +241,8 @@ def _refined_by(
             before = flaws_of(first.request, first.scene)
             try:
                 after = flaws_of(first.request, second)
-            except ValueError:  # the refined prompt asks for another number of things
+            except ValueError:
+                # The refined prompt asks for another number of things.
                 after = [*before, Flaw(TEXT_FAITHFULNESS, "missing", weight=4)]
             insisted, needed = insistences(asked), insistences(refined(first.request, before))
             counts = len(insisted), len(needed), len(insisted & needed)

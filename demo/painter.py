@@ -1,7 +1,9 @@
-"""The painter: a generator with habits. It tends to drop what a prompt leaves implicit, and does what a prompt insists on.
+"""The painter: a generator with habits.
 
-So a refined prompt really helps, as it does with real generators. Each fact has a luck of its own for a seed: insisting on one
-thing changes that thing only, and never for the worse.
+It tends to drop what a prompt leaves implicit, and does what a prompt insists on.
+
+So a refined prompt really helps, as it does with real generators. Each fact has a luck of its own for a seed:
+insisting on one thing changes that thing only, and never for the worse.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from .scene import (
     with_thing,
 )
 
-INSISTED = 0.12  # share of its habit that is left where a prompt insists
-HABITS = {"thing": 0.7, "background": 0.4, "word": 0.9, "quality": 0.8}  # chance of a flaw, at `flaws` = 1
+# Share of its habit that is left where a prompt insists.
+INSISTED = 0.12
+# Chance of a flaw, at `flaws` = 1.
+HABITS = {"thing": 0.7, "background": 0.4, "word": 0.9, "quality": 0.8}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,10 @@ class Painting:
 
 
 def paint(prompt: str, seed: int, size: int = SIZE, flaws: float = 0.5) -> Painting:
-    """Paint a prompt of the shapes world. `flaws` (0..1) is how strong the painter's bad habits are. RGB, `size` x `size` pixels."""
+    """Paint a prompt of the shapes world. `flaws` (0..1) is how strong the painter's bad habits are.
+
+    RGB, `size` x `size` pixels.
+    """
     request = parse_request(prompt)
     scene = imagine(request, seed, flaws)
     return Painting(render(scene, seed, size), request, scene)
@@ -81,9 +88,8 @@ def perfect(request: Request, seed: int) -> Scene:
     for index, wish in enumerate(request.wishes):
         size = wish.size or stream(seed, "size", index).choice(SIZES)
         things.append(Thing(wish.count, size, wish.colour, wish.shape, wish.place or default[index]))
-    if (
-        len({thing.place for thing in things}) < number
-    ):  # places given in part: everything gets a place of its own
+    # Places given in part: everything gets a place of its own.
+    if len({thing.place for thing in things}) < number:
         taken = [wish.place for wish in request.wishes if wish.place]
         left = [place for place in PLACES if place not in taken]
         things = [
@@ -144,7 +150,9 @@ def spoil_word(scene: Scene, rng: random.Random) -> Scene:
 
 
 def spoil_quality(scene: Scene, rng: random.Random) -> Scene:
-    """The scene with one rendering flaw more, at times two; of those that can be seen where there is something to see."""
+    """The scene with one rendering flaw more, at times two; of those that can be seen where there is
+    something to see.
+    """
     visible = [kind for kind in QUALITY if any(scene.things) or kind not in ("smear", "broken outlines")]
     left = [kind for kind in visible if kind not in scene.quality]
     more = rng.sample(left, min(len(left), 2 if rng.random() < 0.15 else 1))

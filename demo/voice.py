@@ -1,6 +1,7 @@
 """What a judge of the shapes world says: a seen scene put into the words and scores of a judgement.
 
-The words follow what was seen, right or wrong; `cases` of the same picture seen rightly give the true judgement.
+The words follow what was seen, right or wrong; `cases` of the same picture seen rightly give the true
+judgement.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .scene import (
 
 NO_TEXT = "No text was asked for."
 _NAMES = {
-    "missing": "missing", "not done": "not done", "no text": "no text", "letter": "wrong letter", "changed": "unwanted change",
+    "missing": "missing", "not done": "not done", "no text": "no text", "letter": "wrong letter",
+    "changed": "unwanted change",
     **{kind: f"wrong {kind}" for kind in ("colour", "shape", "count", "size", "place", "background")},
 }  # fmt: skip
 
@@ -64,7 +66,9 @@ class PictureCase:
         return f"It asks for {'; '.join(asked)}."
 
     def remarks(self) -> dict[str, Remark]:
-        """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the two compare."""
+        """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the
+        two compare.
+        """
         verdicts = [
             _verdict(in_words(wish), set_against(thing, wish), differences(wish, thing))
             for wish, thing in zip(self.request.wishes, self.scene.things, strict=True)
@@ -211,7 +215,10 @@ def summed_up(flaws: Sequence[Flaw]) -> str:
 
 
 def in_words(thing: Thing | Wish | None) -> str:
-    """A thing as it is seen or wished for: "one large red star on the left"; "nothing" where it is missing."""
+    """A thing as it is seen or wished for:
+
+    "one large red star on the left"; "nothing" where it is missing.
+    """
     if thing is None:
         return "nothing"
     return " ".join(filter(None, _facts(thing, thing.count)))

@@ -27,10 +27,11 @@ def evaluate(
 ) -> Evaluation:
     """Let the critic compare every pair, `batch` of them at a time.
 
-    The result is the same for every `batch`, and only that many pairs' images and answers are in memory. A pair that cannot be
-    judged, such as one with a missing or damaged image, is left out and named in `failed`. `progress.update` counts pairs;
-    `progress.check` may raise to cancel at every token. Raises PreferenceError for no pairs, before anything is judged, and
-    QuestionError where not one pair can be judged.
+    The result is the same for every `batch`, and only that many pairs' images and answers are in memory. A
+    pair that cannot be judged, such as one with a missing or damaged image, is left out and named in
+    `failed`. `progress.update` counts pairs; `progress.check` may raise to cancel at every token. Raises
+    PreferenceError for no pairs, before anything is judged, and QuestionError where not one pair can be
+    judged.
     """
     if batch < 1:
         raise ParrotError(f"`batch` is {batch}: make it 1 or more.")
@@ -90,7 +91,9 @@ class _Comparer:
     def compare(
         self, pairs: Sequence[PreferencePair], progress: Progress, failed: dict[str, str]
     ) -> dict[str, list[Comparison]]:
-        """By id, each pair's comparisons as they were answered; the sentence of a pair that cannot be judged goes to `failed`."""
+        """By id, each pair's comparisons as they were answered; the sentence of a pair that cannot be judged
+        goes to `failed`.
+        """
         try:
             return self._ask(pairs, progress)
         except QuestionError as error:

@@ -1,8 +1,10 @@
-"""What a critic's comparisons with recorded preferences add up to: accuracy, agreement and bias, with their intervals.
+"""What a critic's comparisons with recorded preferences add up to: accuracy, agreement and bias, with their
+intervals.
 
-An answer that could not be read is neither right nor wrong: it is left out of the accuracy, and the report says how many there
-were. A tie of the critic where somebody had a preference counts half, as a toss of a coin would on average; a second accuracy
-takes ties as a third answer, as published evaluations of datasets with ties do.
+An answer that could not be read is neither right nor wrong: it is left out of the accuracy, and the report
+says how many there were. A tie of the critic where somebody had a preference counts half, as a toss of a coin
+would on average; a second accuracy takes ties as a third answer, as published evaluations of datasets with
+ties do.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ Z_95 = 1.959964
 
 
 def wilson(successes: float, count: int, z: float = Z_95) -> tuple[float, float]:
-    """The interval of a share, 0..1: Wilson's score interval, sensible for few pairs and for shares near 0 and 1.
+    """The interval of a share, 0..1: Wilson's score interval, sensible for few pairs and for shares near 0
+    and 1.
 
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (158), 1927, pages 209-212.
-    `successes` may hold halves (ties); the interval is then a little wider than it had to be. (0, 1) where `count` is 0.
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (158), 1927,
+    pages 209-212. `successes` may hold halves (ties); the interval is then a little wider than it had to be.
+    (0, 1) where `count` is 0.
 
     >>> [round(end, 3) for end in wilson(8, 10)]
     [0.49, 0.943]
@@ -66,8 +70,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Tally:
-    """What an order of two images was worth: `right`, `tied` and `wrong` where there was a preference; where there was none,
-    `both_tied` of `ties`."""
+    """What an order of two images was worth: `right`, `tied` and `wrong` where there was a preference; where
+    there was none, `both_tied` of `ties`.
+    """
 
     right: int = 0
     tied: int = 0
@@ -107,8 +112,9 @@ class Tally:
 class Outcome:
     """What the critic made of one pair. All winners name the pair's own A and B, whichever was shown first.
 
-    `winner` and `margin` (-1..1, A minus B) are None where the answer could not be read. `a_first` and `b_first` are the winners by
-    the order in which the images were shown; `dimensions` has, by key, the better image in each dimension that applies.
+    `winner` and `margin` (-1..1, A minus B) are None where the answer could not be read. `a_first` and
+    `b_first` are the winners by the order in which the images were shown; `dimensions` has, by key, the
+    better image in each dimension that applies.
     """
 
     id: str
@@ -131,8 +137,8 @@ class Outcome:
 class Evaluation:
     """A critic's outcomes on all pairs, in their order, and what they add up to.
 
-    `names` are the dimensions' names by key. `failed` has, by id, one sentence for each pair that could not be judged, such
-    as one with a damaged image; such pairs have no outcome.
+    `names` are the dimensions' names by key. `failed` has, by id, one sentence for each pair that could not
+    be judged, such as one with a damaged image; such pairs have no outcome.
     """
 
     critic: str
@@ -178,7 +184,9 @@ class Evaluation:
 
     @property
     def by_dimension(self) -> dict[str, Tally]:
-        """How often each dimension alone, by key, orders the images as preferred; only pairs where it applies."""
+        """How often each dimension alone, by key, orders the images as preferred; only pairs where it
+        applies.
+        """
         keys = dict.fromkeys(key for outcome in self.read for key in outcome.dimensions)
         return {
             key: Tally.of(
@@ -191,13 +199,18 @@ class Evaluation:
 
     @property
     def order_agreement(self) -> Rate:
-        """Share of the pairs with the same winner whichever was shown first; no case where only one order was asked."""
+        """Share of the pairs with the same winner whichever was shown first; no case where only one order was
+        asked.
+        """
         both = [outcome for outcome in self.read if outcome.b_first is not None]
         return Rate(sum(outcome.a_first == outcome.b_first for outcome in both), len(both))
 
     @property
     def a_wins(self) -> Rate:
-        """Share of A among the winners when A is shown first. Compare it with `a_preferred`: more is a bias for the first place."""
+        """Share of A among the winners when A is shown first.
+
+        Compare it with `a_preferred`: more is a bias for the first place.
+        """
         return _share_of_a([outcome.a_first for outcome in self.read])
 
     @property
@@ -207,7 +220,9 @@ class Evaluation:
 
     @property
     def shown_first_wins(self) -> Rate:
-        """Share of the answers, in either order, that the image shown first won; half is no bias. No case for one order.
+        """Share of the answers, in either order, that the image shown first won; half is no bias.
+
+        No case for one order.
 
         The two answers about a pair depend on each other, so the interval of this one is only a rough guide.
         """
@@ -217,7 +232,9 @@ class Evaluation:
 
     @property
     def margins(self) -> dict[str, float | None]:
-        """Mean size of the margin (0..1) where the critic was "right" and where it was "wrong"; it should be larger where right."""
+        """Mean size of the margin (0..1) where the critic was "right" and where it was "wrong"; it should be
+        larger where right.
+        """
         return {
             "right": mean(
                 [

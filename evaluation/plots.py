@@ -12,7 +12,9 @@ from .report import TASKS, between, percent
 
 
 def evaluation_plot(evaluation: Evaluation, title: str = "") -> Image.Image:
-    """Accuracy, order agreement, every dimension alone and every task as bars with their 95 % intervals; as tall as it needs."""
+    """Accuracy, order agreement, every dimension alone and every task as bars with their 95 % intervals; as
+    tall as it needs.
+    """
     groups = _groups(evaluation)
     height = 150 + sum(52 + 46 * len(rows) for _, rows in groups)
     canvas = Canvas(height)
@@ -40,9 +42,8 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, Rate]]]]:
     """Headings with their bars, for what there is."""
     whole = [("Accuracy", evaluation.accuracy), ("Ties as a third answer", evaluation.accuracy_with_ties)]
     if not evaluation.tally.ties:
-        del whole[
-            1
-        ]  # where nobody chose a tie, it only says the same with the critic's ties counted as wrong
+        # Where nobody chose a tie, it only says the same with the critic's ties counted as wrong.
+        del whole[1]
     if evaluation.both_orders:
         whole.append(("Both orders agree", evaluation.order_agreement))
     groups = [("All pairs", whole)]

@@ -58,13 +58,18 @@ def _headline(evaluation: Evaluation) -> str:
     tally, lost = evaluation.tally, len(evaluation.unreadable)
     if tally.accuracy.count:
         text = (
-            f"**Accuracy {percent(tally.accuracy)}** (95 % interval {between(tally.accuracy)}) where there was a "
-            f"preference ({tally.accuracy.count}): {tally.right} right, {tally.wrong} wrong, {tally.tied} tied by the critic, which count half."
+            f"**Accuracy {percent(tally.accuracy)}** (95 % interval {between(tally.accuracy)}) where there "
+            f"was a "
+            f"preference ({tally.accuracy.count}): {tally.right} right, {tally.wrong} wrong, {tally.tied} "
+            f"tied by the critic, which count half."
         )
     else:
         text = "**No accuracy:** there is no pair with a preference whose answer could be read."
     if lost:
-        text += f" Answers that could not be read: {lost} of {len(evaluation.outcomes)}; they count neither as right nor as wrong."
+        text += (
+            f" Answers that could not be read: {lost} of {len(evaluation.outcomes)}; they count "
+            f"neither as right nor as wrong."
+        )
     return text
 
 
@@ -105,6 +110,7 @@ def _breakdown(title: str, groups: dict[str, Tally]) -> str:
     for name, tally in groups.items():
         rate, ties = tally.accuracy, f"{tally.both_tied} of {tally.ties}"
         lines.append(
-            f"| {name} | {percent(rate)} | {between(rate)} | {tally.right} | {tally.wrong} | {tally.tied} | {ties} |"
+            f"| {name} | {percent(rate)} | {between(rate)} | {tally.right} | {tally.wrong} | {tally.tied} "
+            f"| {ties} |"
         )
     return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""From questions to answers that can be read: out of the cache or from the engine, and asked again where they left the format."""
+"""From questions to answers that can be read: out of the cache or from the engine, and asked again where they
+left the format.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ class Answering:
     def read(
         self, kind: type[Result], questions: Sequence[Question], sampling: SamplingParams, progress: Progress
     ) -> list[Result]:
-        """The answers as judgements or comparisons. What left the format is asked once more, never guessed."""
+        """The answers as judgements or comparisons.
+
+        What left the format is asked once more, never guessed.
+        """
         answers = self._answers(questions, sampling, progress)
         free = sampling.answer == "free"
         if free:
@@ -73,7 +78,8 @@ class Answering:
     ) -> list[Answer]:
         """Cached answers where they reach far enough; the rest from the engine, equal questions once."""
         keys = [_key(question, sampling) for question in questions]
-        # Kept here as well: with many questions the cache drops the first answer before the last one is written.
+        # Kept here as well: with many questions the cache drops the first answer before the last one is
+        # written.
         answered: dict[Hashable, Answer] = {}
         asked: dict[Hashable, tuple[Question, Answer | None]] = {}
         for i, (key, question) in enumerate(zip(keys, questions, strict=True)):
@@ -97,7 +103,9 @@ class Answering:
 
 
 def parse(kind: type[Result], question: Question, answer: Answer) -> Result:
-    """A judgement or comparison from an answer; its parts are read as they are where the engine has split them."""
+    """A judgement or comparison from an answer; its parts are read as they are where the engine has split
+    them.
+    """
     if answer.parts is None:
         return kind.parse(answer.text, rubric=question.rubric)
     return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)

@@ -56,11 +56,13 @@ class SamplingOptions(TypedDict, total=False):
 
 
 class Critic:
-    """Judges images with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics.
+    """Judges images with an engine.
 
-    `own_rubrics` is a folder with the wording that the checkpoint was trained on; it replaces the built-in rubrics.
-    `adapter` is the name of the adapter that judges; `fingerprint` tells weights apart that share a name; `loaded` is what
-    `load` loaded, for saving.
+    `name` says in reports who judged; `rubric_folders` hold the user's own rubrics.
+
+    `own_rubrics` is a folder with the wording that the checkpoint was trained on; it replaces the built-in
+    rubrics. `adapter` is the name of the adapter that judges; `fingerprint` tells weights apart that share a
+    name; `loaded` is what `load` loaded, for saving.
     """
 
     def __init__(
@@ -98,10 +100,11 @@ class Critic:
     ) -> Self:
         """The critic of a checkpoint folder, or of the embedded checkpoint's name.
 
-        `device` is "auto", "cuda", "mps", "xpu" or "cpu". `save_quantized` saves the quantized weights beside the original,
-        once, so that the next load reads those. `adapter` is the folder of a LoRA adapter, its name in the model folders, or
-        "none". `residency` makes the keeper of the loaded model, where a host moves models; `on_progress(done, total)`
-        is called while weights are read and may raise to cancel. Raises CheckpointError.
+        `device` is "auto", "cuda", "mps", "xpu" or "cpu". `save_quantized` saves the quantized weights beside
+        the original, once, so that the next load reads those. `adapter` is the folder of a LoRA adapter, its
+        name in the model folders, or "none". `residency` makes the keeper of the loaded model, where a host
+        moves models; `on_progress(done, total)` is called while weights are read and may raise to cancel.
+        Raises CheckpointError.
         """
         from .checkpoints import adapters, discovery, loading
         from .engines.transformers_engine import TransformersEngine
@@ -146,7 +149,9 @@ class Critic:
         )
 
     def require(self, capability: str) -> None:
-        """Raise CapabilityError, with what to do, where the engine lacks a capability (a field of `Capabilities`)."""
+        """Raise CapabilityError, with what to do, where the engine lacks a capability (a field of
+        `Capabilities`).
+        """
         if not getattr(self.engine.capabilities, capability):
             raise CapabilityError(f"{self.name} {UNABLE[capability]}.")
 
@@ -161,11 +166,13 @@ class Critic:
         progress: Progress = Progress(),
         **sampling: Unpack[SamplingOptions],
     ) -> Critique:
-        """Judge every image. `prompt` and `source` are one for all images, or one an image; a source makes it an edit.
+        """Judge every image.
 
-        `until`: "scores" stops behind the last score, "judgement" behind the summary, "refinement" also rewrites the
-        prompt. `sampling`: `answer` ("locked" or "free"), `temperature`, `seed`, `max_new_tokens`. Raises QuestionError and
-        OutOfMemoryError.
+        `prompt` and `source` are one for all images, or one an image; a source makes it an edit.
+
+        `until`: "scores" stops behind the last score, "judgement" behind the summary, "refinement" also
+        rewrites the prompt. `sampling`: `answer` ("locked" or "free"), `temperature`, `seed`,
+        `max_new_tokens`. Raises QuestionError and OutOfMemoryError.
         """
         questions = self.questions({"image": images}, prompt, source, rubric)
         params = SamplingParams(until=until, **sampling)
@@ -198,7 +205,9 @@ class Critic:
         rubric: str = "auto",
         progress: Progress = Progress(),
     ) -> list[Judgement]:
-        """Judgements with expected scores and no words, from one reading of each image. They rank; they are not calibrated.
+        """Judgements with expected scores and no words, from one reading of each image.
+
+        They rank; they are not calibrated.
 
         Raises CapabilityError where this critic's scores mean nothing without reasoning.
         """
@@ -235,7 +244,8 @@ class Critic:
     ) -> list[Comparison]:
         """Compare images pair by pair; a single image on one side meets every image of the other.
 
-        With `both_orders` each pair is judged twice, the second time with B first, and the answers are averaged.
+        With `both_orders` each pair is judged twice, the second time with B first, and the answers are
+        averaged.
         """
         questions = self.questions({"a": a, "b": b}, prompt, source, rubric)
         if both_orders:
@@ -279,10 +289,11 @@ class Critic:
         source: Images | None = None,
         rubric: str = "auto",
     ) -> list[Question]:
-        """One question an image (`images` has "image") or a pair ("a" and "b"); what is given once is used for all.
+        """One question an image (`images` has "image") or a pair ("a" and "b"); what is given once is used
+        for all.
 
-        Each image is opened and shrunk before the next one. Raises QuestionError where the numbers do not fit, RubricError
-        where the rubric does not exist.
+        Each image is opened and shrunk before the next one. Raises QuestionError where the numbers do not
+        fit, RubricError where the rubric does not exist.
         """
         columns = {name: _listed(value, INPUT_NAMES[name]) for name, value in images.items()}
         count = max(map(len, columns.values()))
@@ -323,7 +334,8 @@ class Critic:
                     f'The rubric "{name}" is for image edits: connect source_image, or choose "auto".'
                 )
             raise QuestionError(
-                f'The rubric "{name}" is for images without a source: disconnect source_image, or choose "auto".'
+                f'The rubric "{name}" is for images without a source: disconnect source_image, or choose '
+                f'"auto".'
             )
         return chosen
 

@@ -41,10 +41,14 @@ class Critique:
     sampling: SamplingParams
 
     def of(self, images: int) -> list[JudgedImage]:
-        """The items for a batch of that many images. Raises QuestionError where it cannot be the batch that was judged."""
+        """The items for a batch of that many images.
+
+        Raises QuestionError where it cannot be the batch that was judged.
+        """
         if images != len(self.items):
             raise QuestionError(
-                f"`image` has {images} images and `critique` judges {len(self.items)}: connect the same batch to both."
+                f"`image` has {images} images and `critique` judges {len(self.items)}: connect the same "
+                f"batch to both."
             )
         return self.items
 
@@ -61,7 +65,9 @@ class Critique:
     def refined(
         self, indices: Sequence[int] | None = None, progress: Progress = Progress()
     ) -> list[Judgement]:
-        """The judgements of some images (default: all) with refined prompts; asked for now where they have none yet."""
+        """The judgements of some images (default: all) with refined prompts; asked for now where they have
+        none yet.
+        """
         items = self.items if indices is None else [self.items[index] for index in indices]
         missing = [item for item in items if not item.judgement.refined_request]
         written = iter(self.critic.refine(missing, self.sampling, progress) if missing else [])

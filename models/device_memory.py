@@ -20,7 +20,9 @@ def give_back() -> None:
 
 
 def forget_frames(error: BaseException) -> None:
-    """Empty the frames that an exception, and those it came from, hold: half a model may lie in their variables."""
+    """Empty the frames that an exception, and those it came from, hold: half a model may lie in their
+    variables.
+    """
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:

@@ -37,11 +37,12 @@ def user_path(text: str | Path) -> Path:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A scratch path beside `target`, with its suffix, that takes its place when the block ends without an error.
+    """A scratch path beside `target`, with its suffix, that takes its place when the block ends without an
+    error.
 
-    The block creates a file (or a folder, where `target` does not exist yet) at that path. Missing parent folders
-    are made. After an error nothing is left behind and `target` is as it was; what a killed process left is removed
-    by the next write to the same target an hour later. Raises OSError.
+    The block creates a file (or a folder, where `target` does not exist yet) at that path. Missing parent
+    folders are made. After an error nothing is left behind and `target` is as it was; what a killed process
+    left is removed by the next write to the same target an hour later. Raises OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
@@ -64,7 +65,10 @@ def write_bytes(target: Path, data: bytes) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 file with Unix line endings in one step. Half of a surrogate pair is written as "?". Raises OSError."""
+    """Write a UTF-8 file with Unix line endings in one step. Half of a surrogate pair is written as "?".
+
+    Raises OSError.
+    """
     write_bytes(target, text.encode("utf-8", "replace"))
 
 

@@ -1,7 +1,8 @@
 """The prompt that an image was made from, as its own metadata has it.
 
-Read are, in this order: what Save with Scores writes, the parameters of A1111 and its relatives, ComfyUI's graph (the `prompt`
-in PNG text; in WebP and JPEG the same in EXIF fields), and a text file of the image's name beside it.
+Read are, in this order: what Save with Scores writes, the parameters of A1111 and its relatives, ComfyUI's
+graph (the `prompt` in PNG text; in WebP and JPEG the same in EXIF fields), and a text file of the image's
+name beside it.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def _sampler_words(nodes: Graph, node: Mapping[str, Any]) -> Iterator[str]:
     inputs = node.get("inputs")
     if not isinstance(inputs, dict):
         return
-    # A sampler has a positive link; a guided one has a guider. Nodes between have one, too, and lead to the same words.
+    # A sampler has a positive link; a guided one has a guider. Nodes between have one, too, and lead to the
+    # same words.
     start = inputs.get("positive", inputs.get("guider"))
     if _is_link(start):
         words = _words(nodes, start, DEPTH)

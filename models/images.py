@@ -22,8 +22,8 @@ LIMIT_PIXELS = 16_777_216
 def tensor_to_pil(batch: torch.Tensor, name: str = "image") -> list[Image.Image]:
     """ComfyUI's IMAGE `[B, H, W, C]` (or `[H, W, C]`), float 0..1, 1 to 4 channels, to RGB images.
 
-    Values outside 0..1 are clipped, alpha is composited on white. Raises QuestionError for an empty batch and for NaN pixels;
-    `name` is the input's name on the canvas.
+    Values outside 0..1 are clipped, alpha is composited on white. Raises QuestionError for an empty batch and
+    for NaN pixels; `name` is the input's name on the canvas.
     """
     return [as_rgb(image) for image in tensor_to_pil_with_alpha(batch, name)]
 
@@ -36,13 +36,15 @@ def tensor_to_pil_with_alpha(batch: torch.Tensor, name: str = "image") -> list[I
         batch = batch[None]
     if batch.ndim != 4 or batch.shape[-1] not in (1, 2, 3, 4):
         raise QuestionError(
-            f"`{name}` is not an image: its shape is {list(batch.shape)}, where [batch, height, width, 1 to 4] is needed."
+            f"`{name}` is not an image: its shape is {list(batch.shape)}, where [batch, height, width, 1 "
+            f"to 4] is needed."
         )
     if 0 in batch.shape:
         raise QuestionError(f"`{name}` is an empty batch: connect at least one image.")
     if not torch.isfinite(batch).all():
         raise QuestionError(
-            f"`{name}` has pixels that are not numbers (NaN): the sampler or VAE before it failed; try a VAE in fp32."
+            f"`{name}` has pixels that are not numbers (NaN): the sampler or VAE before it failed; try a "
+            f"VAE in fp32."
         )
     pixels = (batch.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
@@ -58,7 +60,10 @@ def pil_to_tensor(*images: Image.Image) -> torch.Tensor:
 
 
 def open_image(image: Any) -> Image.Image:
-    """A path or a PIL image of any mode as an upright RGB image. Raises QuestionError when it cannot be read."""
+    """A path or a PIL image of any mode as an upright RGB image.
+
+    Raises QuestionError when it cannot be read.
+    """
     if isinstance(image, Image.Image):
         return _upright_rgb(image, "The image")
     if isinstance(image, (str, Path)):
@@ -87,7 +92,10 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The same image as RGB, transparent parts on white, deep greys scaled to 8 bits. Raises QuestionError for NaN pixels."""
+    """The same image as RGB, transparent parts on white, deep greys scaled to 8 bits.
+
+    Raises QuestionError for NaN pixels.
+    """
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I") or image.mode == "F":
@@ -113,8 +121,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
     """An image of mode I, I;16 or F as L.
 
-    Pillow clips such values at 255. I;16 is 16 bits; I and F do not say what white is, so the smallest usual one that
-    holds every pixel is taken: 1 (F only), 255, 65535, or the largest pixel itself.
+    Pillow clips such values at 255. I;16 is 16 bits; I and F do not say what white is, so the smallest usual
+    one that holds every pixel is taken: 1 (F only), 255, 65535, or the largest pixel itself.
     """
     import numpy as np
 

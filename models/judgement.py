@@ -1,7 +1,8 @@
 """What comes back: a Judgement of one image, a Comparison of two, and how their numbers are put together.
 
-Scale (paper section 2 and equation 13): a dimension's score is 1 (worst) to 4 (best); the overall score is the mean of
-the dimensions that apply, mapped to 0..1 by (mean - 1) / 3. What could not be read is None, never a number.
+Scale (paper section 2 and equation 13): a dimension's score is 1 (worst) to 4 (best); the overall score is
+the mean of the dimensions that apply, mapped to 0..1 by (mean - 1) / 3. What could not be read is None, never
+a number.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class Judgement:
 
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Judgement:
-        """Read any answer in the published format, however damaged. Never raises on the text; missing stays None."""
+        """Read any answer in the published format, however damaged.
+
+        Never raises on the text; missing stays None.
+        """
         rubric = rubric or rubric_for(task, pair=False)
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
 
@@ -54,7 +58,9 @@ class Judgement:
     def from_parts(
         cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
     ) -> Judgement:
-        """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the grammar or the parser gives them."""
+        """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the grammar or
+        the parser gives them.
+        """
         dimensions = {}
         for spec in rubric.dimensions:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
@@ -117,7 +123,8 @@ class Judgement:
         ]
         for d in self.dimensions.values():
             lines.append(
-                f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {table_cell(d.justification)} |"
+                f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | "
+                f"{table_cell(d.justification)} |"
             )
         for title, text in (
             ("Summary", self.summary),
@@ -144,10 +151,14 @@ class ComparedDimension:
 
 @dataclass
 class Comparison:
-    """What the critic says about two images of one prompt. Totals decide the winner, as in the published evaluation."""
+    """What the critic says about two images of one prompt.
+
+    Totals decide the winner, as in the published evaluation.
+    """
 
     dimensions: dict[str, ComparedDimension]
-    consistent: bool | None = None  # did both orders agree; None: only one order was asked
+    # Did both orders agree; None: only one order was asked.
+    consistent: bool | None = None
     analysis: str = ""
     summary: str = ""
     raw: str = ""
@@ -190,7 +201,8 @@ class Comparison:
         dimensions = {}
         for key, one in first.dimensions.items():
             two = second.dimensions[key]
-            # Where one order's score could not be read, the other alone would favour a place: then there is none.
+            # Where one order's score could not be read, the other alone would favour a place: then there is
+            # none.
             lost = any(side.applicable and None in (side.score_a, side.score_b) for side in (one, two))
             dimensions[key] = ComparedDimension(
                 one.name,
@@ -204,7 +216,8 @@ class Comparison:
         notes = [*first.notes, *(note for note in swapped.notes if note not in first.notes)]
         if agree is False:
             notes.append(
-                f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} when B came first."
+                f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} "
+                f"when B came first."
             )
         raw = f"{first.raw}\n\n----- B shown first -----\n\n{swapped.raw}"
         return cls(dimensions, agree, first.analysis, first.summary, raw, notes)
@@ -229,7 +242,9 @@ class Comparison:
 
     @property
     def margin(self) -> float | None:
-        """How much better A is, -1..1 (difference of the overall scores), or None where nothing could be read."""
+        """How much better A is, -1..1 (difference of the overall scores), or None where nothing could be
+        read.
+        """
         return None if self.totals is None else (self.totals[0] - self.totals[1]) / 3
 
     @property

@@ -31,7 +31,9 @@ PACKAGES = {
 
 
 def pip_command(*packages: str) -> str:
-    """The command that installs into the Python that runs this, be it a portable build or a virtual environment."""
+    """The command that installs into the Python that runs this, be it a portable build or a virtual
+    environment.
+    """
     words = [
         f'"{word}"' if set(word) & set(" <>=") else word for word in (sys.executable or "python", *packages)
     ]
@@ -55,7 +57,9 @@ def version(package: str) -> tuple[int, ...]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of Python, this pack and the packages, by name; a package that is not installed is left out."""
+    """The versions of Python, this pack and the packages, by name; a package that is not installed is left
+    out.
+    """
     numbers = {"python": platform.python_version(), "rational_rewards": pack_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -64,7 +68,9 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def require(package: str, minimum: str, otherwise: str = "") -> None:
-    """Raise CheckpointError, with the command that mends it, unless a package has at least version `minimum` ("4.57")."""
+    """Raise CheckpointError, with the command that mends it, unless a package has at least version `minimum`
+    ("4.57").
+    """
     installed = version(package)
     if installed < tuple(int(part) for part in minimum.split(".")):
         what = (
@@ -80,15 +86,16 @@ def require(package: str, minimum: str, otherwise: str = "") -> None:
 def require_known_to_transformers(package: str, otherwise: str = "") -> None:
     """Raise CheckpointError where a package was installed after transformers had looked for it.
 
-    transformers asks once in a process which packages there are; what comes later half works, and fails at the end of a
-    training at the latest.
+    transformers asks once in a process which packages there are; what comes later half works, and fails at
+    the end of a training at the latest.
     """
     from transformers.utils import import_utils
 
     is_available = getattr(import_utils, f"is_{package}_available", None)
     if is_available and not is_available():
         raise CheckpointError(
-            f"{package} was installed while ComfyUI was running: restart ComfyUI (or this program){otherwise}."
+            f"{package} was installed while ComfyUI was running: restart ComfyUI (or this "
+            f"program){otherwise}."
         )
 
 
@@ -116,7 +123,8 @@ def require_bitsandbytes(quantization: str, device: torch.device) -> None:
             f"bitsandbytes does not work on {device} here ({failure}): choose quantization = none, "
             f"or run {pip_command('bitsandbytes>=0.50')} and start again."
         )
-    # int8 casts bfloat16 inputs of its products to float16, and would log that for every layer at every token.
+    # int8 casts bfloat16 inputs of its products to float16, and would log that for every layer at every
+    # token.
     logging.getLogger("bitsandbytes.autograd._functions").addFilter(_is_news)
 
 
@@ -151,7 +159,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def without_kernel_downloads() -> Iterator[None]:
-    """Hide `kernels` from bitsandbytes, which would fetch compiled code from the hub while it is imported on some CPUs."""
+    """Hide `kernels` from bitsandbytes, which would fetch compiled code from the hub while it is imported on
+    some CPUs.
+    """
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_news)
     hidden = sys.modules.get("kernels")
     sys.modules["kernels"] = None  # type: ignore[assignment]

@@ -1,7 +1,8 @@
 """Where files are when ComfyUI is not running: in the same folders that it uses.
 
-ComfyUI's folders depend on its options (`--base-directory`, `--user-directory`, extra_model_paths.yaml), and the pack may be
-linked into several of them. So the running pack notes them (`record_comfyui`), and the command line reads that note.
+ComfyUI's folders depend on its options (`--base-directory`, `--user-directory`, extra_model_paths.yaml), and
+the pack may be linked into several of them. So the running pack notes them (`record_comfyui`), and the
+command line reads that note.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ComfyUIFolders:
-    """A ComfyUI's `user` and `models` folders, and `roots`, where it looks for critics (without what the settings add)."""
+    """A ComfyUI's `user` and `models` folders, and `roots`, where it looks for critics (without what the
+    settings add).
+    """
 
     user: Path
     models: Path
@@ -32,7 +35,10 @@ class ComfyUIFolders:
 
 
 def record_comfyui(folders: ComfyUIFolders) -> None:
-    """Note the folders of the ComfyUI that has just loaded this pack. A note that cannot be written is only logged."""
+    """Note the folders of the ComfyUI that has just loaded this pack.
+
+    A note that cannot be written is only logged.
+    """
     path = _record_file()
     try:
         notes = _read_notes(path)
@@ -48,7 +54,9 @@ def record_comfyui(folders: ComfyUIFolders) -> None:
 
 
 def comfyui_folders() -> ComfyUIFolders | None:
-    """The folders of the ComfyUI that loaded this pack last, or else of the one it is installed in; None without either."""
+    """The folders of the ComfyUI that loaded this pack last, or else of the one it is installed in; None
+    without either.
+    """
     note = _read_notes(_record_file()).get(str(PACK))
     if isinstance(note, dict):
         try:
@@ -67,7 +75,9 @@ def comfyui_folders() -> ComfyUIFolders | None:
 
 
 def user_folder() -> Path:
-    """The user's own files: RATIONAL_REWARDS_HOME, else ComfyUI's user folder, else a folder in the home directory."""
+    """The user's own files: RATIONAL_REWARDS_HOME, else ComfyUI's user folder, else a folder in the home
+    directory.
+    """
     if home := os.environ.get("RATIONAL_REWARDS_HOME"):
         return user_path(home)
     folders = comfyui_folders()

@@ -16,7 +16,9 @@ from .rubrics.rubric import Rubric
 # Characters; far above any prompt, far below what would fill the model's memory.
 LONGEST_PROMPT = 100_000
 EMPTY = {
-    "t2i": "The prompt is empty, so there is nothing to judge the image by: write what the image should show.",
+    "t2i": (
+        "The prompt is empty, so there is nothing to judge the image by: write what the image should show."
+    ),
     "edit": "The prompt is empty, so there is nothing to judge the edit by: write what should have changed.",
 }
 
@@ -33,7 +35,8 @@ class Question:
         if set(self.images) != set(self.rubric.images):
             wanted, given = ", ".join(self.rubric.images), ", ".join(self.images)
             raise QuestionError(
-                f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose another rubric.'
+                f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose '
+                f"another rubric."
             )
         if is_blank(self.prompt):
             raise QuestionError(EMPTY[self.rubric.task])

@@ -14,7 +14,9 @@ from .prompts.merge import merge_refined
 
 @dataclass(frozen=True)
 class RefinedPrompt:
-    """A prompt for the text encoder; `changed` is False where the original is passed on, and `comments` says why or what changed."""
+    """A prompt for the text encoder; `changed` is False where the original is passed on, and `comments` says
+    why or what changed.
+    """
 
     prompt: str
     comments: str
@@ -24,7 +26,8 @@ class RefinedPrompt:
 def refine_prompts(
     critique: Critique, refine_below: float = 4.0, keep: Sequence[str] = (), progress: Progress = Progress()
 ) -> list[RefinedPrompt]:
-    """One prompt an image: rewritten where any dimension that applies scores below `refine_below` (1..4), else the original.
+    """One prompt an image: rewritten where any dimension that applies scores below `refine_below` (1..4),
+    else the original.
 
     (Paper C.4 refines when any dimension is below 3.) `keep` are phrases that must survive.
     """
@@ -37,7 +40,9 @@ def refine_prompts(
 
 
 def with_refined(judgement: Judgement, refined: RefinedPrompt) -> Judgement:
-    """The judgement with the prompt as Refine Prompt gives it, or with none where nothing was to be rewritten."""
+    """The judgement with the prompt as Refine Prompt gives it, or with none where nothing was to be
+    rewritten.
+    """
     return dataclasses.replace(judgement, refined_request=refined.prompt if refined.changed else "")
 
 

@@ -1,8 +1,10 @@
-"""Residency: to ComfyUI's memory manager the critic is a model like any other, moved and evicted with the rest.
+"""Residency: to ComfyUI's memory manager the critic is a model like any other, moved and evicted with the
+rest.
 
-The manager knows models by their patcher. Ours moves the critic as a whole, bitsandbytes weights included, and leaves everything
-else to the manager: when a sampler needs the room it calls `detach`, and when the critic is asked again `ComfyResidency.ready` calls
-the manager, which makes room and calls `partially_load`. Written for ComfyUI 0.8.0 to 0.33.0.
+The manager knows models by their patcher. Ours moves the critic as a whole, bitsandbytes weights included,
+and leaves everything else to the manager: when a sampler needs the room it calls `detach`, and when the
+critic is asked again `ComfyResidency.ready` calls the manager, which makes room and calls `partially_load`.
+Written for ComfyUI 0.8.0 to 0.33.0.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from .engines.base import Residency
 
 
 class RationalRewardsCritic(nn.Module):
-    """What the manager sees as the model, and names in its log. It sets `device` itself, which transformers' models do not allow."""
+    """What the manager sees as the model, and names in its log.
+
+    It sets `device` itself, which transformers' models do not allow.
+    """
 
     def __init__(self, inner: nn.Module):
         super().__init__()
@@ -37,23 +42,30 @@ class ResidentCritic(Critic):
 
 
 class ComfyResidency(Residency):
-    """A model under ComfyUI's memory manager, from the device where it is now. `patcher` is the manager's handle.
+    """A model under ComfyUI's memory manager, from the device where it is now.
 
-    Whoever owns the model must own this: the manager itself holds the patcher weakly. One ComfyResidency for a model, all its life.
+    `patcher` is the manager's handle.
+
+    Whoever owns the model must own this: the manager itself holds the patcher weakly. One ComfyResidency for
+    a model, all its life.
     """
 
     def __init__(self, model: nn.Module, load_device: torch.device):
         held = RationalRewardsCritic(model)
         if load_device.index is None and held.device.type == load_device.type:
-            held.device = load_device  # a weight's "mps:0" is not equal to the manager's "mps", and would be moved for nothing
-        # Not `unet_offload_device()`: with --highvram that is the card itself, and the critic could never make room.
+            # A weight's "mps:0" is not equal to the manager's "mps", and would be moved for nothing.
+            held.device = load_device
+        # Not `unet_offload_device()`: with --highvram that is the card itself, and the critic could never
+        # make room.
         host = torch.device("cpu")
         self.patcher = _patcher_class()(
             held, load_device=load_device, offload_device=host, size=max(1, memory(model))
         )
 
     def ready(self, working_bytes: int = 0) -> None:
-        """Bring the model to the device on which it computes, with `working_bytes` free beside it. Costs next to nothing if it is there.
+        """Bring the model to the device on which it computes, with `working_bytes` free beside it.
+
+        Costs next to nothing if it is there.
 
         The manager may evict other models for that, and ours at any time between two calls.
         """
@@ -73,12 +85,11 @@ class ComfyResidency(Residency):
 def move(model: nn.Module, device: torch.device) -> None:
     """Move a model as a whole, also one that bitsandbytes quantized.
 
-    `nn.Module.to`, because transformers' own `to` refuses some quantized models. Moving the module skips what int8 layers keep
-    beside their weight (bitsandbytes#1332), so that is put right afterwards.
+    `nn.Module.to`, because transformers' own `to` refuses some quantized models. Moving the module skips what
+    int8 layers keep beside their weight (bitsandbytes#1332), so that is put right afterwards.
     """
-    with torch.inference_mode(
-        False
-    ):  # the host runs nodes in it, and weights made there could never be trained
+    # The host runs nodes in it, and weights made there could never be trained.
+    with torch.inference_mode(False):
         nn.Module.to(model, device)
         for module in model.modules():
             for owner in (getattr(module, "weight", None), getattr(module, "state", None)):
@@ -121,12 +132,14 @@ def _patcher_class() -> type:
         def partially_load(
             self, device_to: torch.device, extra_memory: float = 0, force_patch_weights: bool = False
         ) -> int:
-            # `extra_memory` is a budget, and may be next to nothing on a small card; there is no smaller critic to load.
+            # `extra_memory` is a budget, and may be next to nothing on a small card; there is no smaller
+            # critic to load.
             before = self.loaded_size()
             try:
                 self._move_to(device_to)
             except BaseException:
-                # The manager does not list a model whose loading failed, so nobody else would ever move the half of it back.
+                # The manager does not list a model whose loading failed, so nobody else would ever move the
+                # half of it back.
                 self._move_to(self.offload_device)
                 raise
             return self.loaded_size() - before
@@ -138,8 +151,9 @@ def _patcher_class() -> type:
             return 0
 
         def detach(self, unpatch_all: bool = True) -> Any:
-            # False comes with every repeated request of the same model and from `__del__`, and must not move it.
-            model = getattr(self, "model", None)  # not there if the constructor failed
+            # False comes with every repeated request of the same model and from `__del__`, and must not move
+            # it. Not there if the constructor failed.
+            model = getattr(self, "model", None)
             if unpatch_all and model is not None:
                 self._move_to(self.offload_device)
             return model
@@ -172,9 +186,8 @@ def _patcher_class() -> type:
 
         def _move_to(self, device: torch.device) -> None:
             if self.model.device != device:
-                self.model.device = torch.device(
-                    "meta"
-                )  # nowhere as a whole: a move that fails half-way is made again
+                # Nowhere as a whole: a move that fails half-way is made again.
+                self.model.device = torch.device("meta")
                 move(self.model.inner, device)
                 self.model.device = device
 

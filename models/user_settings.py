@@ -1,4 +1,7 @@
-"""What the user chose on ComfyUI's settings page. The page's script (`web/settings.js`) names the settings and says what they do."""
+"""What the user chose on ComfyUI's settings page.
+
+The page's script (`web/settings.js`) names the settings and says what they do.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ from .files import user_path
 
 log = logging.getLogger(__name__)
 
-FILE = Path(
-    "default", "comfy.settings.json"
-)  # in ComfyUI's user folder; with --multi-user only the default user's are heeded
+# In ComfyUI's user folder; with --multi-user only the default user's are heeded.
+FILE = Path("default", "comfy.settings.json")
 
 
 @dataclass(frozen=True)
 class UserSettings:
-    """`model_folder`: where critics are looked for first and put, "" for the usual place. `offline`: nothing is ever downloaded."""
+    """`model_folder`: where critics are looked for first and put, "" for the usual place.
+
+    `offline`: nothing is ever downloaded.
+    """
 
     model_folder: str = ""
     offline: bool = False
@@ -36,7 +41,8 @@ def read_user_settings(user_folder: Path) -> UserSettings:
         folder, offline = found.get("RationalRewards.ModelFolder"), found.get("RationalRewards.Offline")
     except FileNotFoundError:
         return UserSettings()
-    except (OSError, ValueError, AttributeError) as error:  # half-written, or not a table
+    except (OSError, ValueError, AttributeError) as error:
+        # Half-written, or not a table.
         log.warning("ComfyUI's settings could not be read (%s).", error)
         return UserSettings()
     return UserSettings(folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def pack_version() -> str:
-    """The version: in ComfyUI the pack is a folder with a pyproject.toml, elsewhere it may be an installed package."""
+    """The version: in ComfyUI the pack is a folder with a pyproject.toml, elsewhere it may be an installed
+    package.
+    """
     pyproject = Path(__file__).parent.parent / "pyproject.toml"
     if pyproject.is_file():
         line = re.search(r'^version = "(.+)"', pyproject.read_text(encoding="utf-8"), re.MULTILINE)

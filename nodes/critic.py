@@ -17,7 +17,9 @@ from .schema import CATEGORY, CriticType, advanced, schema
 
 
 class LoadCritic(io.ComfyNode):
-    """Load a Qwen3-VL or Qwen2.5-VL critic, quantized, from the models folder; official checkpoints are downloaded when chosen."""
+    """Load a Qwen3-VL or Qwen2.5-VL critic, quantized, from the models folder; official checkpoints are
+    downloaded when chosen.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,22 +28,26 @@ class LoadCritic(io.ComfyNode):
             node_id="RationalRewardsLoadCritic",
             display_name="Load Critic",
             category=f"{CATEGORY}/critic",
-            description="Loads the vision-language model that judges pictures. Folders under models/rationalrewards and models/LLM are "
-            "listed first; an official RationalRewards checkpoint that is not there is downloaded (17.5 GB) after you have queued twice.",
+            description="Loads the vision-language model that judges pictures. Folders under "
+            "models/rationalrewards and models/LLM are "
+            "listed first; an official RationalRewards checkpoint that is not there is downloaded (17.5 "
+            "GB) after you have queued twice.",
             search_aliases=["reward model", "critic loader", "VLM", "Qwen3-VL", "judge", "RationalRewards"],
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
                     options=[entry.name for entry in entries],
                     extra_dict={"rational_rewards_states": {entry.name: entry.state for entry in entries}},
-                    tooltip="RationalRewards-8B-T2I judges text to image, -Edit image edits; either is downloaded once, and asked for first. shapes demo (CPU) needs no "
+                    tooltip="RationalRewards-8B-T2I judges text to image, -Edit image edits; either is "
+                    "downloaded once, and asked for first. shapes demo (CPU) needs no "
                     "download and knows coloured shapes only.",
                 ),
                 io.Combo.Input(
                     "quantization",
                     options=["nf4", "int8", "none"],
                     default="nf4",
-                    tooltip="nf4 needs about 7 GB for the weights of an 8B model, int8 about 11 GB, none about 18 GB. "
+                    tooltip="nf4 needs about 7 GB for the weights of an 8B model, int8 about 11 GB, none "
+                    "about 18 GB. "
                     "A checkpoint that is already quantized is loaded as it is.",
                 ),
                 advanced(
@@ -49,7 +55,8 @@ class LoadCritic(io.ComfyNode):
                     "adapter",
                     options=adapters.adapter_choices(host.model_roots()),
                     default=adapters.NONE,
-                    tooltip="A taste learned by Train Critic Adapter; it fits only the checkpoint it was trained on. "
+                    tooltip="A taste learned by Train Critic Adapter; it fits only the checkpoint it was "
+                    "trained on. "
                     "Adapters lie in models/rationalrewards/adapters.",
                 ),
                 advanced(
@@ -66,14 +73,18 @@ class LoadCritic(io.ComfyNode):
                     min=32 * 32,
                     max=LIMIT_PIXELS,
                     step=32 * 32,
-                    tooltip="Larger pictures are shrunk to this many pixels before they are judged. 802816 (896 x 896) is what the checkpoints "
+                    tooltip="Larger pictures are shrunk to this many pixels before they are judged. 802816 "
+                    "(896 x 896) is what the checkpoints "
                     "were trained at; more costs memory and time.",
                 ),
                 advanced(
                     io.Boolean,
                     "save_quantized",
                     default=False,
-                    tooltip="Saves the quantized weights beside the original once, so that the next start reads 7 GB (nf4) or 11 GB (int8) in place of 17.5.",
+                    tooltip=(
+                        "Saves the quantized weights beside the original once, so that the next start "
+                        "reads 7 GB (nf4) or 11 GB (int8) in place of 17.5."
+                    ),
                 ),
             ],
             outputs=[CriticType.Output("critic", tooltip="The critic, for every node with an input critic.")],
@@ -91,7 +102,8 @@ class LoadCritic(io.ComfyNode):
         # A changed file on disk is a changed model.
         roots = host.model_roots()
         stamps: list[Any] = []
-        with contextlib.suppress(CheckpointError, OSError):  # told when the node runs
+        # Told when the node runs.
+        with contextlib.suppress(CheckpointError, OSError):
             resolved = discovery.resolve(checkpoint or "", roots)
             local = isinstance(resolved, discovery.Checkpoint)
             stamps.append(discovery.stamp(resolved.folder) if local else None)

@@ -1,4 +1,6 @@
-"""What Load Critic does: find or download the checkpoint, make room, load, and share one critic between equal loaders."""
+"""What Load Critic does: find or download the checkpoint, make room, load, and share one critic between equal
+loaders.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ class CriticRequest:
 
 
 def load_critic(request: CriticRequest) -> ResidentCritic:
-    """The critic that is asked for: the one on a wire already where it is the same, else a new one. Raises CheckpointError."""
+    """The critic that is asked for: the one on a wire already where it is the same, else a new one.
+
+    Raises CheckpointError.
+    """
     from ..models.residency import ComfyResidency, ResidentCritic
 
     roots, bar = host.model_roots(), host.Bar()
@@ -82,7 +87,9 @@ def load_critic(request: CriticRequest) -> ResidentCritic:
 
 
 def _folder(name: str, roots: list[Path], show: Callable[[float, float], None]) -> Path:
-    """The folder of the checkpoint, downloaded where it is an official one that is not there and the user has agreed."""
+    """The folder of the checkpoint, downloaded where it is an official one that is not there and the user has
+    agreed.
+    """
     from ..models.checkpoints import downloads
 
     checkpoint = discovery.resolve(name, roots)

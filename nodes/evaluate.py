@@ -14,8 +14,14 @@ from . import host
 from .preference import dataset_changed, dataset_input
 from .schema import CATEGORY, critic_input, schema
 
-UNREAD = "None of the critic's answers could be read, so there is no accuracy: load another checkpoint on Load Critic."
-ONLY_TIES = "Every pair in the dataset {name} is a tie, so there is no choice to agree with: record some where one image is better."
+UNREAD = (
+    "None of the critic's answers could be read, so there is no accuracy: load another checkpoint on "
+    "Load Critic."
+)
+ONLY_TIES = (
+    "Every pair in the dataset {name} is a tie, so there is no choice to agree with: record some "
+    "where one image is better."
+)
 
 
 class EvaluateCritic(io.ComfyNode):
@@ -27,8 +33,10 @@ class EvaluateCritic(io.ComfyNode):
             node_id="RationalRewardsEvaluateCritic",
             display_name="Evaluate Critic",
             category=f"{CATEGORY}/preference",
-            description="Lets a critic compare every pair of a preference dataset and says how often it chooses as you did, with the "
-            "uncertainty of that number, how often both orders agree, and which dimension is closest to your taste.",
+            description="Lets a critic compare every pair of a preference dataset and says how often it "
+            "chooses as you did, with the "
+            "uncertainty of that number, how often both orders agree, and which dimension is closest to "
+            "your taste.",
             search_aliases=[
                 "accuracy",
                 "benchmark",
@@ -45,13 +53,19 @@ class EvaluateCritic(io.ComfyNode):
                     "both_orders",
                     default=True,
                     optional=True,
-                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says how often the two agree.",
+                    tooltip=(
+                        "Judge A before B and B before A, and average. Twice the work; the report says "
+                        "how often the two agree."
+                    ),
                 ),
             ],
             outputs=[
                 io.Float.Output(
                     "accuracy",
-                    tooltip="How often the critic chose the preferred image, 0 to 1; a tie of the critic counts half. 0.5 is chance.",
+                    tooltip=(
+                        "How often the critic chose the preferred image, 0 to 1; a tie of the critic "
+                        "counts half. 0.5 is chance."
+                    ),
                 ),
                 io.String.Output("report", tooltip="All numbers to read, as markdown."),
                 io.Image.Output("plot", tooltip="Accuracy, agreement and every dimension as bars."),

@@ -1,4 +1,7 @@
-"""What the nodes need of ComfyUI: folders, device, progress and cancel. The only place that asks the host for them."""
+"""What the nodes need of ComfyUI: folders, device, progress and cancel.
+
+The only place that asks the host for them.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,26 @@ from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
 from . import panel
 
-STEPS = 1000  # of a progress bar
-STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
-PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
-TAIL = 400  # characters of the answer that they carry
+# Of a progress bar.
+STEPS = 1000
+# Our own event: core's progress text runs HTML on older frontends.
+STREAM = "rational_rewards.stream"
+# Seconds between two of them: what an eye can follow, and little for a slow network.
+PAUSE = 0.125
+# Characters of the answer that they carry.
+TAIL = 400
+# What a node asks for to have a panel.
 HIDDEN = [
     io.Hidden.unique_id,
     io.Hidden.dynprompt,
     io.Hidden.extra_pnginfo,
-]  # what a node asks for to have a panel
+]
 
 
 def register_model_folders() -> None:
-    """Make `models/rationalrewards` and `models/LLM` known; folders from extra_model_paths.yaml stay in front."""
+    """Make `models/rationalrewards` and `models/LLM` known; folders from extra_model_paths.yaml stay in
+    front.
+    """
     for name in ("rationalrewards", "LLM"):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
     paths.record_comfyui(
@@ -72,15 +82,18 @@ def device() -> Any:
 
 
 def make_room(size: int) -> None:
-    """Ask ComfyUI to free `size` bytes on its device, and what it wants to be free besides, before something is loaded there."""
+    """Ask ComfyUI to free `size` bytes on its device, and what it wants to be free besides, before something
+    is loaded there.
+    """
     manager, target = comfy.model_management, device()
     if target.type != "cpu":
         manager.free_memory(1.1 * size + manager.minimum_inference_memory(), target)
 
 
 def forget_earlier_runs() -> None:
-    """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too late for a critic that takes
-    the place of another."""
+    """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too
+    late for a critic that takes the place of another.
+    """
     memory = sys.modules.get("comfy.memory_management")
     if memory and hasattr(memory, "extra_ram_release"):
         memory.extra_ram_release(sys.maxsize)
@@ -99,7 +112,9 @@ def _server() -> Any:
 
 
 def workflow_id(hidden: Any) -> str | None:
-    """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no workflow."""
+    """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no
+    workflow.
+    """
     info = hidden.extra_pnginfo
     workflow = info.get("workflow") if isinstance(info, dict) else None
     found = workflow.get("id") if isinstance(workflow, dict) else None
@@ -112,12 +127,15 @@ def shown_on(hidden: Any) -> str | None:
 
 
 def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[str, Any]:
-    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its outputs."""
+    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its
+    outputs.
+    """
     return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
 
 
 def results(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
-    """A node's `ui`: pages for its panel (see `panel.payload`), and `texts` with the same content for every other reader.
+    """A node's `ui`: pages for its panel (see `panel.payload`), and `texts` with the same content for every
+    other reader.
 
     The workflow that images of this run will carry gets the pages, too: the browser queues it without any.
     """
@@ -129,7 +147,9 @@ def results(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, cri
 
 
 def rubrics_changed() -> list[tuple[str, float]]:
-    """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because one may extend another."""
+    """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because
+    one may extend another.
+    """
     return sorted(
         (file.name, file.stat().st_mtime) for folder in rubric_folders() for file in folder.glob("*.yaml")
     )
@@ -147,7 +167,9 @@ class Bar:
 
 
 class Stream:
-    """The answer on its way to the panel, for whoever queued the prompt: how far it is, which part, and the last words."""
+    """The answer on its way to the panel, for whoever queued the prompt: how far it is, which part, and the
+    last words.
+    """
 
     def __init__(self, hidden: Any) -> None:
         self.node, self.workflow = shown_on(hidden), workflow_id(hidden)
@@ -159,7 +181,8 @@ class Stream:
         if not server or server.client_id is None or now < self.next:
             return
         self.next = now + PAUSE
-        text = tail.strip("\ufffd")[-TAIL:]  # the first and the last character may be halves
+        # The first and the last character may be halves.
+        text = tail.strip("\ufffd")[-TAIL:]
         told = {
             "node": self.node,
             "workflow": self.workflow,
@@ -172,11 +195,15 @@ class Stream:
 
 
 def progress(hidden: Any = None) -> Progress:
-    """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live."""
+    """Progress on the node, and cancel at every token.
+
+    With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live.
+    """
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:
-        stream.show(0, 1, "", "")  # reading the pictures comes first, and may take a while
+        # Reading the pictures comes first, and may take a while.
+        stream.show(0, 1, "", "")
 
     def update(done: float, total: int, section: str, tail: str) -> None:
         bar.show(done, total)

@@ -1,8 +1,9 @@
 """What the panel on a node shows, as plain JSON. Nothing here asks ComfyUI for anything.
 
-A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt, or several of them
-merged. The browser decides by the keys that are there what to draw. Texts are cut to what can be read on a node, because a page
-travels to the browser, into the history and into the saved workflow; the node's own outputs always have all of it.
+A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt, or
+several of them merged. The browser decides by the keys that are there what to draw. Texts are cut to what can
+be read on a node, because a page travels to the browser, into the history and into the saved workflow; the
+node's own outputs always have all of it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def judgement_page(judgement: Judgement) -> Page:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """One pair: `winner` "A", "B", "tie" or None, both `totals` 1..4, and both sides' scores in each dimension."""
+    """One pair: `winner` "A", "B", "tie" or None, both `totals` 1..4, and both sides' scores in each
+    dimension.
+    """
     dimensions = [
         {
             **_dimension(key, d),
@@ -71,8 +74,8 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:
     """The pages as a node hands them to the browser under `ui["rational_rewards"]`.
 
-    `of` says what a page stands for: "image", "pair" or "prompt". `critic` is who judged. `workflow` is the id of the
-    workflow that was run: another one may be open when the result arrives.
+    `of` says what a page stands for: "image", "pair" or "prompt". `critic` is who judged. `workflow` is the
+    id of the workflow that was run: another one may be open when the result arrives.
     """
     stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
     shown = [{**stamp, **page} for page in pages[:MOST_PAGES]]
@@ -82,10 +85,11 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
 
 
 def embed(workflow: Any, node: str, pages: Sequence[Page]) -> None:
-    """Put pages on a node in a workflow that images carry, as the browser keeps them, so that an image opens with its own.
+    """Put pages on a node in a workflow that images carry, as the browser keeps them, so that an image opens
+    with its own.
 
-    `node` is an execution id: "12", or "5:3" for node 3 inside the subgraph node 5, on which the pages show, too. A workflow
-    that does not have the node, or is none, stays as it is.
+    `node` is an execution id: "12", or "5:3" for node 3 inside the subgraph node 5, on which the pages show,
+    too. A workflow that does not have the node, or is none, stays as it is.
     """
     path = node.split(":")
     for depth in range(len(path)):

@@ -29,12 +29,17 @@ def dataset_input() -> Any:
     return io.String.Input(
         "dataset",
         default="my-taste",
-        tooltip="Name of the collection of preferences. It is kept in ComfyUI's user folder, under rational_rewards/preferences.",
+        tooltip=(
+            "Name of the collection of preferences. It is kept in ComfyUI's user folder, under "
+            "rational_rewards/preferences."
+        ),
     )
 
 
 def dataset_changed(dataset: str | None) -> int:
-    """Something else after every change of the dataset; for a wired name, which is not known yet, after a change of any."""
+    """Something else after every change of the dataset; for a wired name, which is not known yet, after a
+    change of any.
+    """
     root = host.preferences_root()
     if dataset is None:
         return sum(PreferenceDataset(folder).size() for folder in root.glob("*"))
@@ -54,7 +59,8 @@ class RecordPreference(io.ComfyNode):
             node_id="RationalRewardsRecordPreference",
             display_name="Record Preference",
             category=f"{CATEGORY}/preference",
-            description="Keeps two images, their prompt and which one is better in a dataset on this computer, from which a critic can "
+            description="Keeps two images, their prompt and which one is better in a dataset on this "
+            "computer, from which a critic can "
             "learn your taste. The same two images again with another choice: the later choice counts.",
             search_aliases=[
                 "A/B",
@@ -78,8 +84,10 @@ class RecordPreference(io.ComfyNode):
                     "preferred",
                     options=[UNDECIDED, *PREFERRED],
                     default=UNDECIDED,
-                    tooltip="Run once to see both images, choose A, B or tie, and run again. Nothing is recorded while it says "
-                    "not yet, which it does again after every recording. It counts for every pair of a batch.",
+                    tooltip="Run once to see both images, choose A, B or tie, and run again. Nothing is "
+                    "recorded while it says "
+                    "not yet, which it does again after every recording. It counts for every pair of a "
+                    "batch.",
                 ),
                 dataset_input(),
                 source_input(),
@@ -97,7 +105,8 @@ class RecordPreference(io.ComfyNode):
                     max=2,
                     optional=True,
                     force_input=True,
-                    tooltip="Compare's winner, to record a critic's choice: 1 is A, 2 is B, 0 a tie. Where it is connected it "
+                    tooltip="Compare's winner, to record a critic's choice: 1 is A, 2 is B, 0 a tie. Where "
+                    "it is connected it "
                     "decides instead of preferred; set chosen_by to critic.",
                 ),
             ],
@@ -173,7 +182,8 @@ def _pairs(
     a, b = _images(image_a, "image_a"), _images(image_b, "image_b")
     if len(a) != len(b):
         raise PreferenceError(
-            f"`image_a` has {len(a)} images and `image_b` has {len(b)}: connect as many to one as to the other, to be "
+            f"`image_a` has {len(a)} images and `image_b` has {len(b)}: connect as many to one as to the "
+            f"other, to be "
             "paired in order."
         )
     if source_image is None:
@@ -187,12 +197,16 @@ def _images(batches: list[torch.Tensor], name: str) -> list[Image.Image]:
 
 
 def _per_pair(values: Sequence[Value], count: int, name: str) -> list[Value]:
-    """One value for each pair: the values as they are, or the only one for all. Raises PreferenceError for other numbers."""
+    """One value for each pair: the values as they are, or the only one for all.
+
+    Raises PreferenceError for other numbers.
+    """
     if len(values) == 1:
         return [values[0]] * count
     if len(values) != count:
         raise PreferenceError(
-            f"`{name}` has {len(values)} values for {count} pairs: connect one for all of them, or one for each."
+            f"`{name}` has {len(values)} values for {count} pairs: connect one for all of them, or one for "
+            f"each."
         )
     return list(values)
 

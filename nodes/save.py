@@ -32,7 +32,10 @@ class SaveWithScores(io.ComfyNode):
             node_id="RationalRewardsSaveWithScores",
             display_name="Save with Scores",
             category=f"{CATEGORY}/critic",
-            description="Saves the images like Save Image, and writes each one's scores and reasons into the PNG's metadata.",
+            description=(
+                "Saves the images like Save Image, and writes each one's scores and reasons into "
+                "the PNG's metadata."
+            ),
             search_aliases=["save image", "metadata", "export scores", "png info"],
             inputs=[
                 io.Image.Input("image", tooltip="The images that were judged, in the same order."),

@@ -28,8 +28,10 @@ class RationalizePreferences(io.ComfyNode):
             node_id="RationalRewardsRationalize",
             display_name="Rationalize Preferences",
             category=f"{CATEGORY}/preference",
-            description="The critic is told which image you preferred and explains why. An explanation from which the preference does not "
-            "follow is dropped; from the rest come the rows that Train Critic Adapter learns from. Stopped, it goes on where it was.",
+            description="The critic is told which image you preferred and explains why. An explanation "
+            "from which the preference does not "
+            "follow is dropped; from the rest come the rows that Train Critic Adapter learns from. "
+            "Stopped, it goes on where it was.",
             search_aliases=[
                 "PARROT",
                 "rationale",
@@ -41,7 +43,10 @@ class RationalizePreferences(io.ComfyNode):
                 critic_input(),
                 dataset_input(),
                 seed_input(
-                    "Leave it at 0: the critic always gives its likeliest answer here, and another seed starts all over.",
+                    (
+                        "Leave it at 0: the critic always gives its likeliest answer here, and another seed "
+                        "starts all over."
+                    ),
                     optional=True,
                 ),
             ],
@@ -87,7 +92,10 @@ class TrainCriticAdapter(io.ComfyNode):
             node_id="RationalRewardsTrainAdapter",
             display_name="Train Critic Adapter",
             category=f"{CATEGORY}/preference",
-            description="Trains a small adapter on what Rationalize Preferences made of your preferences. Load Critic lists it afterwards.",
+            description=(
+                "Trains a small adapter on what Rationalize Preferences made of your preferences. "
+                "Load Critic lists it afterwards."
+            ),
             search_aliases=["LoRA", "QLoRA", "fine-tune", "taste", "PARROT", "train reward model"],
             inputs=[
                 critic_input(),
@@ -95,7 +103,10 @@ class TrainCriticAdapter(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-taste",
-                    tooltip="What the adapter is called in Load Critic's list. A name that is taken gets a number.",
+                    tooltip=(
+                        "What the adapter is called in Load Critic's list. A name that is taken gets a "
+                        "number."
+                    ),
                 ),
                 io.Int.Input(
                     "epochs",
@@ -136,11 +147,11 @@ class TrainCriticAdapter(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> str:
         try:
-            return str(
-                latest_rows(dataset_folder(host.preferences_root(), dataset or ""))
-            )  # its folder names the run
+            # Its folder names the run.
+            return str(latest_rows(dataset_folder(host.preferences_root(), dataset or "")))
         except RationalRewardsError:
-            return ""  # explained when the node runs
+            # Explained when the node runs.
+            return ""
 
     @classmethod
     def execute(

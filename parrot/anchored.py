@@ -1,6 +1,8 @@
-"""Phase 1, anchored generation: the teacher explains each preference, seeing it as a hint (paper section 2.1, appendix C.1).
+"""Phase 1, anchored generation: the teacher explains each preference, seeing it as a hint (paper section 2.1,
+appendix C.1).
 
-With `anchored=False` the teacher sees no preference and says what it thinks itself: the plain distillation of the ablation.
+With `anchored=False` the teacher sees no preference and says what it thinks itself: the plain distillation of
+the ablation.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .stream import Outputs, Record, seed_for
 from .teacher import Teacher
 
 RATIONALES = "rationales.jsonl"
-TIE_WIDTH = 1 / 3  # on the scale of 1 to 4: how far apart two means may be where people saw a tie
+# On the scale of 1 to 4: how far apart two means may be where people saw a tie.
+TIE_WIDTH = 1 / 3
 
 
 def rationalize(
@@ -38,11 +41,13 @@ def rationalize(
     batch_size: int = 8,
     progress: Progress = Progress(),
 ) -> Path:
-    """Write `rationales.jsonl` into the phase's folder and return its path; called again, it goes on where it was stopped.
+    """Write `rationales.jsonl` into the phase's folder and return its path; called again, it goes on where it
+    was stopped.
 
-    One record a pair: id, prompt, images (by name, relative to `base` where they lie below it), preferred, chosen_by, rationale, and
-    samples, the number of tries. A teacher that samples may be asked up to `samples` times, until its answer is complete and,
-    where it is anchored, its scores agree with the preference. Raises ParrotError.
+    One record a pair: id, prompt, images (by name, relative to `base` where they lie below it), preferred,
+    chosen_by, rationale, and samples, the number of tries. A teacher that samples may be asked up to
+    `samples` times, until its answer is complete and, where it is anchored, its scores agree with the
+    preference. Raises ParrotError.
     """
     settings: dict[str, Any] = {"anchored": anchored, "samples": samples, "batch_size": batch_size}
     wanted = Manifest(
@@ -74,7 +79,9 @@ def rationalize(
 
 
 def agrees(comparison: Comparison, preferred: Preferred) -> bool:
-    """Whether a comparison's own scores give the preference; for a tie, their means may differ by a third of a point."""
+    """Whether a comparison's own scores give the preference; for a tie, their means may differ by a third of
+    a point.
+    """
     if comparison.totals is None:
         return False
     if preferred == "tie":

@@ -1,8 +1,10 @@
-"""Phase 2, predictive consistency: a rationale is kept only if the preference follows from it (paper equation 2, appendix C.2).
+"""Phase 2, predictive consistency: a rationale is kept only if the preference follows from it (paper equation
+2, appendix C.2).
 
-The teacher reads the request and the rationale, without pictures and without the preference, and says which picture is preferred.
-Before that, a rationale whose own scores say otherwise is out, and one that speaks of the preference it was told: from that the
-preference would follow whatever the pictures show, and the student would learn to cite what it never sees.
+The teacher reads the request and the rationale, without pictures and without the preference, and says which
+picture is preferred. Before that, a rationale whose own scores say otherwise is out, and one that speaks of
+the preference it was told: from that the preference would follow whatever the pictures show, and the student
+would learn to cite what it never sees.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ OTHER = "predicts the other"
 
 @dataclass
 class Survival:
-    """How many rationales there were, how many were kept, and why the rest was dropped; also by preference ("A", "B", "tie")."""
+    """How many rationales there were, how many were kept, and why the rest was dropped; also by preference
+    ("A", "B", "tie").
+    """
 
     total: int
     kept: int
     dropped: dict[str, int]
-    by_preference: dict[str, list[int]]  # preference -> [total, kept]
+    # Preference -> [total, kept].
+    by_preference: dict[str, list[int]]
 
     @property
     def rate(self) -> float | None:
@@ -67,9 +72,11 @@ def filter_consistent(
     batch_size: int = 8,
     progress: Progress = Progress(),
 ) -> Survival:
-    """Write `consistent.jsonl` (the records that hold up, as they were) and `dropped.jsonl` (with a `reason`) into the folder.
+    """Write `consistent.jsonl` (the records that hold up, as they were) and `dropped.jsonl` (with a `reason`)
+    into the folder.
 
-    Called again, it goes on where it was stopped. `rubrics` are those that the rationales are written in. Raises ParrotError.
+    Called again, it goes on where it was stopped. `rubrics` are those that the rationales are written in.
+    Raises ParrotError.
     """
     settings: dict[str, Any] = {"batch_size": batch_size, "rubrics": rubric_digests(rubrics)}
     wanted = Manifest("consistency", digest(rationales), 0, teacher.name, settings)

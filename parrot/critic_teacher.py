@@ -24,18 +24,23 @@ from .teacher import Reference
 WORDING = Path(__file__).parent / "wording" / "teacher.yaml"
 ANSWER = "{{answer}}"
 INSISTING = (
-    "This critic knows its own questions only and cannot follow a hint: its scores were set by your choice, so that the filter below "
+    "This critic knows its own questions only and cannot follow a hint: its scores were set by your "
+    "choice, so that the filter below "
     "had nothing to check."
 )
 
 
 class CriticTeacher:
-    """A teacher that asks a critic's engine. Greedy by default; with a `temperature`, each answer is sampled from its own seed.
+    """A teacher that asks a critic's engine.
 
-    `rubrics` are those it judges with; `answer` is "locked" (every rationale is complete) or "free", as in `SamplingParams`.
+    Greedy by default; with a `temperature`, each answer is sampled from its own seed.
 
-    A critic that brings its own rubrics has learned those questions and no others: it cannot follow a hint, read a reference or answer
-    without pictures. With `insist` its words stay as it saw things, and its scores are those that the preference asks for.
+    `rubrics` are those it judges with; `answer` is "locked" (every rationale is complete) or "free", as in
+    `SamplingParams`.
+
+    A critic that brings its own rubrics has learned those questions and no others: it cannot follow a hint,
+    read a reference or answer without pictures. With `insist` its words stay as it saw things, and its scores
+    are those that the preference asks for.
     """
 
     def __init__(
@@ -54,7 +59,10 @@ class CriticTeacher:
         self.sampling = SamplingParams(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
         digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
         weights = f" ({critic.fingerprint})" if critic.fingerprint else ""
-        self.name = f"{critic.name}{weights}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
+        self.name = (
+            f"{critic.name}{weights}, {answer}, temperature {temperature:g}, {max_new_tokens} "
+            f"tokens, wording {digest}"
+        )
         # An engine on another computer decides for itself, and says 0.
         if critic.engine.max_pixels:
             self.name += f", {critic.engine.max_pixels} pixels"
@@ -74,7 +82,9 @@ class CriticTeacher:
     def rationalize(
         self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, progress: Progress
     ) -> list[str]:
-        """Pairwise judgements; `anchored` puts one line with the preference between the rubric and the format of the answer."""
+        """Pairwise judgements; `anchored` puts one line with the preference between the rubric and the format
+        of the answer.
+        """
         questions = []
         for pair in pairs:
             rubric = self.rubrics(pair.task, True)
@@ -118,7 +128,9 @@ class CriticTeacher:
         seeds: Sequence[int],
         progress: Progress,
     ) -> list[str]:
-        """Judgements of single images with a refined request; a reference without a rationale shows no comment."""
+        """Judgements of single images with a refined request; a reference without a rationale shows no
+        comment.
+        """
         questions = []
         for pair, reference in zip(pairs, references, strict=True):
             rubric = self.rubrics(pair.task, False)
@@ -140,7 +152,9 @@ class CriticTeacher:
         ]
 
     def _scored_as(self, text: str, pair: PreferencePair, reference: Reference) -> str:
-        """The judgement with the scores that its image has in the reference; where one changes, the request is left as it is."""
+        """The judgement with the scores that its image has in the reference; where one changes, the request
+        is left as it is.
+        """
         rubric = self.rubrics(pair.task, False)
         parts = normal_parts(text, rubric)
         given = normal_parts(reference.rationale, self.rubrics(pair.task, True))
@@ -149,7 +163,8 @@ class CriticTeacher:
             for spec in rubric.dimensions
         }
         changed = {key: score for key, score in scores.items() if score and score != parts.get(key)}
-        if changed and "refined_request" in parts:  # it followed from scores that do not stand any more
+        # It followed from scores that do not stand any more.
+        if changed and "refined_request" in parts:
             parts |= {"comments": wording()["unchanged"], "refined_request": pair.prompt}
         return _written(rubric, {**parts, **changed}, text)
 
@@ -176,7 +191,8 @@ class CriticTeacher:
                 for answer in engine.answer(questions, sampling, progress, [None] * len(questions))
             ]
         texts: list[str] = []
-        for question, seed in zip(questions, seeds, strict=True):  # the engine takes one seed a call
+        # The engine takes one seed a call.
+        for question, seed in zip(questions, seeds, strict=True):
             seeded = dataclasses.replace(sampling, seed=seed)
             texts.append(
                 engine.answer([question], seeded, progress.within(len(texts), 1, len(questions)), [None])[
@@ -193,9 +209,11 @@ class CriticTeacher:
 
 
 def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
-    """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie, both get the mean.
+    """A comparison with its scores exchanged wherever the image that was not preferred is ahead; for a tie,
+    both get the mean.
 
-    A summary that came to another result gives way to one that says the preference. What cannot be read stays as it is.
+    A summary that came to another result gives way to one that says the preference. What cannot be read stays
+    as it is.
     """
     parts = normal_parts(text, rubric)
     if parts.get("summary") and Comparison.parse(text, rubric=rubric).winner != preferred:
@@ -230,7 +248,8 @@ def wording() -> dict[str, Any]:
 def with_note(rubric: Rubric, note: str) -> Rubric:
     """The rubric with a paragraph in front of the sentence that introduces the format of the answer.
 
-    Braces in the note are text. A rubric that does not show the format gets the note at the end of its question.
+    Braces in the note are text. A rubric that does not show the format gets the note at the end of its
+    question.
     """
     note = note.replace("{{", "{{open_braces}}")
     user = list(rubric.user)
@@ -248,6 +267,7 @@ def _inserted(text: str, note: str) -> str:
     paragraphs = text.split("\n\n")
     at = next(i for i, paragraph in enumerate(paragraphs) if ANSWER in paragraph.replace(" ", ""))
     alone = paragraphs[at].replace(" ", "").strip() == ANSWER
-    if alone and at > 0 and "{{" not in paragraphs[at - 1]:  # the sentence that introduces the format
+    # The sentence that introduces the format.
+    if alone and at > 0 and "{{" not in paragraphs[at - 1]:
         at -= 1
     return "\n\n".join([*paragraphs[:at], note, *paragraphs[at:]])

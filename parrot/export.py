@@ -1,4 +1,6 @@
-"""Rows for bigger machines: what LLaMA-Factory needs beside them to train on them (full training, or a LoRA adapter)."""
+"""Rows for bigger machines: what LLaMA-Factory needs beside them to train on them (full training, or a LoRA
+adapter).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ DEEPSPEED = "zero3.json"
 
 
 def export_llama_factory(folder: Path, name: str = "parrot") -> list[Path]:
-    """Write a dataset entry, two training files and a DeepSpeed file beside the rows in `folder`; returns their paths.
+    """Write a dataset entry, two training files and a DeepSpeed file beside the rows in `folder`; returns
+    their paths.
 
     They name no absolute path: start LLaMA-Factory in `folder`. Raises ParrotError where there are no rows.
     """

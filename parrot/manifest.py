@@ -1,7 +1,8 @@
-"""What made the files of a phase's folder: settings, seed, teacher, versions, input and counts, in `manifest.json`.
+"""What made the files of a phase's folder: settings, seed, teacher, versions, input and counts, in
+`manifest.json`.
 
-The frame of every data phase is here, too: open the folder, stream, split, finish. There are no times in it: the same phase on the
-same input gives the same manifest.
+The frame of every data phase is here, too: open the folder, stream, split, finish. There are no times in it:
+the same phase on the same input gives the same manifest.
 """
 
 from __future__ import annotations
@@ -24,25 +25,30 @@ from .stream import Item, Outputs, split, stream
 
 MANIFEST = "manifest.json"
 WORK = "work.jsonl"
-DEPENDS_ON = ("transformers", "torch")  # what rows can depend on besides Python and this pack
-Rubrics = Callable[[str, bool], Rubric]  # (task, pair) -> the rubric, as models.rubric.rubric_for
+# What rows can depend on besides Python and this pack.
+DEPENDS_ON = ("transformers", "torch")
+# (task, pair) -> the rubric, as models.rubric.rubric_for.
+Rubrics = Callable[[str, bool], Rubric]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Manifest:
-    """The state of a phase's folder. `counts` are records by file, `dropped` by reason, `report` is the phase's own."""
+    """The state of a phase's folder.
+
+    `counts` are records by file, `dropped` by reason, `report` is the phase's own.
+    """
 
     phase: str
-    input: str  # SHA-256 of what the phase reads
+    # SHA-256 of what the phase reads.
+    input: str
     seed: int = 0
     teacher: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    also_ran_with: list[dict[str, str]] = field(
-        default_factory=list
-    )  # other versions that it was continued with
+    # Other versions that it was continued with.
+    also_ran_with: list[dict[str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +57,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
-        """The manifest of a folder, None where there is none. Raises ParrotError for one that cannot be read."""
+        """The manifest of a folder, None where there is none.
+
+        Raises ParrotError for one that cannot be read.
+        """
         try:
             data = json.loads((folder / MANIFEST).read_bytes())
             return cls(**data)
@@ -83,7 +92,8 @@ def rubric_digests(rubrics: Rubrics) -> dict[str, str]:
         for pair in (False, True):
             try:
                 text = repr(rubrics(task, pair))
-            except (RationalRewardsError, LookupError):  # a rubric of the user's own for one task only
+            except (RationalRewardsError, LookupError):
+                # A rubric of the user's own for one task only.
                 continue
             found[f"{task}-pair" if pair else task] = hashlib.sha256(
                 text.encode("utf-8", "surrogatepass")
@@ -92,7 +102,9 @@ def rubric_digests(rubrics: Rubrics) -> dict[str, str]:
 
 
 def open_phase(folder: Path, wanted: Manifest) -> Manifest:
-    """Begin a phase in a folder, or go on with it; raises ParrotError where the folder belongs to something else."""
+    """Begin a phase in a folder, or go on with it; raises ParrotError where the folder belongs to something
+    else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     there = Manifest.read(folder)
     if there is None:
@@ -105,7 +117,8 @@ def open_phase(folder: Path, wanted: Manifest) -> Manifest:
         return there
     if differing := _differences(there, wanted):
         raise ParrotError(
-            f"{folder} was made with other settings ({'; '.join(differing)}): choose another name, or delete the folder."
+            f"{folder} was made with other settings ({'; '.join(differing)}): choose another name, or "
+            f"delete the folder."
         )
     now = versions(*DEPENDS_ON)
     if not there.finished and now != there.versions and now not in there.also_ran_with:
@@ -127,17 +140,21 @@ def run_phase(
     progress: Progress,
     report: Callable[[Manifest], dict[str, Any]] = lambda manifest: {},
 ) -> Manifest:
-    """One data phase from its first input to its final `files`; called again, it goes on where it stopped, or is done at once.
+    """One data phase from its first input to its final `files`; called again, it goes on where it stopped, or
+    is done at once.
 
-    `report` is called when the files are there, and what it returns goes into the manifest. Raises ParrotError.
+    `report` is called when the files are there, and what it returns goes into the manifest. Raises
+    ParrotError.
     """
     manifest = open_phase(folder, wanted)
     if manifest.finished:
         if missing := [name for name in files if not (folder / name).exists()]:
             raise ParrotError(
-                f"{folder} is finished, but {', '.join(missing)} is missing: delete the folder and run the phase again."
+                f"{folder} is finished, but {', '.join(missing)} is missing: delete the folder and run the "
+                f"phase again."
             )
-        (folder / WORK).unlink(missing_ok=True)  # left where the process died right behind the end
+        # Left where the process died right behind the end.
+        (folder / WORK).unlink(missing_ok=True)
         progress.update(total, total, wanted.phase, "")
         return manifest
     stream(items, total, key, worker, folder / WORK, batch_size, wanted.phase, progress)
@@ -161,10 +178,11 @@ def _differences(there: Manifest, wanted: Manifest) -> list[str]:
         for name in ("phase", "input", "seed", "teacher")
         if getattr(there, name) != getattr(wanted, name)
     ]
+    # Tuples become lists.
     before, now = (
         json.loads(json.dumps(there.settings)),
         json.loads(json.dumps(wanted.settings)),
-    )  # tuples become lists
+    )
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             found.append(f"{name} is {_shown(before.get(name))}, now {_shown(now.get(name))}")

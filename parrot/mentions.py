@@ -1,16 +1,23 @@
-"""Does a text give away what its writer was shown and the student never sees: the reference, the other image, the preference?
+"""Does a text give away what its writer was shown and the student never sees: the reference, the other image,
+the preference?
 
-It looks for phrases that only somebody with a second picture or a comment before them would write. What the request itself says, and
-what stands in quotation marks (usually writing in the picture), does not count. Things inside one picture may be compared with each
-other. English only, as the rubrics are.
+It looks for phrases that only somebody with a second picture or a comment before them would write. What the
+request itself says, and what stands in quotation marks (usually writing in the picture), does not count.
+Things inside one picture may be compared with each other. English only, as the rubrics are.
 """
 
 from __future__ import annotations
 
 import re
 
-_PICTURE = r"(?:images?|pictures?|photos?|candidates?|versions?|renderings?|renditions?|results?|outputs?|edits?|submissions?|samples?|options?)"
-_OTHER = r"(?:other|alternative|competing|rival|paired|second|better|worse|stronger|weaker|preferred|winning|losing)"
+_PICTURE = (
+    r"(?:images?|pictures?|photos?|candidates?|versions?|renderings?|renditions?|results?|outputs?|edits?"
+    r"|submissions?|samples?|options?)"
+)
+_OTHER = (
+    r"(?:other|alternative|competing|rival|paired|second|better|worse|stronger|weaker|preferred|winning"
+    r"|losing)"
+)
 _COMMENT = (
     r"(?:comments?|rationales?|critiques?|reviews?|reviewers?|assessments?|evaluations?|judge?ments?|verdicts?|comparisons?|notes?|hints?"
     r"|feedback|annotations?|analysis|remarks?)"
@@ -21,11 +28,15 @@ _SAYS = (
     r"|indicates?|indicated|observes?|observed|reports?|reported|argues?|points?\s+out|pointed\s+out"
     r"|overstates?|overstated|understates?|understated|exaggerates?|exaggerated|(?:is|are|was|were)\s+right)"
 )
-_SOURCE = r"(?:images?|pictures?|photos?)"  # what an edit's source is called, also "the reference image"
-_GIVEN = r"(?:given|provided|supplied|attached|enclosed|hidden|earlier|previous|prior|preceding|existing|pairwise|side-by-side|comparative)"
+# What an edit's source is called, also "the reference image".
+_SOURCE = r"(?:images?|pictures?|photos?)"
+_GIVEN = (
+    r"(?:given|provided|supplied|attached|enclosed|hidden|earlier|previous|prior|preceding|existing|pairwise"
+    r"|side-by-side|comparative)"
+)
 
-# Letters and numbers behind a capital: "the image a viewer sees" and "in the image two cats sit" name nothing. In "A4" or "B-side"
-# the letter is part of a word.
+# Letters and numbers behind a capital: "the image a viewer sees" and "in the image two cats sit" name
+# nothing. In "A4" or "B-side" the letter is part of a word.
 _NAMED = (
     rf"\b(?i:{_PICTURE})\s+\(?[AB](?![\w\-])",
     r"\b(?:Image|Picture|Photo|Candidate|Version|Result|Output|Edit|Option|Sample)\s+#?(?:1|2|One|Two)(?![\w\-.,]*\w)",
@@ -76,6 +87,7 @@ _FIND = {
 }
 _QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`")
 _WORD = re.compile(r"\w+")
+# Without a last s.
 _SMALL = {
     "the",
     "a",
@@ -94,14 +106,14 @@ _SMALL = {
     "and",
     "or",
     "",
-}  # without a last s
+}
 
 
 def find_mention(text: str, prompt: str = "", task: str = "t2i") -> str:
     """The first phrase that speaks of the reference or of the other image; empty where there is none.
 
-    A phrase whose telling words all stand in the prompt is about the prompt. With `task` "edit" the source image, and the two
-    images before the judge, may be spoken of.
+    A phrase whose telling words all stand in the prompt is about the prompt. With `task` "edit" the source
+    image, and the two images before the judge, may be spoken of.
     """
     text = _unquoted(text)
     for pattern in _FIND_NAMED:
@@ -113,7 +125,9 @@ def find_mention(text: str, prompt: str = "", task: str = "t2i") -> str:
 
 
 def find_label(text: str, prompt: str = "") -> str:
-    """The first phrase of a comparison that speaks of the preference as something its writer was told; empty where there is none."""
+    """The first phrase of a comparison that speaks of the preference as something its writer was told; empty
+    where there is none.
+    """
     return _first(_FIND_LABEL, _unquoted(text), prompt)
 
 

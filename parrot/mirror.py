@@ -1,7 +1,8 @@
 """The same rationale with A and B exchanged, where its words can be exchanged safely.
 
-"Image A" is a name, the A of "A cat" is an article, and the B of "plan B" is neither. Whatever cannot be told apart makes the whole
-text unsafe: then there is no mirrored text, because a wrong one would teach the student to name the wrong picture.
+"Image A" is a name, the A of "A cat" is an article, and the B of "plan B" is neither. Whatever cannot be told
+apart makes the whole text unsafe: then there is no mirrored text, because a wrong one would teach the student
+to name the wrong picture.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ _LETTER = r"[AB](?![\w\-+])"
 _JOIN = r"\s*(?:,\s*and|,|/|&|\band\b|\bor\b|\bvs\b\.?|\bversus\b|\bthan\b|\bover\b|\bto\b|>|<|=)\s*"
 # "Image A", "Images A and B", "picture B or picture A", "Winner: A"
 _NAMED = re.compile(
-    rf"(?<![\w\-])(?:(?i:{_NOUN})[ \t]+\(?|(?i:winner|scores?):[ \t]*){_LETTER}(?:{_JOIN}(?:(?i:the\s+)?(?i:{_NOUN})\s+)?{_LETTER})*"
+    rf"(?<![\w\-])(?:(?i:{_NOUN})[ \t]+\(?|(?i:winner|scores?):[ "
+    rf"\t]*){_LETTER}(?:{_JOIN}(?:(?i:the\s+)?(?i:{_NOUN})\s+)?{_LETTER})*"
 )
 _BARE = re.compile(r"(?<![\w\-'’])(?<![A-Z]\.)[AB](?![\w\-+])(?!\.\w)")
 _QUOTED = re.compile(
     r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|«[^»\n]{0,200}»|`[^`\n]{0,200}`|(?<!\w)'[^'\n]{0,80}'(?!\w)"
 )
-# Names that cannot be exchanged: in lower case, where "image a" may be an article; with a hyphen; by number; by place. Where a name and
-# a thing in the picture cannot be told apart ("the first one"), it counts as a name: one row is lost, and none is false.
+# Names that cannot be exchanged: in lower case, where "image a" may be an article; with a hyphen; by number;
+# by place. Where a name and a thing in the picture cannot be told apart ("the first one"), it counts as a
+# name: one row is lost, and none is false.
 _UNSAFE = re.compile(
     rf"\b{_NOUN}\s+b\b|\b(?i:{_NOUN})\s+[AB][-+]|\b(?i:{_NOUN})\s+#?(?:[12]\b|(?i:one|two)\b(?!\s+(?i:of)\b))"
     rf"|\b(?i:the\s+(?:first|second|left|right)(?:-hand)?\s+(?:\w+\s+)?(?:one|{_NOUN}))\b"
@@ -32,7 +35,8 @@ _UNSAFE = re.compile(
     r"|\b(?i:(?:than|unlike|to|over|versus|vs\.?)\s+the\s+(?:first|second|former|latter))\b(?!\s+\w)"
 )
 
-# A capital letter inside a sentence, behind one of these words, is a name: "than A", "in B". Behind others ("vitamin B") it may not be.
+# A capital letter inside a sentence, behind one of these words, is a name: "than A", "in B". Behind others
+# ("vitamin B") it may not be.
 _BEFORE = re.compile(
     r"than|in|of|for|and|or|both|over|to|with|from|unlike|while|whereas|but|favor|favors|favour|favours|prefer"
     r"|prefers|versus|vs|against|between|beats|by|that|because|since|so|as|where|although|though|when|if|on|at|is|makes|make|gives|give|puts|ranks|then|only|overall|here|thus|hence|therefore|yet|again|still|also|whether|how|what|which|choose|\w+ly"
@@ -43,8 +47,12 @@ _VERB = (
 )
 _ADVERB = r"(?:\w+ly|better|worse|also|only|both|still|just|even|not|never|always|too)"
 _PAST = r"(?:\w*ed|lost|won|kept|drew|got|did|made|lacked|left|met|gave|took|\w*s)"
-_MARK = r"(?:['’]s\b|\s*(?:[,:;.)!?=<>/&]|$)|\s+(?:and|or|vs|versus|over|than)\s+(?:the\s+)?(?:[Ii]mage\s+)?[AB](?![\w\-+]))"
-_SURELY = re.compile(rf"{_MARK}|\s+(?:{_ADVERB}\s+)?{_VERB}")  # never behind an article
+_MARK = (
+    r"(?:['’]s\b|\s*(?:[,:;.)!?=<>/&]|$)"
+    r"|\s+(?:and|or|vs|versus|over|than)\s+(?:the\s+)?(?:[Ii]mage\s+)?[AB](?![\w\-+]))"
+)
+# Never behind an article.
+_SURELY = re.compile(rf"{_MARK}|\s+(?:{_ADVERB}\s+)?{_VERB}")
 _LIKELY = re.compile(
     rf"{_MARK}|\s*\(|\s+(?:{_VERB}|(?:{_ADVERB}|and|or|in|on|with|for|but|while|whereas|because|since|at|to|by|as|would|could|can|may|will"
     r"|cannot|instead|here|have|do|it|its|they|the|this|there|that)\b)"
@@ -60,10 +68,12 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n(\[]|[-*•–—]\s)\s*$")
 def swap_letters(text: str, prompt: str = "") -> str | None:
     """The text with the names of the two images exchanged, or None where that is not safe.
 
-    What stands in quotation marks, and the prompt where it is quoted word by word, stays as it is. Swapping twice gives the text back.
+    What stands in quotation marks, and the prompt where it is quoted word by word, stays as it is. Swapping
+    twice gives the text back.
     """
     if prompt and (_NAMED.search(prompt) or any(found[0] == "B" for found in _BARE.finditer(prompt))):
-        return None  # nobody can tell whose name stands in the rationale
+        # Nobody can tell whose name stands in the rationale.
+        return None
     swapped = _swap(text, prompt.strip())
     return swapped if swapped is not None and _swap(swapped, prompt.strip()) == text else None
 

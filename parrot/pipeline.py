@@ -1,4 +1,6 @@
-"""PARROT's data phases one after the other, for a dataset of recorded preferences: pairs, rationales, what survives, training rows."""
+"""PARROT's data phases one after the other, for a dataset of recorded preferences: pairs, rationales, what
+survives, training rows.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,22 @@ from .rows import ROWS, RowsReport, build_rows
 from .run_lock import exclusive
 from .teacher import Teacher
 
-RUNS = "rationalized"  # folder in a dataset; one folder in it for each state of the preferences, teacher and seed
-CHANGED = "The preferences have changed since they were rationalized: rationalize them again to learn from all of them."
-LATEST = "latest"  # file in it that names the newest finished one
+# Folder in a dataset; one folder in it for each state of the preferences, teacher and seed.
+RUNS = "rationalized"
+CHANGED = (
+    "The preferences have changed since they were rationalized: rationalize them again to learn from "
+    "all of them."
+)
+# File in it that names the newest finished one.
+LATEST = "latest"
 
 
 @dataclass(frozen=True)
 class Rationalized:
-    """What the data phases made of a dataset. `note`: what the reader has to know about the teacher, or ""."""
+    """What the data phases made of a dataset.
+
+    `note`: what the reader has to know about the teacher, or "".
+    """
 
     folder: Path
     survival: Survival
@@ -67,11 +77,12 @@ def rationalize_pairs(
     batch_size: int = 8,
     progress: Progress = Progress(),
 ) -> Rationalized:
-    """Run all data phases for the pairs of the dataset in the folder `dataset`; stopped and called again, they go on.
+    """Run all data phases for the pairs of the dataset in the folder `dataset`; stopped and called again,
+    they go on.
 
-    With more preferences, another teacher or another seed they start afresh in a folder of their own. The rows, with a dataset
-    entry and configurations for LLaMA-Factory beside them, are for `latest_rows`. `note` goes into the report. Raises ParrotError,
-    also where another program is at it.
+    With more preferences, another teacher or another seed they start afresh in a folder of their own. The
+    rows, with a dataset entry and configurations for LLaMA-Factory beside them, are for `latest_rows`. `note`
+    goes into the report. Raises ParrotError, also where another program is at it.
     """
     if not pairs:
         raise ParrotError(
@@ -96,7 +107,9 @@ def rationalize_pairs(
 
 
 def has_changed(rows: Path, dataset: Path) -> bool:
-    """Whether preferences were recorded or taken back since those rows were made from the dataset in the folder `dataset`."""
+    """Whether preferences were recorded or taken back since those rows were made from the dataset in the
+    folder `dataset`.
+    """
     made = Manifest.read(rows.parent.parent / "rationales")
     return made is not None and made.input != pairs_digest(PreferenceDataset(dataset).pairs(), dataset)
 

@@ -1,7 +1,8 @@
-"""The pointwise projection: each image of a consistent pair is judged alone, the rationale at hand (paper section 2.1, appendix C.3).
+"""The pointwise projection: each image of a consistent pair is judged alone, the rationale at hand (paper
+section 2.1, appendix C.3).
 
-A judgement that speaks of that reference, or a pair of judgements that order the pair differently, is dropped and counted. How far
-the scores of an image alone drift from its scores in the pair is measured.
+A judgement that speaks of that reference, or a pair of judgements that order the pair differently, is dropped
+and counted. How far the scores of an image alone drift from its scores in the pair is measured.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ CONTRADICTS = "contradicts the pair's order"
 class ProjectionReport:
     """How many images were judged alone, how many judgements were kept, and why the rest was dropped.
 
-    `order_checked` pairs had two readable judgements; `drift` is the mean distance (scale of 1 to 4) between an image's mean score
-    alone and in the pair, over all readable ones, and `shift` the same with its sign: above 0 where images alone score higher.
+    `order_checked` pairs had two readable judgements; `drift` is the mean distance (scale of 1 to 4) between
+    an image's mean score alone and in the pair, over all readable ones, and `shift` the same with its sign:
+    above 0 where images alone score higher.
     """
 
     total: int
@@ -56,11 +58,16 @@ class ProjectionReport:
         lines.append(share_row("all", self.total, self.total))
         lines += [
             "",
-            f"{self.order_contradicted:,} of {self.order_checked:,} pairs were ordered differently by the two judgements.",
+            (
+                f"{self.order_contradicted:,} of {self.order_checked:,} pairs were ordered differently by "
+                f"the "
+                f"two judgements."
+            ),
         ]
         if self.drift is not None and self.shift is not None:
             lines.append(
-                f"Calibration drift against the pair's scores: {self.drift:.3f} of 3 points ({self.shift:+.3f} with its sign)."
+                f"Calibration drift against the pair's scores: {self.drift:.3f} of 3 points "
+                f"({self.shift:+.3f} with its sign)."
             )
         return "\n".join(lines)
 
@@ -78,12 +85,14 @@ def project(
     batch_size: int = 8,
     progress: Progress = Progress(),
 ) -> ProjectionReport:
-    """Write `pointwise.jsonl` and `dropped.jsonl` (with a `reason`) into the phase's folder, one record an image.
+    """Write `pointwise.jsonl` and `dropped.jsonl` (with a `reason`) into the phase's folder, one record an
+    image.
 
-    A record: id, letter, prompt, images (image, and source for an edit), preferred, judgement, mean (alone, 1..4), pairwise_mean,
-    ordered (whether both judgements order the pair as preferred; None where one has no score).
-    For plain distillation, `referenced=False` gives references without a rationale and `check_order=False` ignores the preference.
-    Called again, it goes on where it was stopped. Raises ParrotError.
+    A record: id, letter, prompt, images (image, and source for an edit), preferred, judgement, mean (alone,
+    1..4), pairwise_mean, ordered (whether both judgements order the pair as preferred; None where one has no
+    score). For plain distillation, `referenced=False` gives references without a rationale and
+    `check_order=False` ignores the preference. Called again, it goes on where it was stopped. Raises
+    ParrotError.
     """
     settings: dict[str, Any] = {
         "batch_size": batch_size,
@@ -169,7 +178,9 @@ def _sorted_out(both: list[Record], rubrics: Rubrics, check_order: bool) -> Outp
 
 
 def orders(both: list[Record]) -> bool | None:
-    """Whether the means of A and B alone order the pair as the preference does; None where one could not be read."""
+    """Whether the means of A and B alone order the pair as the preference does; None where one could not be
+    read.
+    """
     a, b = both[0]["mean"], both[1]["mean"]
     if a is None or b is None:
         return None
@@ -199,7 +210,8 @@ def _measure(folder: Path, manifest: Manifest) -> ProjectionReport:
                 distance += abs(record["mean"] - record["pairwise_mean"])
                 shift += record["mean"] - record["pairwise_mean"]
                 readable += 1
-            if record["letter"] == "A" and record["ordered"] is not None:  # once a pair
+            # Once a pair.
+            if record["letter"] == "A" and record["ordered"] is not None:
                 checked += 1
                 contradicted += not record["ordered"]
     return ProjectionReport(

@@ -1,8 +1,8 @@
 """Training rows in the published layout (ShareGPT): what the student is asked, and the answer it should give.
 
-Questions come from the student's own rubric, so no row holds a preference, a hint or a reference. Answers are written exactly as the
-locked form writes them. `<image>` marks where the pictures of `images` stand; the same mark in a prompt or an answer is text and is
-written `< image >`, so that it cannot shift them.
+Questions come from the student's own rubric, so no row holds a preference, a hint or a reference. Answers are
+written exactly as the locked form writes them. `<image>` marks where the pictures of `images` stand; the same
+mark in a prompt or an answer is text and is written `< image >`, so that it cannot shift them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ ROWS, DROPPED = "rows.jsonl", "dropped.jsonl"
 IMAGE_MARK = "<image>"
 INCOMPLETE = "incomplete"
 NOT_MIRRORED = "cannot be mirrored safely"
-_MARK = re.compile(r"<(image|video|audio)>", re.IGNORECASE)  # what trainers replace by media
+# What trainers replace by media.
+_MARK = re.compile(r"<(image|video|audio)>", re.IGNORECASE)
 
 
 @dataclass
 class RowsReport:
-    """How many rows were written, and what was left out and why. A pair that cannot be mirrored still has its row in one order."""
+    """How many rows were written, and what was left out and why.
+
+    A pair that cannot be mirrored still has its row in one order.
+    """
 
     pairwise: int
     pointwise: int
@@ -66,9 +70,11 @@ def build_rows(
 ) -> RowsReport:
     """Write `rows.jsonl`, the pairwise rows first, and `dropped.jsonl` (with a `reason`) into the folder.
 
-    `pairs` are records with a rationale (`consistent.jsonl`, or `rationales.jsonl` for the ablation), `judgements` is
-    `pointwise.jsonl` of the projection, or None for pairwise rows only. `rubrics` are the student's; `written_in` are the teacher's,
-    where they differ. `base` is where the records' pictures are found from; the rows find them from `folder`. Called again, it goes on where it was stopped. Raises ParrotError.
+    `pairs` are records with a rationale (`consistent.jsonl`, or `rationales.jsonl` for the ablation),
+    `judgements` is `pointwise.jsonl` of the projection, or None for pairwise rows only. `rubrics` are the
+    student's; `written_in` are the teacher's, where they differ. `base` is where the records' pictures are
+    found from; the rows find them from `folder`. Called again, it goes on where it was stopped. Raises
+    ParrotError.
     """
     files = [pairs] if judgements is None else [pairs, judgements]
     read = written_in or rubrics
@@ -115,7 +121,8 @@ def _moved(images: Mapping[str, str], base: Path, folder: Path) -> dict[str, str
             found[name] = (
                 path if Path(path).is_absolute() else Path(os.path.relpath(base / path, folder)).as_posix()
             )
-        except ValueError:  # on another drive of Windows
+        except ValueError:
+            # On another drive of Windows.
             found[name] = Path(os.path.abspath(base / path)).as_posix()
     return found
 
@@ -124,7 +131,10 @@ def _moved(images: Mapping[str, str], base: Path, folder: Path) -> dict[str, str
 
 
 def make_row(rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str, **about: Any) -> Record:
-    """One row: the rubric's question with `images` (paths by name), and the answer. `about` is kept beside it and not shown."""
+    """One row: the rubric's question with `images` (paths by name), and the answer.
+
+    `about` is kept beside it and not shown.
+    """
     messages: list[Record] = []
     paths: list[str] = []
     for message in rubric.messages(prompt):
@@ -139,7 +149,9 @@ def make_row(rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str
 
 
 def row_messages(row: Record) -> list[Record]:
-    """The row's messages with their parts, as chat templates take them: {"type": "text", "text"} or {"type": "image", "image": path}.
+    """The row's messages with their parts, as chat templates take them: {"type": "text", "text"} or {"type":
+
+    "image", "image": path}.
 
     Raises ParrotError where the marks and the pictures do not come out even.
     """
@@ -156,7 +168,8 @@ def row_messages(row: Record) -> list[Record]:
     marks = sum(part["type"] == "image" for message in messages for part in message["content"])
     if marks != len(row["images"]):
         raise ParrotError(
-            f"The row {row.get('id', '')} has {marks} marks for {len(row['images'])} pictures: build the rows again."
+            f"The row {row.get('id', '')} has {marks} marks for {len(row['images'])} pictures: build the "
+            f"rows again."
         )
     return messages
 
@@ -167,7 +180,9 @@ def neutral(text: str) -> str:
 
 
 def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dict[str, str] | None:
-    """The parts of a comparison with A and B exchanged, in scores, winners and words; None where the words do not allow it."""
+    """The parts of a comparison with A and B exchanged, in scores, winners and words; None where the words do
+    not allow it.
+    """
     found = dict(parts)
     for spec in rubric.dimensions:
         a, b = f"{spec.key}.score_a", f"{spec.key}.score_b"

@@ -1,9 +1,11 @@
-"""One way for every data phase to work through its inputs: in order, in batches, onto disk, and on from where it stopped.
+"""One way for every data phase to work through its inputs: in order, in batches, onto disk, and on from where
+it stopped.
 
-What a worker makes of an input goes into a work file, one line an input: {"id": ..., "to": {"file.jsonl": [records]}}. A line is
-there whole or it is cut off at the next start, so an input is never half done, whatever killed the process. When the last input is
-done, `split` writes the final files from the work file. A batch that was only partly written is done again as a whole: a batch then
-always holds the same inputs, and so an engine gives the same answers as in an undisturbed run.
+What a worker makes of an input goes into a work file, one line an input: {"id": ..., "to": {"file.jsonl":
+[records]}}. A line is there whole or it is cut off at the next start, so an input is never half done,
+whatever killed the process. When the last input is done, `split` writes the final files from the work file. A
+batch that was only partly written is done again as a whole: a batch then always holds the same inputs, and so
+an engine gives the same answers as in an undisturbed run.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from ..models.errors import ParrotError
 
 Item = TypeVar("Item")
 Record = dict[str, Any]
-Outputs = dict[str, list[Record]]  # file name -> the records that an input adds to it
+# File name -> the records that an input adds to it.
+Outputs = dict[str, list[Record]]
 SYNC_EVERY = (
-    32  # batches between two fsyncs; a killed process loses nothing without them, a power cut up to this much
+    # Batches between two fsyncs; a killed process loses nothing without them, a power cut up to this much.
+    32
 )
 
 
@@ -38,11 +42,12 @@ def stream(
     phase: str,
     progress: Progress = Progress(),
 ) -> None:
-    """Work through all `items` (`total` of them, with unique keys) into the work file; what it holds already is skipped.
+    """Work through all `items` (`total` of them, with unique keys) into the work file; what it holds already
+    is skipped.
 
-    `progress.check` is called at every item; `progress.update` gets items done, total and the phase's name. The worker gets a batch of
-    at most `batch_size` items and a progress, and returns one `Outputs` an item. Raises ParrotError where a key comes twice, or where
-    the work file was made from other items.
+    `progress.check` is called at every item; `progress.update` gets items done, total and the phase's name.
+    The worker gets a batch of at most `batch_size` items and a progress, and returns one `Outputs` an item.
+    Raises ParrotError where a key comes twice, or where the work file was made from other items.
     """
     if batch_size < 1:
         raise ParrotError(f"`batch_size` is {batch_size}: make it 1 or more.")
@@ -58,11 +63,13 @@ def stream(
                 name = key(item)
                 if name in seen:
                     raise ParrotError(
-                        f'The id "{name}" stands twice in the input of {phase}: give every pair an id of its own.'
+                        f'The id "{name}" stands twice in the input of {phase}: give every pair an id of '
+                        f"its own."
                     )
                 if finished + len(batch) < len(done) and done[finished + len(batch)] != name:
                     raise ParrotError(
-                        f"{work} was made from another input: delete the folder {work.parent}, or choose another name."
+                        f"{work} was made from another input: delete the folder {work.parent}, or choose "
+                        f"another name."
                     )
                 seen.add(name)
                 batch.append(item)
@@ -72,7 +79,8 @@ def stream(
                 found = worker(batch, progress.within(finished, len(batch), total, phase))
                 if len(found) != len(batch):
                     raise ParrotError(
-                        f"{phase} got {len(found)} answers to {len(batch)} questions: the teacher left some out."
+                        f"{phase} got {len(found)} answers to {len(batch)} questions: the teacher left "
+                        f"some out."
                     )
                 file.write(
                     b"".join(_line({"id": key(i), "to": out}) for i, out in zip(batch, found, strict=True))
@@ -86,7 +94,9 @@ def stream(
 
 
 def resume(work: Path, batch_size: int) -> list[str]:
-    """The keys that are done, in order, after everything behind the last whole batch was cut off the work file."""
+    """The keys that are done, in order, after everything behind the last whole batch was cut off the work
+    file.
+    """
     if not work.exists():
         return []
     keys: list[str] = []
@@ -96,11 +106,12 @@ def resume(work: Path, batch_size: int) -> list[str]:
             try:
                 entry = json.loads(line) if line.endswith(b"\n") else None
                 keys.append(entry["id"])  # type: ignore[index]
+            # The line that was being written, or what a power cut left.
             except (
                 ValueError,
                 KeyError,
                 TypeError,
-            ):  # the line that was being written, or what a power cut left
+            ):
                 break
             ends.append(ends[-1] + len(line))
     # The last batch may be a short one; it is done again if the process died before the phase was finished.
@@ -110,7 +121,9 @@ def resume(work: Path, batch_size: int) -> list[str]:
 
 
 def split(work: Path, folder: Path, names: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Write the final files from the work file, each replaced as a whole: (records a file, records a `reason` for dropping)."""
+    """Write the final files from the work file, each replaced as a whole: (records a file, records a `reason`
+    for dropping).
+    """
     counts = dict.fromkeys(names, 0)
     reasons: dict[str, int] = {}
     with ExitStack() as opened:
@@ -131,7 +144,10 @@ def split(work: Path, folder: Path, names: Sequence[str]) -> tuple[dict[str, int
 
 
 def read_records(file: Path) -> Iterator[Record]:
-    """The records of a JSONL file, one after the other. Raises ParrotError, with the line, for one that cannot be read."""
+    """The records of a JSONL file, one after the other.
+
+    Raises ParrotError, with the line, for one that cannot be read.
+    """
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -188,5 +204,6 @@ def seed_for(seed: int, *what: object) -> int:
 def _line(record: Record) -> bytes:
     try:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which UTF-8 cannot hold.
         return (json.dumps(record) + "\n").encode()

@@ -12,14 +12,19 @@ from ..preferences.pairs import PreferencePair, Preferred
 
 @dataclass(frozen=True)
 class Reference:
-    """A validated pairwise rationale, shown to the teacher as a comment when it judges one image of the pair alone."""
+    """A validated pairwise rationale, shown to the teacher as a comment when it judges one image of the pair
+    alone.
+    """
 
     rationale: str
-    letter: str  # what the image was called in it: "A" or "B"
+    # What the image was called in it: "A" or "B".
+    letter: str
 
 
 class Teacher(Protocol):
-    """The three questions of PARROT. Answers come in order, one a pair; equal questions and seeds give equal answers.
+    """The three questions of PARROT.
+
+    Answers come in order, one a pair; equal questions and seeds give equal answers.
 
     `name` identifies the teacher in manifests (checkpoint, quantization, adapter).
     """
@@ -29,13 +34,18 @@ class Teacher(Protocol):
     def rationalize(
         self, pairs: Sequence[PreferencePair], seeds: Sequence[int], anchored: bool, progress: Progress
     ) -> list[str]:
-        """Pairwise judgements in the published format. `anchored`: the preference is shown as one hint line."""
+        """Pairwise judgements in the published format.
+
+        `anchored`: the preference is shown as one hint line.
+        """
         ...
 
     def predict(
         self, prompts: Sequence[str], rationales: Sequence[str], progress: Progress
     ) -> list[Preferred | None]:
-        """The preference that follows from request and rationale alone, without label or images; None where none does."""
+        """The preference that follows from request and rationale alone, without label or images; None where
+        none does.
+        """
         ...
 
     def project(
@@ -45,5 +55,7 @@ class Teacher(Protocol):
         seeds: Sequence[int],
         progress: Progress,
     ) -> list[str]:
-        """Judgements of the one image that each reference's letter names, written as the teacher's own, with a refined request."""
+        """Judgements of the one image that each reference's letter names, written as the teacher's own, with
+        a refined request.
+        """
         ...

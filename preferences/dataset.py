@@ -1,7 +1,9 @@
-"""A dataset of preferences: a folder with a file of lines that only grows, and the pictures that the lines speak of.
+"""A dataset of preferences: a folder with a file of lines that only grows, and the pictures that the lines
+speak of.
 
-`preferences.jsonl` has one line for every preference ever recorded, and one for every undo; `images/` has each picture once, named
-by its content. A line is written whole or not at all, so a program that dies while it writes costs that one preference at most.
+`preferences.jsonl` has one line for every preference ever recorded, and one for every undo; `images/` has
+each picture once, named by its content. A line is written whole or not at all, so a program that dies while
+it writes costs that one preference at most.
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ LINES = "preferences.jsonl"
 IMAGES = "images"
 LOCK = "preferences.lock"
 LOCK_SECONDS = (
-    60.0  # a record takes a fraction of a second: whoever waits longer waits for something that hangs
+    # A record takes a fraction of a second: whoever waits longer waits for something that hangs.
+    60.0
 )
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
-_RESERVED = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
-)  # by Windows, in any folder
+# By Windows, in any folder.
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 def dataset_folder(root: Path, name: str) -> Path:
@@ -48,7 +50,8 @@ def dataset_folder(root: Path, name: str) -> Path:
     plain = unicodedata.normalize("NFC", name.strip())
     if not is_plain_name(plain):
         raise PreferenceError(
-            f'"{name}" cannot be the name of a dataset: choose a plain name such as my-taste, without / \\ : * ? " < > | '
+            f'"{name}" cannot be the name of a dataset: choose a plain name such as my-taste, without / \\ '
+            f': * ? " < > | '
             "or a dot at either end."
         )
     if len(plain.encode("utf-8", "replace")) > 150:
@@ -87,14 +90,17 @@ def pairs_in(folder: Path) -> list[PreferencePair]:
 
 
 def image_hash(image: Image.Image) -> str:
-    """SHA-256 of the size and the pixels of an RGB picture, whatever file it came from; 64 hexadecimal digits."""
+    """SHA-256 of the size and the pixels of an RGB picture, whatever file it came from; 64 hexadecimal
+    digits.
+    """
     return hashlib.sha256(b"%dx%d\n" % image.size + image.tobytes()).hexdigest()
 
 
 def pair_id(prompt: str, image_a: str, image_b: str, source: str | None) -> str:
     """The id of a pair, from its prompt and the hashes of its pictures; 20 hexadecimal digits.
 
-    It does not depend on which picture is called A, so that a pair shown the other way round is the same pair.
+    It does not depend on which picture is called A, so that a pair shown the other way round is the same
+    pair.
     """
     content = json.dumps([prompt, *sorted((image_a, image_b)), source])
     return hashlib.sha256(content.encode()).hexdigest()[:20]
@@ -124,9 +130,8 @@ def _new_line(
     """A preference and its pictures by their hashes. Raises PreferenceError for what cannot be recorded."""
     if preferred not in PREFERRED:
         raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
-    prompt = prompt.encode(
-        "utf-8", "replace"
-    ).decode()  # half a surrogate pair, which files cannot hold, becomes "?"
+    # Half a surrogate pair, which files cannot hold, becomes "?".
+    prompt = prompt.encode("utf-8", "replace").decode()
     if not prompt.strip():
         raise PreferenceError(
             "The prompt is empty: a preference needs the prompt that both images were made from."
@@ -143,10 +148,12 @@ def _new_line(
 
 
 class PreferenceDataset:
-    """The preferences in `folder`, which is made when the first one is recorded. Safe for several threads and processes at once.
+    """The preferences in `folder`, which is made when the first one is recorded.
 
-    What others write is seen at the next call. Every method raises PreferenceError when the folder cannot be read or written, and
-    names the line when the file is damaged.
+    Safe for several threads and processes at once.
+
+    What others write is seen at the next call. Every method raises PreferenceError when the folder cannot be
+    read or written, and names the line when the file is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -158,12 +165,15 @@ class PreferenceDataset:
     # ---------------------------------------------------------------- reading
 
     def pairs(self) -> list[PreferencePair]:
-        """The preferences that stand, in the order they were recorded: not undone, and the latest of each pair."""
+        """The preferences that stand, in the order they were recorded: not undone, and the latest of each
+        pair.
+        """
         with self._guard:
             self._read()
             latest: dict[str, _Line] = {}
             for line in self._lines:
-                latest.pop(line.id, None)  # so that a pair whose preference changed moves to the end
+                # So that a pair whose preference changed moves to the end.
+                latest.pop(line.id, None)
                 latest[line.id] = line
             return [self._pair(line) for line in latest.values()]
 
@@ -193,8 +203,9 @@ class PreferenceDataset:
     ) -> PreferencePair:
         """Record a preference between two pictures (PIL or paths) for a prompt; on disk when this returns.
 
-        The same pair again with another preference changes one's mind: the later one stands. With the same preference, nothing is
-        written. Raises PreferenceError for what cannot be recorded, QuestionError for a picture that cannot be read.
+        The same pair again with another preference changes one's mind: the later one stands. With the same
+        preference, nothing is written. Raises PreferenceError for what cannot be recorded, QuestionError for
+        a picture that cannot be read.
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[0]
 
@@ -218,14 +229,19 @@ class PreferenceDataset:
         source: Image.Image | str | Path | None = None,
         chosen_by: str = "human",
     ) -> bool:
-        """`record` for imports: False, and nothing written, if this pair was ever recorded with this preference.
+        """`record` for imports: False, and nothing written, if this pair was ever recorded with this
+        preference.
 
-        So the same file twice adds nothing, and an import never overrules who has changed their mind or undone since.
+        So the same file twice adds nothing, and an import never overrules who has changed their mind or
+        undone since.
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=False)[1]
 
     def undo(self) -> PreferencePair | None:
-        """Take back the last preference; one that it had replaced stands again. Returns it, or None if there is nothing to undo."""
+        """Take back the last preference; one that it had replaced stands again.
+
+        Returns it, or None if there is nothing to undo.
+        """
         with self._guard:
             if not self.size():
                 return None
@@ -269,12 +285,18 @@ class PreferenceDataset:
         return self.folder / IMAGES / f"{name}.png"
 
     def _forget(self) -> None:
-        self._lines: list[_Line] = []  # preferences that are not undone, in the order of the file
-        self._standing: dict[str, _Line] = {}  # the latest of each pair among them
-        self._ever: set[tuple[str, str]] = set()  # (id, better) of every preference in the file
-        self._offset = 0  # what lies before it in the file has been read
-        self._identity: tuple[int, int] | None = None  # of the file
-        self._time = 0  # of its last change
+        # Preferences that are not undone, in the order of the file.
+        self._lines: list[_Line] = []
+        # The latest of each pair among them.
+        self._standing: dict[str, _Line] = {}
+        # (id, better) of every preference in the file.
+        self._ever: set[tuple[str, str]] = set()
+        # What lies before it in the file has been read.
+        self._offset = 0
+        # Of the file.
+        self._identity: tuple[int, int] | None = None
+        # Of its last change.
+        self._time = 0
 
     def _read(self) -> None:
         """Read what was appended since the last time."""
@@ -286,13 +308,15 @@ class PreferenceDataset:
                 state = os.fstat(file.fileno())
                 identity = (state.st_dev, state.st_ino)
                 touched = state.st_size == self._offset and state.st_mtime_ns != self._time
-                if identity != self._identity or state.st_size < self._offset or touched:  # edited by hand
+                # Edited by hand.
+                if identity != self._identity or state.st_size < self._offset or touched:
                     self._forget()
                 self._identity, self._time = identity, state.st_mtime_ns
                 file.seek(self._offset)
                 text = file.read()
         end = text.rfind(b"\n") + 1
-        if _whole(text[end:]):  # only its line end is missing
+        # Only its line end is missing.
+        if _whole(text[end:]):
             end = len(text)
         for line in text[:end].splitlines(keepends=True):
             try:
@@ -300,9 +324,11 @@ class PreferenceDataset:
             except (ValueError, KeyError, TypeError) as error:
                 with self._readable():
                     number = self.file.read_bytes()[: self._offset].count(b"\n") + 1
-                self._forget()  # so that the next call finds the damage, too
+                # So that the next call finds the damage, too.
+                self._forget()
                 raise PreferenceError(
-                    f"Line {number} of {self.file} is damaged ({type(error).__name__}: {error}): correct it, or delete that line."
+                    f"Line {number} of {self.file} is damaged ({type(error).__name__}: {error}): correct "
+                    f"it, or delete that line."
                 ) from error
             self._offset += len(line)
 
@@ -338,7 +364,8 @@ class PreferenceDataset:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Alone with the folder, with everything read and the file ready to be appended to."""
-        import filelock  # comes with huggingface_hub
+        # Comes with huggingface_hub.
+        import filelock
 
         try:
             (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -349,11 +376,13 @@ class PreferenceDataset:
                 yield
         except filelock.Timeout:
             raise PreferenceError(
-                f"Another program has been writing to {self.folder} for {LOCK_SECONDS:.0f} seconds: end it, and try again."
+                f"Another program has been writing to {self.folder} for {LOCK_SECONDS:.0f} seconds: end "
+                f"it, and try again."
             ) from None
         except OSError as error:
             raise PreferenceError(
-                f"The preferences in {self.folder} cannot be written ({error}): check that the folder is writable and the disk not full."
+                f"The preferences in {self.folder} cannot be written ({error}): check that the folder is "
+                f"writable and the disk not full."
             ) from error
 
     def _repair(self) -> None:
@@ -378,7 +407,8 @@ class PreferenceDataset:
         with self.file.open("ab", buffering=0) as file:
             data = line.encode("utf-8", "replace")
             if file.write(data) != len(data):
-                raise OSError("the disk is full")  # the next writer cuts the rest off
+                # The next writer cuts the rest off.
+                raise OSError("the disk is full")
             _sync(file)
         self._read()
 

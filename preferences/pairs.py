@@ -12,7 +12,9 @@ PREFERRED: tuple[Preferred, ...] = ("A", "B", "tie")
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """One preference. `id` is unique in its dataset; the images are files; with a `source` it is about an image edit.
+    """One preference.
+
+    `id` is unique in its dataset; the images are files; with a `source` it is about an image edit.
 
     `chosen_by` says who chose: "human", or the name of the critic.
     """

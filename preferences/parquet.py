@@ -1,4 +1,6 @@
-"""Preferences from and to Parquet files in the layouts of MMRB2, GenAI-Bench (text to image, and edit) and EditReward."""
+"""Preferences from and to Parquet files in the layouts of MMRB2, GenAI-Bench (text to image, and edit) and
+EditReward.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,14 @@ from .parquet_columns import (
     recognise,
 )
 
-GROUP_BYTES = 64 << 20  # a row group is written when its pictures reach this
+# A row group is written when its pictures reach this.
+GROUP_BYTES = 64 << 20
 
 
 @dataclass
 class ImportReport:
-    """What became of the rows: `rows` = `added` + `known` (recorded before with the same preference) + the unread ones.
+    """What became of the rows: `rows` = `added` + `known` (recorded before with the same preference) + the
+    unread ones.
 
     `unread` has, for each reason, the rows that could not be read, as "file:row" counted from 1.
     """
@@ -46,7 +50,11 @@ class ImportReport:
         lost = sum(len(rows) for rows in self.unread.values())
         layouts = " and ".join(self.layouts) or "no"
         lines = [
-            f"{self.rows} rows in {layouts} layout: {self.added} added, {self.known} there already, {lost} not readable."
+            (
+                f"{self.rows} rows in {layouts} layout: {self.added} added, {self.known} there already, "
+                f"{lost} "
+                f"not readable."
+            )
         ]
         for reason, rows in sorted(self.unread.items(), key=lambda item: -len(item[1])):
             more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
@@ -59,8 +67,9 @@ def import_parquet(
 ) -> ImportReport:
     """Add the preferences of a Parquet file, or of all Parquet files in a folder, to `dataset`.
 
-    `layout` is one of `LAYOUTS`, or "auto" to tell by the columns. A row that was imported before adds nothing, so an import that was
-    stopped is simply run again. Raises PreferenceError for a file that is no such Parquet file, before anything of it is added.
+    `layout` is one of `LAYOUTS`, or "auto" to tell by the columns. A row that was imported before adds
+    nothing, so an import that was stopped is simply run again. Raises PreferenceError for a file that is no
+    such Parquet file, before anything of it is added.
     """
     parquet = _pyarrow()
     progress = progress or Progress()
@@ -82,10 +91,12 @@ def import_parquet(
 def export_parquet(
     dataset: PreferenceDataset, path: str | Path, layout: str, progress: Progress | None = None
 ) -> int:
-    """Write the preferences that stand to a Parquet file; returns how many. The file appears when it is complete.
+    """Write the preferences that stand to a Parquet file; returns how many.
 
-    Raises PreferenceError if there are none, or some for which the layout has no room: text to image in an edit layout, or edits in
-    genai-t2i. mmrb2 holds both.
+    The file appears when it is complete.
+
+    Raises PreferenceError if there are none, or some for which the layout has no room: text to image in an
+    edit layout, or edits in genai-t2i. mmrb2 holds both.
     """
     parquet = _pyarrow()
     import pyarrow
@@ -97,7 +108,8 @@ def export_parquet(
     if homeless := [pair for pair in pairs if not columns.holds(pair.task)]:
         what = "image edits" if homeless[0].task == "edit" else "text to image"
         raise PreferenceError(
-            f"{len(homeless)} of {len(pairs)} preferences are {what}, for which {layout} has no room: export as mmrb2."
+            f"{len(homeless)} of {len(pairs)} preferences are {what}, for which {layout} has no room: "
+            f"export as mmrb2."
         )
     schema = _schema(columns)
     with _explained(target), replacing(target) as scratch, parquet.ParquetWriter(scratch, schema) as writer:
@@ -141,14 +153,17 @@ def _open(parquet: Any, file: Path, layout: str) -> _Source:
         numbers = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
         if not classes and (numbers or pyarrow.types.is_boolean(kind)):
             raise PreferenceError(
-                f"The labels in {file} are numbers ({kind}), and the file does not say which image they stand for: "
+                f"The labels in {file} are numbers ({kind}), and the file does not say which image they "
+                f"stand for: "
                 f"write A, B or tie into the column `{label}`."
             )
         return _Source(file, recognised, label, classes, opened.metadata.num_rows)
 
 
 def _class_names(schema: Any, column: str) -> tuple[str, ...]:
-    """The names of a ClassLabel column, as Hugging Face `datasets` writes them into the schema; () without any."""
+    """The names of a ClassLabel column, as Hugging Face `datasets` writes them into the schema; () without
+    any.
+    """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
@@ -161,7 +176,10 @@ def _class_names(schema: Any, column: str) -> tuple[str, ...]:
 
 
 def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one at a time. In memory is what the file's writer put into one page of each column."""
+    """The rows of a file, one at a time.
+
+    In memory is what the file's writer put into one page of each column.
+    """
     # Without these two, and with larger batches, pyarrow would hold several copies of whole row groups.
     with parquet.ParquetFile(source.file, pre_buffer=False, buffer_size=1 << 20) as opened:
         wanted = {source.layout.prompt, source.label, CHOSEN_BY, *source.layout.images}
@@ -243,7 +261,8 @@ def _bytes(image: Path) -> bytes:
         return image.read_bytes()
     except OSError as error:
         raise PreferenceError(
-            f"The image {image} of this dataset cannot be read ({error.strerror}): put it back, or delete the lines that name it."
+            f"The image {image} of this dataset cannot be read ({error.strerror}): put it back, or delete "
+            f"the lines that name it."
         ) from error
 
 

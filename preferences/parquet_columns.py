@@ -18,7 +18,10 @@ from .pairs import Preferred
 
 @dataclass(frozen=True)
 class Layout:
-    """Column names of one published set, with its spelling of the three labels. `source` is None where it holds no edits."""
+    """Column names of one published set, with its spelling of the three labels.
+
+    `source` is None where it holds no edits.
+    """
 
     name: str
     prompt: str
@@ -26,11 +29,14 @@ class Layout:
     image_b: str
     label: str
     spelling: dict[Preferred, str]
-    models: tuple[str, str]  # who made A and B: unknown here, written empty
+    # Who made A and B: unknown here, written empty.
+    models: tuple[str, str]
     source: str | None = None
-    lists: bool = False  # image cells are lists; an empty list of sources is text to image
+    # Image cells are lists; an empty list of sources is text to image.
+    lists: bool = False
     id: str | None = None
-    empty: tuple[str, ...] = ()  # further texts that readers of this layout look for
+    # Further texts that readers of this layout look for.
+    empty: tuple[str, ...] = ()
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -132,12 +138,14 @@ def recognise(columns: Iterable[str], layout: str = "auto") -> tuple[Layout, str
             )
         shown = ", ".join(sorted(present)[:12]) or "none"
         raise PreferenceError(
-            f"The columns of this file ({shown}) are those of no known preference set: rename them as in one of {', '.join(LAYOUTS)}."
+            f"The columns of this file ({shown}) are those of no known preference set: rename them as in "
+            f"one of {', '.join(LAYOUTS)}."
         )
     label = next((name for name in (recognised.label, *LABELS) if name in present), None)
     if label is None:
         raise PreferenceError(
-            f"This {recognised.name} file has no column `{recognised.label}`: without it nobody's preference is known."
+            f"This {recognised.name} file has no column `{recognised.label}`: without it nobody's "
+            f"preference is known."
         )
     return recognised, label
 
@@ -152,8 +160,8 @@ def layout_named(name: str) -> Layout:
 def read_label(value: Any, names: Sequence[str] = ()) -> Preferred:
     """A label in any of the published spellings. Raises Unreadable.
 
-    A number is one of the classes in `names`, counted from 0. Without names it is not read: whether 1 is the first image or
-    the second differs from file to file, and a wrong guess would turn every preference round.
+    A number is one of the classes in `names`, counted from 0. Without names it is not read: whether 1 is the
+    first image or the second differs from file to file, and a wrong guess would turn every preference round.
     """
     if value is None or value != value or str(value).strip() == "":
         raise Unreadable("there is no label")
@@ -179,7 +187,9 @@ def read_text(value: Any) -> str:
 
 
 def read_image(cell: Any, what: str, folder: Path) -> Image.Image | None:
-    """An image from a cell: bytes, {"bytes", "path"}, or a list of at most one of them. None for an empty cell.
+    """An image from a cell: bytes, {"bytes", "path"}, or a list of at most one of them.
+
+    None for an empty cell.
 
     A path without bytes counts only if it leads to a file inside `folder`. Raises Unreadable.
     """
@@ -197,7 +207,8 @@ def read_image(cell: Any, what: str, folder: Path) -> Image.Image | None:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             return open_image(ImageOps.exif_transpose(opened))
-    except Exception as error:  # Pillow's decoders raise many kinds for broken files
+    except Exception as error:
+        # Pillow's decoders raise many kinds for broken files.
         raise Unreadable(f"{what} is not an image that can be read") from error
 
 

@@ -7,11 +7,16 @@ import re
 import shutil
 from pathlib import Path
 
-HINT = "real-server tests are skipped: no ComfyUI found (set COMFYUI_PATH to one or more checkouts, or install one at ~/comfy/ComfyUI)"
+HINT = (
+    "real-server tests are skipped: no ComfyUI found (set COMFYUI_PATH to one or more checkouts, or "
+    "install one at ~/comfy/ComfyUI)"
+)
 
 
 def checkouts() -> list[Path]:
-    """COMFYUI_PATH (several, separated as in PATH), else the ComfyUI this pack is installed in, else comfy-cli's default workspace."""
+    """COMFYUI_PATH (several, separated as in PATH), else the ComfyUI this pack is installed in, else
+    comfy-cli's default workspace.
+    """
     if given := os.environ.get("COMFYUI_PATH"):
         found = [Path(path) for path in given.split(os.pathsep) if path]
         if missing := [path for path in found if not (path / "main.py").is_file()]:

@@ -1,8 +1,8 @@
 """Write `locales/en` and say where the translations differ from it: `python scripts/make_locales.py`.
 
-Needs a ComfyUI checkout, whose server is asked for the nodes' schemas. The words of the panel and of the settings stand in `web/`,
-because the page needs them before any translation has come. A translation is edited in its own file; it has the keys of the English
-one, in the same order.
+Needs a ComfyUI checkout, whose server is asked for the nodes' schemas. The words of the panel and of the
+settings stand in `web/`, because the page needs them before any translation has come. A translation is edited
+in its own file; it has the keys of the English one, in the same order.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from comfyui_server import NAME, PACK, Server
 
 FOLDER = PACK / "locales"
 ENGLISH, TRANSLATIONS = "en", ("zh", "ja", "de")
-FILES = ("nodeDefs", "main", "settings")  # as ComfyUI calls them
+# As ComfyUI calls them.
+FILES = ("nodeDefs", "main", "settings")
 WEB = PACK / "web"
-TEXT = r'"(?:[^"\\]|\\.)*"'  # a string in JavaScript, which is one in JSON, too
+# A string in JavaScript, which is one in JSON, too.
+TEXT = r'"(?:[^"\\]|\\.)*"'
 
 
 def node_definitions(info: dict[str, Any]) -> dict[str, Any]:
-    """`nodeDefs.json` of this pack's nodes in a server's `/object_info`, in the order of the menu and of the schemas."""
+    """`nodeDefs.json` of this pack's nodes in a server's `/object_info`, in the order of the menu and of the
+    schemas.
+    """
     return {
         node["name"]: {
             "display_name": node["display_name"],
@@ -121,7 +125,8 @@ def differences(english: dict[str, Any], translated: dict[str, Any]) -> list[str
     ]
     if not lines and list(wanted) != list(found):
         lines.append(
-            f"{next(b for a, b in zip(wanted, found, strict=True) if a != b)} stands at another place than in English"
+            f"{next(b for a, b in zip(wanted, found, strict=True) if a != b)} stands at another place than "
+            f"in English"
         )
     return lines
 

@@ -1,7 +1,7 @@
 """Make the blueprint of `subgraphs/` in ComfyUI's own page: `python scripts/make_subgraphs.py`.
 
-A blueprint is a workflow whose only node is a subgraph. ComfyUI lists it by the name of its file, among the nodes. Needs a ComfyUI
-checkout and a Chromium, as the browser tests do.
+A blueprint is a workflow whose only node is a subgraph. ComfyUI lists it by the name of its file, among the
+nodes. Needs a ComfyUI checkout and a Chromium, as the browser tests do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from make_workflows import identity
 
 FOLDER = PACK / "subgraphs"
 TITLE = "Critique and refine"
-ABOUT = "Judges pictures with reasons and rewrites their prompt: from an image and its prompt to a better prompt, in one node."
-NODES = {  # by name: type, place, size
+ABOUT = (
+    "Judges pictures with reasons and rewrites their prompt: from an image and its prompt to a better "
+    "prompt, in one node."
+)
+# By name: type, place, size.
+NODES = {
     "load": ("RationalRewardsLoadCritic", (0, 0), (340, 180)),
     "critique": ("RationalRewardsCritique", (400, 0), (400, 510)),
     "refine": ("RationalRewardsRefinePrompt", (860, 0), (380, 380)),
@@ -34,7 +38,8 @@ INPUTS = [
     "refine.keep",
 ]
 OUTPUTS = ["refine.refined_prompt", "critique.score", "critique.report", "critique.critique", "load.critic"]
-WIDTH = 420  # of the node on the canvas
+# Of the node on the canvas.
+WIDTH = 420
 
 CREATE = """({ nodes, links, inputs, outputs, title, width, pack }) => {
     const made = {}
@@ -87,7 +92,8 @@ def clean(graph: dict[str, Any]) -> dict[str, Any]:
     inner["outputNode"]["bounding"] = [right + 60, bottom / 4, 160, 20 * len(OUTPUTS) + 8]
     inner |= {"category": "RationalRewards", "description": ABOUT}
     for node in (host, *inner["nodes"]):
-        node.pop("widgets_values_named", None)  # the same values again, which older frontends do not know
+        # The same values again, which older frontends do not know.
+        node.pop("widgets_values_named", None)
         node["properties"].pop("ver", None)
     return graph | {
         "id": identity(f"blueprint {TITLE}"),

@@ -1,7 +1,9 @@
-"""Make the workflows of `workflows/` in ComfyUI's own page, each with its picture: `python scripts/make_workflows.py [NAME...]`.
+"""Make the workflows of `workflows/` in ComfyUI's own page, each with its picture: `python
+scripts/make_workflows.py [NAME...]`.
 
-Needs a ComfyUI checkout and a Chromium, as the browser tests do. What they hold stands in `workflow_designs.py`; positions follow
-from it: groups from left to right, in each group columns, in each column nodes from top to bottom.
+Needs a ComfyUI checkout and a Chromium, as the browser tests do. What they hold stands in
+`workflow_designs.py`; positions follow from it: groups from left to right, in each group columns, in each
+column nodes from top to bottom.
 """
 
 from __future__ import annotations
@@ -23,9 +25,12 @@ from PIL import Image
 from workflow_designs import MAKERS, Workflow
 
 FOLDER = PACK / "workflows"
-TITLE = 30  # height of a node's title bar
-GAP = 40  # between nodes, columns and groups
-PADDING, HEADING = 20, 44  # inside a group
+# Height of a node's title bar.
+TITLE = 30
+# Between nodes, columns and groups.
+GAP = 40
+# Inside a group.
+PADDING, HEADING = 20, 44
 # Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
 NODES_2 = {
     "RationalRewardsCritique": 510,
@@ -35,8 +40,10 @@ NODES_2 = {
 }
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
-PICTURE = 1600  # width of the pictures in pixels
-LARGEST = 200_000  # bytes of a picture
+# Width of the pictures in pixels.
+PICTURE = 1600
+# Bytes of a picture.
+LARGEST = 200_000
 
 CREATE = """async ({ nodes, pack }) => {
     const made = {}, least = {}
@@ -95,7 +102,9 @@ def low(workflow: Workflow, name: str, least: dict[str, float]) -> float:
 def layout(
     workflow: Workflow, least: dict[str, float]
 ) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
-    """Boxes of the nodes (x, y, width, height of the body) and of the groups; all groups end at the same height."""
+    """Boxes of the nodes (x, y, width, height of the body) and of the groups; all groups end at the same
+    height.
+    """
     bodies = [
         sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
         for group in workflow.groups
@@ -143,7 +152,8 @@ def clean(name: str, graph: dict[str, Any]) -> dict[str, Any]:
     for node in graph["nodes"]:
         node["pos"] = [round(value) for value in node["pos"]]
         node["size"] = [round(value) for value in node["size"]]
-        node.pop("widgets_values_named", None)  # the same values again, which older frontends do not know
+        # The same values again, which older frontends do not know.
+        node.pop("widgets_values_named", None)
         node["properties"].pop("ver", None)
         if node["type"] in OUTPUTS_SINCE:
             node["outputs"] = []
@@ -157,7 +167,8 @@ def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:
     margin = 24
     right = max(group["box"][0] + group["box"][2] for group in groups)
     bottom = max(group["box"][1] + group["box"][3] for group in groups)
-    left, top = 420, 320  # clear of the page's own bars
+    # Clear of the page's own bars.
+    left, top = 420, 320
     page.page.set_viewport_size({"width": round(right) + 2 * left, "height": round(bottom) + 2 * top})
     page.page.evaluate(SHOW, {"x": left, "y": top})
     corner = page.page.evaluate(
@@ -182,7 +193,8 @@ def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:
 def make(page: Canvas, name: str, workflow: Workflow) -> None:
     """Create a workflow in the page, save it, load the saved file and take its picture."""
     page.page.set_viewport_size({"width": 1600, "height": 1000})
-    # An empty graph with an id of its own: the page remembers values and previews by the ids of graph and node.
+    # An empty graph with an id of its own: the page remembers values and previews by the ids of graph and
+    # node.
     page.load(
         {
             "id": identity(name),
@@ -217,7 +229,9 @@ def models(workflow: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def prepare(folder: Path, checkout: Path, files: list[dict[str, str]]) -> None:
-    """Give a server's folder the example picture and an empty file for every model, so that the page misses nothing."""
+    """Give a server's folder the example picture and an empty file for every model, so that the page misses
+    nothing.
+    """
     (folder / "input").mkdir(parents=True, exist_ok=True)
     shutil.copy(checkout / "input" / "example.png", folder / "input")
     for file in files:

@@ -1,4 +1,6 @@
-"""Install what the real-server and browser tests need beside a ComfyUI checkout, as far as package managers can."""
+"""Install what the real-server and browser tests need beside a ComfyUI checkout, as far as package managers
+can.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,22 @@
-"""The workflows that come with the pack: their nodes, links, values and groups. `make_workflows.py` draws them."""
+"""The workflows that come with the pack: their nodes, links, values and groups.
+
+`make_workflows.py` draws them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-GREY, BLUE = "#78828c", "#3f789e"  # groups: ComfyUI's part, the critic's part
+# Groups: ComfyUI's part, the critic's part.
+GREY, BLUE = "#78828c", "#3f789e"
 
 
 @dataclass
 class Node:
-    """A node: widget values by name, links as {input: "node" or "node.output"}; `height` 0 is as low as it gets.
+    """A node: widget values by name, links as {input:
+
+    "node" or "node.output"}; `height` 0 is as low as it gets.
 
     `fill` gives it the rest of its column.
     """
@@ -44,7 +50,8 @@ class Workflow:
 # ---------------------------------------------------------------- parts that several workflows share
 
 PROMPT = (
-    "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the ground, "
+    "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
+    "ground, "
     "soft morning light, photograph"
 )
 HUB = "https://huggingface.co/"
@@ -156,7 +163,8 @@ def critique_and_refine_sdxl() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
         "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "Both pictures have the same seed, so only the prompt differs. Phrases that must stay in it go into *keep*."
+        "Both pictures have the same seed, so only the prompt differs. Phrases that must stay in it go "
+        "into *keep*."
     )
     nodes = {
         "note": note(words, 190),
@@ -239,15 +247,28 @@ def critique_and_refine_z_image() -> Workflow:
 def critique_and_refine_edit() -> Workflow:
     words = (
         "1. Choose a picture and say what to change.\n"
-        "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are missing.\n"
+        "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are "
+        "missing.\n"
         "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
         "The critic sees the picture before and after, and says what the edit should have left alone."
     )
-    instruction = "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the clouds as they are"
+    instruction = (
+        "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the "
+        "clouds as they are"
+    )
     vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
-    unet = "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors"
-    clip = "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"
-    lora = "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
+    unet = (
+        "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
+        "qwen_image_edit_2511_fp8mixed.safetensors"
+    )
+    clip = (
+        "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/"
+        "qwen_2.5_vl_7b_fp8_scaled.safetensors"
+    )
+    lora = (
+        "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/"
+        "Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
+    )
 
     def encode_edit(prompt: str, title: str) -> Node:
         links = {"clip": "clip", "vae": "vae", "image1": "scaled", "prompt": prompt}
@@ -343,7 +364,8 @@ def score_a_batch() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many pictures are made.\n"
         "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "*Save with Scores* writes each picture's scores and reasons into its PNG. *Score* set to *fast* gives "
+        "*Save with Scores* writes each picture's scores and reasons into its PNG. *Score* set to *fast* "
+        "gives "
         "numbers without reasons, many times quicker: a sieve for large batches."
     )
     ask = {"critic": "critic", "image": "images", "prompt": "prompt"}
@@ -390,7 +412,10 @@ def judge_a_picture() -> Workflow:
         "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
         "Nothing is generated here: no checkpoint but the critic is needed."
     )
-    drawing = "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky with two clouds"
+    drawing = (
+        "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a "
+        "blue sky with two clouds"
+    )
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
         "note": note(words, 190),
@@ -419,10 +444,12 @@ def judge_a_picture() -> Workflow:
 
 def shapes_demo() -> Workflow:
     words = (
-        "1. Run. Nothing is downloaded: the painter paints coloured shapes, and the critic is a tiny one that comes with the "
+        "1. Run. Nothing is downloaded: the painter paints coloured shapes, and the critic is a tiny one "
+        "that comes with the "
         "pack.\n"
         "2. Change the prompt or both seeds, and run again.\n\n"
-        "The painter makes mistakes on purpose. Both pictures have the same seed, so only the prompt differs; both are judged "
+        "The painter makes mistakes on purpose. Both pictures have the same seed, so only the prompt "
+        "differs; both are judged "
         "by the first prompt."
     )
     asked = "a red star between a blue circle and a yellow square on a pink background with the word SUN"

@@ -17,7 +17,8 @@ from rational_rewards.demo.checkpoint import Shape, build_checkpoint
 from rational_rewards.models.images import open_image
 
 torch.set_num_threads(2)
-SMALL = 128 * 128  # pixel budget of most tests: 16 visual tokens
+# Pixel budget of most tests: 16 visual tokens.
+SMALL = 128 * 128
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,9 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 
 @pytest.fixture(scope="session")
 def loaded(checkpoint_folder: Callable[..., Path]) -> Callable[..., Any]:
-    """`loaded(family)`: (model, processor) of a tiny checkpoint in fp32 on the CPU, loaded once by the real loader."""
+    """`loaded(family)`: (model, processor) of a tiny checkpoint in fp32 on the CPU, loaded once by the real
+    loader.
+    """
     from rational_rewards.models.checkpoints.loading import load
 
     done: dict[Any, Any] = {}

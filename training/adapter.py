@@ -1,4 +1,6 @@
-"""From training rows to an adapter in the model folder: QLoRA on the critic that is loaded, LoRA on one that is not quantized."""
+"""From training rows to an adapter in the model folder: QLoRA on the critic that is loaded, LoRA on one that
+is not quantized.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ from .distillation import Recipe, distill
 from .plots import describe_losses
 from .trainer import Trained
 
-NO_ROOM = "There is not enough memory to train this critic: load it as nf4, or lower max_pixels on Load Critic, and rationalize again."
-STATES = "training"  # folder beside the rows: states to resume from
+NO_ROOM = (
+    "There is not enough memory to train this critic: load it as nf4, or lower max_pixels on Load "
+    "Critic, and rationalize again."
+)
+# Folder beside the rows: states to resume from.
+STATES = "training"
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,10 @@ class Learned:
             [
                 f"## Adapter {self.name}",
                 "",
-                f"Trained on {self.critic} with {self.rows:,} rows, {self.recipe.epochs} times over, in {self.trained.steps:,} steps "
-                f"(rank {self.recipe.rank}, learning rate {self.recipe.learning_rate:g}, seed {self.recipe.seed}).",
+                f"Trained on {self.critic} with {self.rows:,} rows, {self.recipe.epochs} times over, in "
+                f"{self.trained.steps:,} steps "
+                f"(rank {self.recipe.rank}, learning rate {self.recipe.learning_rate:g}, seed "
+                f"{self.recipe.seed}).",
                 "",
                 describe_losses(self.trained.losses),
                 "",
@@ -65,10 +73,11 @@ def learn(
     recipe: Recipe = Recipe(),
     progress: Progress = Progress(),
 ) -> Learned:
-    """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards what it was.
+    """Train an adapter for the critic on `rows` and put it into `root`/adapters; the critic is afterwards
+    what it was.
 
-    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError, also for rows that a
-    critic with other rubrics wrote, and OutOfMemoryError.
+    A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError,
+    also for rows that a critic with other rubrics wrote, and OutOfMemoryError.
     """
     critic.require("training")
     engine, loaded = critic.engine, critic.loaded
@@ -77,7 +86,8 @@ def learn(
     trainable = engine.trainable()
     if critic.adapter:
         raise ParrotError(
-            f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic to train one.'
+            f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic '
+            f"to train one."
         )
     name = clean_name(name)
     _check_wording(critic, rows)
@@ -121,13 +131,16 @@ def _check_wording(critic: Critic, rows: Path) -> None:
     asked = rubric_digests(lambda task, pair: critic.rubric("auto", edit=task == "edit", pair=pair))
     if made and made.settings.get("rubrics", asked) != asked:
         raise ParrotError(
-            f"These explanations were written by a critic with other rubrics than {critic.name}: run Rationalize Preferences with "
+            f"These explanations were written by a critic with other rubrics than {critic.name}: run "
+            f"Rationalize Preferences with "
             "this critic first."
         )
 
 
 def training_bytes(model: Any, recipe: Recipe) -> int:
-    """About how much memory training needs besides the weights: a batch's logits and their gradient, and a layer's activations."""
+    """About how much memory training needs besides the weights: a batch's logits and their gradient, and a
+    layer's activations.
+    """
     text = model.config.get_text_config()
     # bf16; between layers only checkpoints.
     layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size

@@ -12,12 +12,16 @@ from PIL import Image
 
 from ..models.engines.encoding import Encoder
 
-IGNORED = -100  # label of a token that is not learned, as in torch
+# Label of a token that is not learned, as in torch.
+IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Example:
-    """A chat with its answer. `messages` have the form of `Rubric.messages`; their image parts name the pictures in `images`."""
+    """A chat with its answer.
+
+    `messages` have the form of `Rubric.messages`; their image parts name the pictures in `images`.
+    """
 
     messages: Sequence[Mapping[str, Any]]
     images: Mapping[str, Image.Image]
@@ -45,8 +49,8 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 def collate(encoder: Encoder, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """`input_ids`, `labels`, `mm_token_type_ids` [B, N], and the pictures of the whole batch.
 
-    Only the answer and the mark that ends it are learned. Padding stands behind each row, where nothing attends to it, so that no
-    attention mask is needed, and attention computes its causal half only.
+    Only the answer and the mark that ends it are learned. Padding stands behind each row, where nothing
+    attends to it, so that no attention mask is needed, and attention computes its causal half only.
     """
     rows: list[tuple[list[int], int]] = []
     pictures: list[Image.Image] = []
@@ -78,7 +82,9 @@ def answer_ids(encoder: Encoder, answer: str) -> list[int]:
 
 
 def by_length(lengths: Sequence[int], tokens: int, seed: int, epochs: int = 1) -> list[list[int]]:
-    """Batches of examples of similar length, each of at most `tokens` tokens with its padding; every epoch has its own mixture."""
+    """Batches of examples of similar length, each of at most `tokens` tokens with its padding; every epoch
+    has its own mixture.
+    """
     rng = random.Random(seed)
     batches: list[list[int]] = []
     for _ in range(epochs):

@@ -1,6 +1,9 @@
-"""PARROT, phase 3: distillation. Rows become a critic: full training for a tiny one, LoRA on 16-bit weights, QLoRA on quantized ones.
+"""PARROT, phase 3: distillation.
 
-The student sees request, pictures and rubric, never the label or the reference (arXiv 2604.11626, 2.1 and appendix B).
+Rows become a critic: full training for a tiny one, LoRA on 16-bit weights, QLoRA on quantized ones.
+
+The student sees request, pictures and rubric, never the label or the reference (arXiv 2604.11626, 2.1 and
+appendix B).
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to distill. `method`: "full" (everything is trained) or "lora" (vision tower, projector and output layer stay as they are).
+    """How to distill. `method`:
 
-    `tokens` is the size of a batch with its padding; `learning_rate`, `warmup` and `weight_decay` as in the paper's configuration, for
-    LoRA ten times the rate (Hu et al. 2021 and common practice).
+    "full" (everything is trained) or "lora" (vision tower, projector and output layer stay as they are).
+
+    `tokens` is the size of a batch with its padding; `learning_rate`, `warmup` and `weight_decay` as in the
+    paper's configuration, for LoRA ten times the rate (Hu et al. 2021 and common practice).
     """
 
     method: str = "lora"
@@ -56,7 +61,9 @@ class Recipe:
 
 
 class Rows:
-    """The rows of a file in the published layout; pictures, found from the file's folder, are opened when they are asked for."""
+    """The rows of a file in the published layout; pictures, found from the file's folder, are opened when
+    they are asked for.
+    """
 
     def __init__(self, file: Path, encoder: Encoder, max_pixels: int = MAX_PIXELS):
         self.folder = file.parent
@@ -65,7 +72,8 @@ class Rows:
         self.rows: list[Record] = list(read_records(file))
         if not self.rows:
             raise ParrotError(
-                "There is nothing to learn from: no rationale survived. Record more preferences and rationalize them first."
+                "There is nothing to learn from: no rationale survived. Record more preferences and "
+                "rationalize them first."
             )
 
     def __len__(self) -> int:
@@ -109,10 +117,11 @@ def distill(
 ) -> Trained:
     """Train `model` on the rows of `file`, states to resume from in `folder`.
 
-    With "lora" the adapter lies in `folder`/adapter afterwards and the model is again what it was; with "full" the model itself
-    has changed. Raises ParrotError.
+    With "lora" the adapter lies in `folder`/adapter afterwards and the model is again what it was; with
+    "full" the model itself has changed. Raises ParrotError.
     """
-    with torch.inference_mode(False), torch.enable_grad():  # hosts run their nodes without gradients
+    # Hosts run their nodes without gradients.
+    with torch.inference_mode(False), torch.enable_grad():
         encoder = encoder_of(model, processor)
         largest = dict(getattr(processor.image_processor, "size", None) or {}).get("longest_edge", max_pixels)
         rows = Rows(file, encoder, min(max_pixels, largest))
@@ -166,7 +175,9 @@ def _adapt(
 
 
 def _save_adapter(peft: Any, student: Any, folder: Path) -> None:
-    """Save the trained LoRA; by hand where peft's own way fails, so that hours of training are not lost to it."""
+    """Save the trained LoRA; by hand where peft's own way fails, so that hours of training are not lost to
+    it.
+    """
     try:
         student.save_pretrained(folder)
         return

@@ -11,7 +11,9 @@ import torch
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Two optimizers in one. Muon (Jordan 2024; torch 2.9 and newer) takes every weight of two axes that is no embedding.
+    """Two optimizers in one.
+
+    Muon (Jordan 2024; torch 2.9 and newer) takes every weight of two axes that is no embedding.
 
     Its updates have the size of AdamW's (Moonshot 2025), so that both have the same learning rate.
     """
@@ -32,9 +34,8 @@ class MuonAdamW(torch.optim.Optimizer):
             torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, beta2)),
         ]
         super().__init__([{"params": matrices}, {"params": rest}], {"lr": learning_rate})
-        self.param_groups = [
-            group for part in self.parts for group in part.param_groups
-        ]  # schedules change these
+        # Schedules change these.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step of both."""

@@ -14,7 +14,8 @@ Losses = Sequence[tuple[int, float]]
 
 
 def smoothed(losses: Losses) -> list[tuple[int, float]]:
-    """The losses as a moving average with a window of a tenth of them (at least 5), centred; what is no number is left out.
+    """The losses as a moving average with a window of a tenth of them (at least 5), centred; what is no
+    number is left out.
 
     Single batches differ so much that neither the first nor the last loss says where training stands.
     """
@@ -30,7 +31,9 @@ def smoothed(losses: Losses) -> list[tuple[int, float]]:
 
 
 def ends(losses: Losses) -> tuple[float, float, int] | None:
-    """(mean of the first losses, mean of the last ones, how many each): a tenth of them; None for fewer than two."""
+    """(mean of the first losses, mean of the last ones, how many each): a tenth of them; None for fewer than
+    two.
+    """
     known = [loss for _, loss in losses if math.isfinite(loss)]
     if len(known) < 2:
         return None
@@ -46,7 +49,10 @@ def describe_losses(losses: Losses) -> str:
     first, last, count = means
     if count == 1:
         return f"Loss {first:.3f} in the first report, {last:.3f} in the last."
-    return f"Loss {first:.3f} in the mean of the first {count} reports, {last:.3f} in the mean of the last {count}."
+    return (
+        f"Loss {first:.3f} in the mean of the first {count} reports, {last:.3f} in the mean of the last "
+        f"{count}."
+    )
 
 
 def loss_plot(losses: Losses, title: str = "Training loss") -> Image.Image:

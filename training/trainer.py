@@ -1,4 +1,7 @@
-"""Training with transformers' Trainer: full weights for a tiny critic, adapters (peft) for a large one. Resumes where it was killed."""
+"""Training with transformers' Trainer: full weights for a tiny critic, adapters (peft) for a large one.
+
+Resumes where it was killed.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ from .optimizer import MuonAdamW
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train: peak learning rate, warmed up over `warmup` (a share of all steps), then a cosine down to a hundredth.
+    """How to train: peak learning rate, warmed up over `warmup` (a share of all steps), then a cosine down to
+    a hundredth.
 
-    `muon`: see `optimizer`; for whole models only. Where torch is too old for it, AdamW is used, which takes longer.
+    `muon`: see `optimizer`; for whole models only. Where torch is too old for it, AdamW is used, which takes
+    longer.
     """
 
     learning_rate: float = 1e-5
@@ -34,7 +39,8 @@ class Schedule:
     weight_decay: float = 1e-6
     clip: float = 1.0
     seed: int = 0
-    save_every: int = 200  # steps between two states to resume from
+    # Steps between two states to resume from.
+    save_every: int = 200
     muon: bool = False
 
 
@@ -54,20 +60,23 @@ def train(
     progress: Progress = Progress(),
     say: Callable[[int, float], None] | None = None,
 ) -> Trained:
-    """Train the parameters of `model` that require a gradient, one pass over `batches`, states to resume from in `folder`.
+    """Train the parameters of `model` that require a gradient, one pass over `batches`, states to resume from
+    in `folder`.
 
-    A run that was killed goes on at its last state and ends with the same weights. `progress.update` counts steps;
-    `progress.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and then. Raises ParrotError where
-    the weights are no numbers any more.
+    A run that was killed goes on at its last state and ends with the same weights. `progress.update` counts
+    steps; `progress.check` may raise to cancel between two steps. `say(step, loss)` is told the loss now and
+    then. Raises ParrotError where the weights are no numbers any more.
     """
-    with without_kernel_downloads():  # Trainer imports bitsandbytes where that is installed
+    # Trainer imports bitsandbytes where that is installed.
+    with without_kernel_downloads():
         from transformers import Trainer, TrainingArguments
 
     device = next(model.parameters()).device
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
-        per_device_train_batch_size=1,  # one item of `batches` is a whole batch
+        # One item of `batches` is a whole batch.
+        per_device_train_batch_size=1,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": 0.01},
@@ -81,9 +90,11 @@ def train(
         save_strategy="steps",
         save_steps=schedule.save_every,
         save_total_limit=1,
-        seed=schedule.seed % 2**32,  # what numpy takes
+        # What numpy takes.
+        seed=schedule.seed % 2**32,
         data_seed=schedule.seed % 2**32,
-        logging_nan_inf_filter=False,  # it would report the mean so far where the loss is no number
+        # It would report the mean so far where the loss is no number.
+        logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -106,9 +117,11 @@ def train(
         trainer.train(resume_from_checkpoint=_latest(folder))
     model.eval()
     if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
-        shutil.rmtree(folder, ignore_errors=True)  # or the next attempt would go on from there
+        # Or the next attempt would go on from there.
+        shutil.rmtree(folder, ignore_errors=True)
         raise ParrotError(
-            "The training went astray, its weights are no numbers any more: lower learning_rate and train again."
+            "The training went astray, its weights are no numbers any more: lower learning_rate and train "
+            "again."
         )
     losses = [
         (int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry
@@ -118,16 +131,17 @@ def train(
 
 def _answer_trainer(Trainer: Any) -> Any:
     class AnswerTrainer(Trainer):
-        """A Trainer that computes logits for the answers only: with a large vocabulary those of the questions would fill the card."""
+        """A Trainer that computes logits for the answers only: with a large vocabulary those of the questions
+        would fill the card.
+        """
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> torch.Tensor:
             inputs = dict(inputs)
             labels = inputs.pop("labels")
-            first = int(
-                (labels != IGNORED).any(0).nonzero()[0]
-            )  # a token is predicted where the one before it stands
+            # A token is predicted where the one before it stands.
+            first = int((labels != IGNORED).any(0).nonzero()[0])
             logits = model(**inputs, logits_to_keep=labels.shape[1] - first + 1).logits
             return torch.nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, first:].flatten(), ignore_index=IGNORED
@@ -172,7 +186,8 @@ def _latest(folder: Path) -> str | None:
     )
     for state in states:
         try:
-            json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+            # Written last.
+            json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         return str(state)

@@ -1,8 +1,10 @@
-"""The answer's form: a rubric's headings in order, free text between them, and the state that locks decoding to it.
+"""The answer's form: a rubric's headings in order, free text between them, and the state that locks decoding
+to it.
 
-Headings are fed, not sampled. A free text ends when the model opens a new heading, ends its turn, or has used its tokens.
-A score is one of the numbers 1 to 4 with up to two decimals (or N/A, where the rubric allows it), token by token.
-So every answer has every part, whatever the weights; and an answer that keeps to the format by itself is not changed.
+Headings are fed, not sampled. A free text ends when the model opens a new heading, ends its turn, or has used
+its tokens. A score is one of the numbers 1 to 4 with up to two decimals (or N/A, where the rubric allows it),
+token by token. So every answer has every part, whatever the weights; and an answer that keeps to the format
+by itself is not changed.
 """
 
 from __future__ import annotations
@@ -16,28 +18,37 @@ from .vocabulary import Vocabulary
 
 Trie = dict[int, Any]
 SCORES = [
-    *(f"{whole}{decimals}" for whole in "123" for decimals in ("", *(f".{d}" for d in range(10)), *(f".{d:02}" for d in range(100)))),
+    *(
+        f"{whole}{decimals}"
+        for whole in "123"
+        for decimals in ("", *(f".{d}" for d in range(10)), *(f".{d:02}" for d in range(100)))
+    ),
     "4", "4.0", "4.00",
 ]  # fmt: skip
-SHORTEST = 8  # tokens that every free text may have, however small the limit for the whole answer
+# Tokens that every free text may have, however small the limit for the whole answer.
+SHORTEST = 8
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of the form: forced tokens (`ids`), a choice (`trie` of token ids) or a free text of at most `tokens` tokens."""
+    """A piece of the form: forced tokens (`ids`), a choice (`trie` of token ids) or a free text of at most
+    `tokens` tokens.
+    """
 
     key: str
     part: str
     ids: tuple[int, ...] = ()
     trie: Trie | None = None
     tokens: int = 0
-    inline: bool = True  # the text starts on the heading's own line
+    # The text starts on the heading's own line.
+    inline: bool = True
 
 
 class AnswerGrammar:
     """The segments of one rubric's answer for one vocabulary.
 
-    `limit` is the largest number of free-text tokens of the whole answer; longer texts are shortened in proportion.
+    `limit` is the largest number of free-text tokens of the whole answer; longer texts are shortened in
+    proportion.
     """
 
     def __init__(self, rubric: Rubric, vocabulary: Vocabulary, limit: int = 2048):
@@ -49,7 +60,8 @@ class AnswerGrammar:
             inline = item.kind != "heading" and item.heading.endswith(":")
             heading += item.heading + ("" if inline else "\n")
             if item.kind == "heading":
-                continue  # joined with the headings that follow, so that their tokens are those of one text
+                # Joined with the headings that follow, so that their tokens are those of one text.
+                continue
             self.segments.append(Segment("", item.part, tuple(vocabulary.encode(heading))))
             heading = ""
             if item.kind == "text":
@@ -82,15 +94,19 @@ def choices(item: AnswerItem) -> list[str]:
 
 
 class GrammarState:
-    """How far one answer has come. `forced()` gives the tokens that follow by themselves; then one token is chosen under
-    `allowed()` and handed to `push()`; and so on until `done`."""
+    """How far one answer has come.
+
+    `forced()` gives the tokens that follow by themselves; then one token is chosen under `allowed()` and
+    handed to `push()`; and so on until `done`.
+    """
 
     def __init__(self, form: AnswerGrammar, until: str):
         self.form = form
         self.vocabulary = form.vocabulary
         self.end = form.end_of(until)
         self.at = 0
-        self.ids: dict[str, list[int]] = {}  # what stands in each part
+        # What stands in each part.
+        self.ids: dict[str, list[int]] = {}
         self._start()
 
     def extend(self, until: str) -> None:
@@ -117,7 +133,10 @@ class GrammarState:
         return {key: self.vocabulary.decode(ids).strip() for key, ids in self.ids.items()}
 
     def forced(self) -> list[int]:
-        """All tokens that the form dictates from here. Call it before every choice, and feed what it returns."""
+        """All tokens that the form dictates from here.
+
+        Call it before every choice, and feed what it returns.
+        """
         out: list[int] = []
         while not self.done:
             segment = self.form.segments[self.at]
@@ -147,7 +166,9 @@ class GrammarState:
         return Vocabulary.LINE if self.blank else Vocabulary.TEXT
 
     def push(self, token: int) -> list[int]:
-        """Take the chosen token; returns what to feed for it (nothing, where it only ended a text), before `forced()`."""
+        """Take the chosen token; returns what to feed for it (nothing, where it only ended a text), before
+        `forced()`.
+        """
         if self.form.segments[self.at].trie is not None:
             self._step(token)
             if not self.node:
@@ -179,13 +200,16 @@ class GrammarState:
 
     def _start(self) -> None:
         self.written = 0
-        self.blank = False  # nothing but spaces stands on the current line of the text
+        # Nothing but spaces stands on the current line of the text.
+        self.blank = False
         self.line_start = False
         self.node = self.form.segments[self.at].trie or {} if self.at < len(self.form.segments) else {}
 
 
 class FreeState:
-    """The same interface without a form: any token, until the model ends its turn or `limit` tokens are written."""
+    """The same interface without a form: any token, until the model ends its turn or `limit` tokens are
+    written.
+    """
 
     def __init__(self, stop_ids: Collection[int], limit: int):
         self.stop_ids = frozenset(stop_ids)

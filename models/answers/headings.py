@@ -1,6 +1,7 @@
 """Finding the headings of a rubric's answer in a text, whatever stands around their words.
 
-A heading is known by its words at the start of a line. Marks (#, bold, brackets, bullets), a number and a colon may be there or not.
+A heading is known by its words at the start of a line. Marks (#, bold, brackets, bullets), a number and a
+colon may be there or not.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 from ..rubrics.rubric import AnswerItem, Rubric
 
 SPACE = r" \t\r\f\v\u00a0\u2000-\u200a\u202f\u205f\u3000"
-UNSEEN = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"  # zero-width and direction marks
+# Zero-width and direction marks.
+UNSEEN = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
 BLANK = SPACE + UNSEEN
 
 _LEAD = rf"[{BLANK}#*_`\[【•·+–—-]{{0,80}}"
 _NUMBER = rf"[(（]?[0-9]{{1,3}}[.)）、][{BLANK}*_`\[【]{{0,40}}"
 _DECORATION = re.compile(rf"(?:{_LEAD})(?:{_NUMBER})?")
-# A heading that the rubric does not know: with #, a number, all in bold, or a short line that ends in a colon.
+# A heading that the rubric does not know: with #, a number, all in bold, or a short line that ends in a
+# colon.
 _OTHER = (
     rf"(?=[{BLANK}]{{0,20}}(?:\#{{1,6}}[{SPACE}]|(?:\*\*|__)?[(（]?[0-9]{{1,3}}[.)）、]|\*\*[^*\n]{{1,100}}\*\*[{BLANK}:：]{{0,4}}$"
     rf"|[^\n]{{1,100}}[:：][{BLANK}*_]{{0,8}}$))"
@@ -32,10 +35,12 @@ _BEGINS_SCORE = re.compile(rf"[{BLANK}*_`\[(]{{0,40}}(?:[0-9]|n/?a\b)", re.IGNOR
 
 @dataclass
 class HeadingLine:
-    """A line that is, or may be, a heading. `start`, `body` (behind the heading) and `end` are offsets in the whole text.
+    """A line that is, or may be, a heading.
 
-    `kind`: "section" (of the whole answer), "dimension" (opens one), "inner" (the same below every dimension) or "other"
-    (looks like a heading, but the rubric does not know it; then `items` is empty).
+    `start`, `body` (behind the heading) and `end` are offsets in the whole text.
+
+    `kind`: "section" (of the whole answer), "dimension" (opens one), "inner" (the same below every dimension)
+    or "other" (looks like a heading, but the rubric does not know it; then `items` is empty).
     """
 
     start: int
@@ -43,13 +48,17 @@ class HeadingLine:
     end: int
     items: tuple[AnswerItem, ...] = ()
     kind: str = "other"
-    level: int = 0  # number of # (of the rubric's heading, where the line has none)
+    # Number of # (of the rubric's heading, where the line has none).
+    level: int = 0
     marked: bool = False
     colon: bool = False
     number: int = 0
-    inline: bool = False  # text follows on the same line
-    leads_to: str = ""  # name of the inner heading on the next line that is not blank
-    holds: bool = False  # an inner heading comes before the next section or dimension
+    # Text follows on the same line.
+    inline: bool = False
+    # Name of the inner heading on the next line that is not blank.
+    leads_to: str = ""
+    # An inner heading comes before the next section or dimension.
+    holds: bool = False
 
     @property
     def item(self) -> AnswerItem:
@@ -67,7 +76,8 @@ class Headings:
 
     def __init__(self, rubric: Rubric):
         self.answer = rubric.answer
-        self.first: dict[str, AnswerItem] = {}  # dimension -> its first item
+        # Dimension -> its first item.
+        self.first: dict[str, AnswerItem] = {}
         items: dict[str, list[AnswerItem]] = {}
         for item in rubric.answer:
             if words := heading_words(item.heading):
@@ -92,7 +102,8 @@ class Headings:
             return "section"
         if len({one.dimension.key for one in items if one.dimension}) > 1:
             return "inner"
-        alone = len(self.first) == 1  # then what is the same for every dimension cannot be told by comparing
+        # Then what is the same for every dimension cannot be told by comparing.
+        alone = len(self.first) == 1
         first = item.kind == "heading" and item is self.first[item.dimension.key]
         return "dimension" if not alone or first or _fold(item.dimension.name) in words else "inner"
 
@@ -104,7 +115,10 @@ def heading_words(heading: str) -> str:
 
 
 def find_headings(text: str, headings: Headings) -> list[HeadingLine]:
-    """All lines that are or may be headings, in order. Lines end with \\n only. Linear in the text's length."""
+    """All lines that are or may be headings, in order. Lines end with \\n only.
+
+    Linear in the text's length.
+    """
     lines = []
     for found in headings.pattern.finditer(text):
         end = text.find("\n", found.start())
@@ -128,7 +142,8 @@ def _pattern(words: Iterable[str]) -> re.Pattern[str]:
         or r"(?!)"
     )
     one_of = one_of.replace("judgement", "judge?ment")
-    # The lookaheads with a back-reference take all marks at once: a line of a million stars costs one attempt.
+    # The lookaheads with a back-reference take all marks at once: a line of a million stars costs one
+    # attempt.
     return re.compile(
         rf"^(?:(?=(?P<lead>{_LEAD}))(?P=lead)(?:(?=(?P<number>{_NUMBER}))(?P=number))?(?P<words>{one_of})(?![^\W_])"
         rf"(?P<tail>[{BLANK}*_`\]】]{{0,40}})(?:[(（][^()（）\n]{{0,60}}[)）][{BLANK}*_]{{0,8}}(?=[:：]))?"
@@ -146,17 +161,19 @@ def _known(text: str, found: re.Match[str], end: int, headings: Headings) -> Hea
         return None
     items, kind = entry
     marks, body = found["lead"] + (found["number"] or ""), found.end()
+    # "**Score:** 3": the bold that was opened before the words ends behind the colon.
     for (
         opener,
         closer,
-    ) in _CLOSERS.items():  # "**Score:** 3": the bold that was opened before the words ends behind the colon
+    ) in _CLOSERS.items():
         if opener in marks and closer not in found["tail"] and text.startswith(closer, body):
             body += len(closer)
             break
     inline = bool(text[body:end].strip())
     exact = not inline and text[found.start() : end].strip().casefold() == items[0].heading.casefold()
     marked = exact or any(mark in marks for mark in ("#", "**", "__", "[", "【"))
-    scored = marked and items[0].kind == "score" and _BEGINS_SCORE.match(text, body, end)  # "## Score 3.5"
+    # "## Score 3.5".
+    scored = marked and items[0].kind == "score" and _BEGINS_SCORE.match(text, body, end)
     if inline and not found["colon"] and not scored:
         return None
     number = int(re.sub("[^0-9]", "", found["number"] or "") or 0)

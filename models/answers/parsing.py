@@ -1,18 +1,24 @@
 """Reading an answer in a rubric's format, however damaged: its parts by key, and the scores in them.
 
-Everything is derived from `Rubric.answer`. What counts where an answer is damaged, repeats or contradicts itself:
+Everything is derived from `Rubric.answer`. What counts where an answer is damaged, repeats or contradicts
+itself:
 
-- A heading such as "Score" counts only below the heading of a dimension, and a dimension's heading only behind the heading that
-  opens the judgement ("Detailed Judgement"), where the answer has that. So a prompt quoted in the analysis gives no score.
+- A heading such as "Score" counts only below the heading of a dimension, and a dimension's heading only
+  behind the heading that opens the judgement ("Detailed Judgement"), where the answer has that. So a prompt
+  quoted in the analysis gives no score.
 - A text that stands twice: the first that is neither empty nor the placeholder of the answer's format.
-- Two different scores for one dimension, below one heading or below two: no score, because nothing says which one counts.
-- A second justification with a score below one dimension's heading belongs to a section that lost its heading: left out.
+- Two different scores for one dimension, below one heading or below two: no score, because nothing says which
+  one counts.
+- A second justification with a score below one dimension's heading belongs to a section that lost its
+  heading: left out.
 - The complete answer written twice: the first one counts.
 - An unknown dimension ends the known one above it. What stands in front of the first heading is left out.
-- A whole number at the very end of an answer that should go on is left out, because it may be the start of "3.5".
-- A thinking block is left out; one that never ends holds no answer. A code fence around the answer is taken off.
-- The last text ends at a horizontal rule, at the fence's end, or at an unknown heading of its own level. A closing remark without
-  any of these cannot be told from the text and stays in it.
+- A whole number at the very end of an answer that should go on is left out, because it may be the start of
+  "3.5".
+- A thinking block is left out; one that never ends holds no answer. A code fence around the answer is taken
+  off.
+- The last text ends at a horizontal rule, at the fence's end, or at an unknown heading of its own level. A
+  closing remark without any of these cannot be told from the text and stays in it.
 """
 
 from __future__ import annotations
@@ -45,13 +51,15 @@ _WIDE = (
 )
 _OPEN = rf"[{SPACE}*_`\"'“‘\[{{【「(]{{0,40}}"
 _CLOSE = rf"[{SPACE}*_`\"'”’\]}}】」)]{{0,40}}"
-# An explanation may follow a score behind a bracket, a dash or a stop, unless it goes on with a number, a range or another scale.
+# An explanation may follow a score behind a bracket, a dash or a stop, unless it goes on with a number, a
+# range or another scale.
 _REASON = (
     rf"(?:[{SPACE}]*[\[(]|[{SPACE}]+[-–—][{SPACE}]+|[{SPACE}]*—|[;,][{SPACE}]+|(?P<stop>\.)[{SPACE}]+)"
     rf"(?![{SPACE}]*(?:[-+.,/]?[0-9]|(?:or|to|and|of|out|from|n/?a|maybe|perhaps|between)\b))"
 )
 # A score may be called approximate; the number is what it says all the same.
-_ABOUT = rf"(?:(?:[~≈∼]|(?:approximately|approx\.?|about|around|roughly|circa|ca\.)(?=[{SPACE}*_`]))[{SPACE}]*{_OPEN})?"
+_APPROXIMATELY = rf"(?:approximately|approx\.?|about|around|roughly|circa|ca\.)(?=[{SPACE}*_`])"
+_ABOUT = rf"(?:(?:[~≈∼]|{_APPROXIMATELY})[{SPACE}]*{_OPEN})?"
 _SCORE = re.compile(
     rf"(?P<open>{_OPEN}{_ABOUT})(?P<whole>[0-9])(?:(?:\.(?P<point>[0-9]{{1,6}})|,(?P<comma>[0-9]{{1,2}}))(?![0-9]))?(?P<close>{_CLOSE})"
     rf"(?P<scale>(?:\(?(?:/|out[{SPACE}]+of|(?P<of>of))[{SPACE}]*4(?:[.,]0{{1,2}})?|分|points?(?![^\W_]))(?![.,]?[0-9]){_CLOSE})?"
@@ -63,16 +71,19 @@ _NOT_APPLICABLE = re.compile(
     rf"(?![^\W_])(?!{_CLOSE}[{SPACE},;:.(/-]*(?:[0-9]|or\b|to\b))",
     re.IGNORECASE,
 )
-_CUT_HEADING = re.compile(r"(?<=[^\s])\n+[0-9]{1,2}\Z")  # the number of the next dimension, and nothing more
+# The number of the next dimension, and nothing more.
+_CUT_HEADING = re.compile(r"(?<=[^\s])\n+[0-9]{1,2}\Z")
 _CUT_NUMBER = re.compile(rf"\s*{_OPEN}[0-9][{SPACE}]*\Z")
 
 
 def read_score(text: str) -> tuple[float | None, bool]:
-    """The score 1..4 that stands in the text behind a score's heading, or None; and whether the dimension applies at all.
+    """The score 1..4 that stands in the text behind a score's heading, or None; and whether the dimension
+    applies at all.
 
-    The first line must be the number, alone or with its scale ("3.5/4") or an explanation behind it ("3.5 (two small slips)").
-    Not taken, because the number would be a guess: a range or choice ("1-4", "3 or 4"), a sign ("-3"), another scale ("7/10"), a count
-    ("3 of 4 criteria"), a list number ("3. ..."), anything outside 1..4 (never clamped), or a further line that says something else.
+    The first line must be the number, alone or with its scale ("3.5/4") or an explanation behind it ("3.5
+    (two small slips)"). Not taken, because the number would be a guess: a range or choice ("1-4", "3 or 4"),
+    a sign ("-3"), another scale ("7/10"), a count ("3 of 4 criteria"), a list number ("3. ..."), anything
+    outside 1..4 (never clamped), or a further line that says something else.
     """
     lines = dict.fromkeys(line for line in text.translate(_WIDE).split("\n") if line.strip())
     read = [_read_line(line) for line in lines]
@@ -87,11 +98,14 @@ def _read_line(line: str) -> tuple[float | None, bool]:
         return _UNREAD
     decimals, scale = found["point"] or found["comma"], found["scale"]
     if not decimals and not scale and (found["stop"] or (found["end"] or "").startswith((".", "。"))):
-        return _UNREAD  # "3." may be a list number, or a number that lost its decimals
+        # "3." may be a list number, or a number that lost its decimals.
+        return _UNREAD
     if ")" in found["close"] and "(" not in found["open"]:
-        return _UNREAD  # "3)" is a list number
+        # "3)" is a list number.
+        return _UNREAD
     if found["of"] and found["reason"]:
-        return _UNREAD  # "3 of 4 (criteria met)" counts something
+        # "3 of 4 (criteria met)" counts something.
+        return _UNREAD
     value = float(f"{found['whole']}.{decimals or 0}")
     return (value, True) if 1 <= value <= 4 else _UNREAD
 
@@ -100,9 +114,11 @@ def _read_line(line: str) -> tuple[float | None, bool]:
 
 
 def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
-    """The parts of an answer by key, as the rubric's `answer` names them ("summary", "text_faithfulness.score", ...).
+    """The parts of an answer by key, as the rubric's `answer` names them ("summary",
+    "text_faithfulness.score", ...).
 
-    Missing parts are absent. Any string is read, in linear time; what is read from a damaged one is said at the top of this file.
+    Missing parts are absent. Any string is read, in linear time; what is read from a damaged one is said at
+    the top of this file.
     """
     headings = Headings(rubric)
     text = _without_thoughts(text.replace("\r\n", "\n"), headings)
@@ -156,7 +172,8 @@ def _without_thoughts(text: str, headings: Headings) -> str:
         if closed := re.compile("</think(?:ing)?>", re.IGNORECASE).search(text, opened.end()):
             return text[closed.end() :]
         rest = text[opened.end() :].lstrip()
-        begins = headings.pattern.match(rest)  # a block that was opened and never filled
+        # A block that was opened and never filled.
+        begins = headings.pattern.match(rest)
         return rest if begins and begins["words"] and begins["lead"].startswith("#") else ""
     closed = re.search("</think(?:ing)?>[ \t]*$", text, re.IGNORECASE | re.MULTILINE)
     if closed and any(line.kind == "inner" for line in find_headings(text[closed.end() :], headings)):
@@ -191,7 +208,9 @@ def _judgement_start(lines: list[HeadingLine], headings: Headings) -> int:
 
 @dataclass
 class _Block:
-    """What stands below one heading of a dimension: texts with their items, in order; `loose` stands below no inner heading."""
+    """What stands below one heading of a dimension: texts with their items, in order; `loose` stands below no
+    inner heading.
+    """
 
     sections: list[tuple[AnswerItem, str]] = field(default_factory=list)
     loose: str = ""
@@ -275,12 +294,14 @@ class _Reader:
         if line.kind == "section":
             if line.marked or not line.colon:
                 return line.marked
-            if self.block is not None:  # "Summary: ..." inside a justification is text
+            # "Summary: ..." inside a justification is text.
+            if self.block is not None:
                 return self._scored or not line.inline
             return self.item is None or self.headings.position(line.item) > self.headings.position(self.item)
         if line.start < self.judgement_start or not (line.marked or line.number or alone):
             return False
-        if self.block is None:  # a list of the dimensions inside a text
+        # A list of the dimensions inside a text.
+        if self.block is None:
             return self.item is None or self.item.kind != "text" or line.holds
         lists = (
             line.inline and line.item.kind == "heading" and any(name.startswith("text") for name in self.seen)
@@ -288,19 +309,23 @@ class _Reader:
         return not lists or bool(line.leads_to) or self._scored
 
     def _take_other(self, line: HeadingLine) -> None:
-        """A heading that the rubric does not know: it ends the open dimension, or the open text, or is part of a text."""
+        """A heading that the rubric does not know: it ends the open dimension, or the open text, or is part
+        of a text.
+        """
         ends_text = 0 < line.level <= self.level
+        # Else a line of a list.
         ends_dimension = self.block is not None and (
             (bool(line.leads_to) and line.leads_to in self.seen)
             or (line.level > 0 and bool(line.number or line.leads_to))
             or (ends_text and self._scored)
             or (line.number > 0 and line.colon and bool(line.leads_to))
-            or (line.number > 1 and line.colon and line.number != self.listed + 1)  # else a line of a list
+            or (line.number > 1 and line.colon and line.number != self.listed + 1)
         )
         if ends_dimension or ends_text:
             self.close(line.start)
         if ends_dimension:
-            self.block, self.seen = _Block(), set()  # of the unknown dimension; kept nowhere
+            # Of the unknown dimension; kept nowhere.
+            self.block, self.seen = _Block(), set()
         self.listed = line.number or self.listed
 
 
@@ -311,9 +336,8 @@ def _clean(text: str, item: AnswerItem, last: bool) -> str:
     while rows and (not rows[-1].strip("# \t\r") or _is_rule(rows[-1])):
         rows.pop()
     text = "\n".join(rows).strip()
-    if (
-        item.hint and text[: len(item.hint)].casefold() == item.hint.casefold()
-    ):  # the placeholder of the answer's format
+    # The placeholder of the answer's format.
+    if item.hint and text[: len(item.hint)].casefold() == item.hint.casefold():
         behind = text[len(item.hint) :]
         return behind.strip() if behind[:1] in ("", "\n") else text
     return text
@@ -325,7 +349,9 @@ def _is_rule(row: str) -> bool:
 
 
 def _first(texts: Iterable[str]) -> str:
-    """The first text that is not empty; one in square brackets, like a placeholder, only if there is no other."""
+    """The first text that is not empty; one in square brackets, like a placeholder, only if there is no
+    other.
+    """
     there = [text for text in texts if text]
     return next(
         (text for text in there if not (text.startswith("[") and text.endswith("]"))),
@@ -334,8 +360,11 @@ def _first(texts: Iterable[str]) -> str:
 
 
 def _dimension_parts(blocks: list[_Block], reason: str) -> dict[str, str]:
-    """The parts of one dimension from all its blocks; `reason` is the key for a text without a heading of its own."""
-    said: dict[str, dict[str, Any]] = {}  # heading of a score or winner -> what stands there -> how it reads
+    """The parts of one dimension from all its blocks; `reason` is the key for a text without a heading of its
+    own.
+    """
+    # Heading of a score or winner -> what stands there -> how it reads.
+    said: dict[str, dict[str, Any]] = {}
     texts: list[tuple[bool, dict[str, str]]] = []
     for block in blocks:
         first, *later = _rounds(block)
@@ -349,12 +378,14 @@ def _dimension_parts(blocks: list[_Block], reason: str) -> dict[str, str]:
             scored = scored or (item.kind == "score" and set(read.values()) != {_UNREAD})
         texts.append((scored, _block_texts(block, first, reason)))
     parts = {key: chosen for key, values in said.items() if (chosen := _agreed(values))}
-    for _, found in sorted(texts, key=lambda entry: not entry[0]):  # the text beside a score comes first
+    # The text beside a score comes first.
+    for _, found in sorted(texts, key=lambda entry: not entry[0]):
         parts = found | parts
     return parts
 
 
-_Round = dict[str, tuple[AnswerItem, dict[str, None]]]  # key -> what was said below that heading, in order
+# Key -> what was said below that heading, in order.
+_Round = dict[str, tuple[AnswerItem, dict[str, None]]]
 
 
 def _rounds(block: _Block) -> Iterator[_Round]:
@@ -402,7 +433,8 @@ def unwrapped(text: str) -> str:
 
 
 _WRAPPERS = {
-    '"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "『": "』", "‘": "’", "'": "'", "`": "`", "[": "]", "【": "】",
+    '"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "『": "』",
+    "‘": "’", "'": "'", "`": "`", "[": "]", "【": "】",
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The bytes behind every token of a byte-level BPE vocabulary, and the classes of tokens that a locked answer is made of."""
+"""The bytes behind every token of a byte-level BPE vocabulary, and the classes of tokens that a locked answer
+is made of.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,13 @@ def whole_characters(text: str) -> str:
 
 
 class Vocabulary:
-    """Built once per tokenizer. `size` is the width of the model's logits; ids that are not plain text have no bytes.
+    """Built once per tokenizer.
 
-    `masks` is a boolean tensor [classes, size], True where a token is banned; its rows are INLINE (first token behind a heading
-    on the same line), BLOCK (first token on a line of its own), TEXT (inside a line) and LINE (at the start of a further line).
+    `size` is the width of the model's logits; ids that are not plain text have no bytes.
+
+    `masks` is a boolean tensor [classes, size], True where a token is banned; its rows are INLINE (first
+    token behind a heading on the same line), BLOCK (first token on a line of its own), TEXT (inside a line)
+    and LINE (at the start of a further line).
     """
 
     INLINE, BLOCK, TEXT, LINE = range(4)
@@ -32,7 +37,8 @@ class Vocabulary:
         self.tokenizer = tokenizer
         self.stop_ids = frozenset(stop_ids)
         self.bytes = _token_bytes(tokenizer, size)
-        # Added tokens that are not marked special, such as <think>: the model may write them in a free answer, a user's text not.
+        # Added tokens that are not marked special, such as <think>: the model may write them in a free
+        # answer, a user's text not.
         marks = {str(token): id for id, token in tokenizer.added_tokens_decoder.items() if not token.special}
         for mark, id in marks.items():
             self.bytes[id] = mark.encode()
@@ -53,7 +59,9 @@ class Vocabulary:
         return [[token for _ in text for token in next(ids)] for text in pieces]
 
     def _apart(self, text: str) -> list[str]:
-        """The text cut behind the first character of every mark in it, which the tokenizer would not take for text otherwise."""
+        """The text cut behind the first character of every mark in it, which the tokenizer would not take for
+        text otherwise.
+        """
         cuts = [found.start() + 1 for found in self.find_mark.finditer(text)]
         return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
@@ -69,14 +77,16 @@ class Vocabulary:
         allowed = torch.zeros(4, size, dtype=torch.bool)
         for token, text in enumerate(self.bytes):
             if not text or token in self.marks or CONTROL.search(text) or b"\n" in text.rstrip(b"\n"):
-                continue  # a line end inside a token would hide the start of the next line
+                # A line end inside a token would hide the start of the next line.
+                continue
             words = text.strip(b" \t\n")
             one_line = bool(words) and not text.endswith(b"\n")
             allowed[self.INLINE, token] = one_line and text.startswith(b" ")
             allowed[self.BLOCK, token] = one_line and not text.startswith((b" ", b"\t", b"#"))
             allowed[self.TEXT, token] = True
             allowed[self.LINE, token] = bool(words) or not text.endswith(b"\n")
-        for token in self.stop_ids:  # the model may end a text by ending its turn
+        # The model may end a text by ending its turn.
+        for token in self.stop_ids:
             if token < size:
                 allowed[self.TEXT :, token] = True
         return ~allowed
@@ -91,7 +101,8 @@ def _token_bytes(tokenizer: Any, size: int) -> list[bytes | None]:
         if token < size and token not in special:
             if not all(char in table for char in text):
                 raise CheckpointError(
-                    "The checkpoint's tokenizer does not work on bytes as Qwen's does: choose a Qwen3-VL or Qwen2.5-VL checkpoint."
+                    "The checkpoint's tokenizer does not work on bytes as Qwen's does: choose a Qwen3-VL "
+                    "or Qwen2.5-VL checkpoint."
                 )
             found[token] = bytes(table[char] for char in text)
     return found

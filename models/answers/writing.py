@@ -1,4 +1,6 @@
-"""Writing an answer exactly as the answer grammar writes it, from its parts by key; the counterpart of `parsing`."""
+"""Writing an answer exactly as the answer grammar writes it, from its parts by key; the counterpart of
+`parsing`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from ..errors import AnswerError
 from ..rubrics.rubric import WINNERS, AnswerItem, Rubric
 from .parsing import read_answer, read_score
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # the form writes none of these
+# The form writes none of these.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def write_answer(rubric: Rubric, parts: Mapping[str, str]) -> str:
-    """The answer as the locked form writes it, from its parts by key; the text of every part ends with its line.
+    """The answer as the locked form writes it, from its parts by key; the text of every part ends with its
+    line.
 
     Raises AnswerError for a part that is missing, empty, or cannot stand there.
     """
@@ -27,7 +31,8 @@ def write_answer(rubric: Rubric, parts: Mapping[str, str]) -> str:
 
 
 def normal_parts(text: str, read: Rubric) -> dict[str, str]:
-    """The parts of an answer by key, with scores and winners as the form writes them, winners by their scores; no control characters.
+    """The parts of an answer by key, with scores and winners as the form writes them, winners by their
+    scores; no control characters.
 
     What cannot be read is absent.
     """
@@ -45,7 +50,9 @@ def normal_parts(text: str, read: Rubric) -> dict[str, str]:
 
 
 def with_winners(parts: dict[str, str], rubric: Rubric) -> dict[str, str]:
-    """The parts with every dimension's winner as its two scores say; a dimension that is N/A for one image is N/A for both."""
+    """The parts with every dimension's winner as its two scores say; a dimension that is N/A for one image is
+    N/A for both.
+    """
     if not rubric.pair:
         return parts
     found = dict(parts)
@@ -76,7 +83,9 @@ def format_score(score: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as the form can write it: no empty lines, none that starts like a heading, no control characters."""
+    """A text as the form can write it: no empty lines, none that starts like a heading, no control
+    characters.
+    """
     lines = (
         _CONTROL.sub("", line.replace("\t", " ")).strip().lstrip("#").strip() for line in text.split("\n")
     )

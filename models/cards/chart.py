@@ -30,7 +30,10 @@ class Canvas:
     def text(
         self, x: float, baseline: float, text: str, style: Style, align: float = 0.0, width: float = WIDTH
     ) -> None:
-        """One line; `align` 0 starts at `x`, 0.5 is centred on it, 1 ends there. Longer than `width` ends in an ellipsis."""
+        """One line; `align` 0 starts at `x`, 0.5 is centred on it, 1 ends there.
+
+        Longer than `width` ends in an ellipsis.
+        """
         for line in wrap(text, style, width * FINE, 1):
             draw_line(self.draw, x * FINE - align * measure(line.text, line.style), baseline * FINE, line)
 
@@ -70,7 +73,8 @@ class Canvas:
 
 def ticks(low: float, high: float, whole: bool = False, most: int = 6) -> list[float]:
     """Round numbers in even steps, at least two, that enclose `low` to `high`; only whole numbers on demand."""
-    if high - low < 1e-9 * max(1.0, abs(high)):  # a single value
+    # A single value.
+    if high - low < 1e-9 * max(1.0, abs(high)):
         low, high = (
             (low - 1, high + 1) if whole else (low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3)
         )

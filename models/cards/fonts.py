@@ -1,7 +1,9 @@
-"""Which font has which character: the fonts in `fonts/`, and those of the operating system for what looks better there.
+"""Which font has which character: the fonts in `fonts/`, and those of the operating system for what looks
+better there.
 
-A font's character map is read from its `cmap` table (OpenType specification, formats 4 and 12), because asking FreeType
-for a missing character gives a box instead of an error. Nothing here needs fontconfig, and nothing is downloaded.
+A font's character map is read from its `cmap` table (OpenType specification, formats 4 and 12), because
+asking FreeType for a missing character gives a box instead of an error. Nothing here needs fontconfig, and
+nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from PIL import ImageFont, features
 
 SHIPPED = Path(__file__).parent / "fonts"
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-MOST_FILES = 5000  # of the operating system's fonts that are looked at
+# Of the operating system's fonts that are looked at.
+MOST_FILES = 5000
 
-# Chinese, Japanese and Korean draw the same code point differently, so the language chooses the font. The names are those
-# of the usual fonts of Linux, Windows and macOS, best first; a number is the face in a collection that holds all three.
+# Chinese, Japanese and Korean draw the same code point differently, so the language chooses the font. The
+# names are those of the usual fonts of Linux, Windows and macOS, best first; a number is the face in a
+# collection that holds all three.
 CJK: dict[str, tuple[tuple[str, int], ...]] = {
     "ja": (
         ("NotoSansCJK-Regular", 0),
@@ -73,10 +77,12 @@ class Face:
 
 
 def pick(cluster: str, bold: bool = False, language: str = "zh") -> Face | None:
-    """The face that draws these characters, which belong together; None where no font here has the first of them.
+    """The face that draws these characters, which belong together; None where no font here has the first of
+    them.
 
-    `language` is "zh", "ja" or "ko" and matters for characters that these share. Shipped fonts come first, so that a card
-    looks the same everywhere; only CJK prefers the fonts of the operating system, which are better than a fallback.
+    `language` is "zh", "ja" or "ko" and matters for characters that these share. Shipped fonts come first, so
+    that a card looks the same everywhere; only CJK prefers the fonts of the operating system, which are
+    better than a fallback.
     """
     face = _pick(cluster, bold, language)
     return face if face or len(cluster) == 1 else _pick(cluster[0], bold, language)
@@ -151,7 +157,9 @@ def _cjk_face(cluster: str, language: str) -> Face | None:
 
 @functools.lru_cache(maxsize=1)
 def shaping() -> bool:
-    """Whether Pillow can shape text (its optional Raqm library), which joined and stacked scripts need to look right."""
+    """Whether Pillow can shape text (its optional Raqm library), which joined and stacked scripts need to
+    look right.
+    """
     return bool(features.check("raqm"))
 
 
@@ -173,7 +181,8 @@ def _set_regular(font: ImageFont.FreeTypeFont) -> None:
             [min(max(w, a["minimum"]), a["maximum"]) for w, a in zip(wanted, axes, strict=True)]
         )
     except (OSError, NotImplementedError, KeyError):
-        return  # not variable, or a FreeType without variations: the face as it is
+        # Not variable, or a FreeType without variations: the face as it is.
+        return
 
 
 def has(face: Face, cluster: str) -> bool:
@@ -188,7 +197,9 @@ def has(face: Face, cluster: str) -> bool:
 
 @functools.cache
 def coverage(face: Face) -> tuple[list[int], list[int]]:
-    """First and last code points of the ranges that the face draws, sorted; empty where the file cannot be used."""
+    """First and last code points of the ranges that the face draws, sorted; empty where the file cannot be
+    used.
+    """
     try:
         with open(face.path, "rb") as file:
             tables = _tables(file, face.index)
@@ -196,10 +207,12 @@ def coverage(face: Face) -> tuple[list[int], list[int]]:
                 not ({"glyf", "CFF ", "CFF2"} & tables.keys())
                 or {"CBDT", "sbix", "COLR", "SVG "} & tables.keys()
             ):
-                return [], []  # pictures instead of outlines: they cannot be drawn at any size
+                # Pictures instead of outlines: they cannot be drawn at any size.
+                return [], []
             ranges = sorted(_ranges(_read(file, tables["cmap"])))
         if face.path.stem.startswith(("LastResort", "AdobeBlank")):
-            return [], []  # fonts that claim every character and draw a box, or nothing
+            # Fonts that claim every character and draw a box, or nothing.
+            return [], []
         load(face, 16)
     except (OSError, KeyError, ValueError, IndexError, struct.error, zlib.error):
         return [], []

@@ -1,4 +1,6 @@
-"""Critique Card: the picture, its scores, what the critic says, the prompt and the refined prompt on one clean image."""
+"""Critique Card: the picture, its scores, what the critic says, the prompt and the refined prompt on one
+clean image.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +14,41 @@ from ..images import as_rgb
 from ..judgement import Dimension, Judgement
 from .typesetting import Line, Style, draw_line, measure, wrap
 
-SMALLEST, WIDEST = 512, 2048  # pixels: where the text stays readable, and where more pixels show nothing more
-BESIDE = 0.8  # images narrower than this (width / height) stand beside the scores instead of above them
-TALLEST = 1.2  # height of an image beside the scores, in card widths
+# Pixels: where the text stays readable, and where more pixels show nothing more.
+SMALLEST, WIDEST = 512, 2048
+# Images narrower than this (width / height) stand beside the scores instead of above them.
+BESIDE = 0.8
+# Height of an image beside the scores, in card widths.
+TALLEST = 1.2
 
-# Every text colour has a contrast of at least 4.5 to 1 on the paper, every bar at least 3 to 1 (WCAG 2.2, level AA).
+# Every text colour has a contrast of at least 4.5 to 1 on the paper, every bar at least 3 to 1 (WCAG 2.2,
+# level AA).
 PAPER = (255, 255, 255)
 INK = (27, 31, 36)
 MUTED = (89, 97, 107)
 HAIRLINE = (222, 226, 230)
 TRACK = (233, 236, 239)
 ACCENT = (47, 84, 197)
+# A bar's colour by the nearest level.
 LEVELS = {
     1: (190, 38, 38),
     2: (184, 98, 10),
     3: (92, 128, 20),
     4: (22, 122, 72),
-}  # a bar's colour by the nearest level
+}
 
 # The most lines of each text; a card is as tall as its texts need, up to here.
 SUMMARY_LINES, PROMPT_LINES, REFINED_LINES, NOTE_LINES = 12, 14, 24, 3
-JUSTIFICATION_LINES = 32  # all dimensions together
+# All dimensions together.
+JUSTIFICATION_LINES = 32
 
 
 @dataclass
 class _Sheet:
     """Drawing steps, and how far down they reach; nothing is drawn before the height is known.
 
-    Lengths are in pixels of a canvas that is `fine` times as large as the card: small letters set at twice their size and
-    then reduced keep their spacing, which Pillow otherwise rounds to whole pixels.
+    Lengths are in pixels of a canvas that is `fine` times as large as the card: small letters set at twice
+    their size and then reduced keep their spacing, which Pillow otherwise rounds to whole pixels.
     """
 
     card_width: int
@@ -59,7 +67,9 @@ class _Sheet:
         return self.card_width * self.fine
 
     def px(self, at_1024: float, least: int = 1) -> int:
-        """A length of the design, which is 1024 wide, on this canvas; at least `least` card pixels and a whole number of them."""
+        """A length of the design, which is 1024 wide, on this canvas; at least `least` card pixels and a
+        whole number of them.
+        """
         return self.fine * max(least, round(at_1024 * self.card_width / 1024))
 
     def style(
@@ -69,7 +79,9 @@ class _Sheet:
         return Style(self.px(at_1024, least), color, bold)
 
     def text(self, x: int, lines: Sequence[Line], width: int = 0) -> None:
-        """Lines below each other; a right-to-left paragraph ends at the right edge of `width`, if one is given."""
+        """Lines below each other; a right-to-left paragraph ends at the right edge of `width`, if one is
+        given.
+        """
         for line in lines:
             baseline = self.y + round(line.style.size * 1.12)
             left = x + (width - measure(line.text, line.style) if line.rtl and width else 0)
@@ -83,7 +95,9 @@ class _Sheet:
             self.steps.append(lambda draw: draw.rectangle((left, top, right - 1, bottom - 1), fill=color))
 
     def picture(self, image: Image.Image, x: int, width: int, height: int) -> tuple[int, int]:
-        """The whole image at `x` and the current height, as large as fits; its width and height on the canvas."""
+        """The whole image at `x` and the current height, as large as fits; its width and height on the
+        canvas.
+        """
         shown = _fitted(image, width // self.fine, height // self.fine)
         self.pictures.append((shown, x // self.fine, self.y // self.fine))
         return shown.width * self.fine, shown.height * self.fine
@@ -103,9 +117,9 @@ class _Sheet:
 def draw_card(image: Image.Image, judgement: Judgement, prompt: str, size: int | None = None) -> Image.Image:
     """One card as an RGB image, `size` pixels wide and as tall as its texts need.
 
-    `size` is brought into 512..2048; without it the image's own width decides. The image is kept whole, at its own
-    aspect ratio. Scores are 1..4 per dimension and 0..1 over all; what does not apply says N/A, what could not be read
-    says so, and neither is drawn as a score. Texts too long for a card end in an ellipsis.
+    `size` is brought into 512..2048; without it the image's own width decides. The image is kept whole, at
+    its own aspect ratio. Scores are 1..4 per dimension and 0..1 over all; what does not apply says N/A, what
+    could not be read says so, and neither is drawn as a score. Texts too long for a card end in an ellipsis.
     """
     return draw_cards([image], [judgement], [prompt], size)[0]
 
@@ -116,7 +130,9 @@ def draw_cards(
     prompts: Sequence[str],
     size: int | None = None,
 ) -> list[Image.Image]:
-    """One card per image, all of one width and padded to the tallest, so that they can be one batch. See `draw_card`.
+    """One card per image, all of one width and padded to the tallest, so that they can be one batch.
+
+    See `draw_card`.
 
     Raises QuestionError where the three do not have the same number.
     """
@@ -144,7 +160,8 @@ def _sheet(width: int, image: Image.Image, judgement: Judgement, prompt: str) ->
         column = sheet.width - margin - left
         _overall(sheet, judgement, left)
         _dimensions(sheet, judgement, left, column)
-        # Beside a very tall image there is room for everything; otherwise the texts take the whole width below it.
+        # Beside a very tall image there is room for everything; otherwise the texts take the whole width
+        # below it.
         steps, y = len(sheet.steps), sheet.y
         _texts(sheet, judgement, prompt, left, column)
         if sheet.y > bottom:
@@ -177,7 +194,8 @@ def _overall(sheet: _Sheet, judgement: Judgement, x: int) -> None:
     title, detail = sheet.style(22, 14, bold=True), sheet.style(19, 12, MUTED)
     shown = "–" if judgement.score is None else f"{judgement.score:.2f}"
     top = sheet.y
-    sheet.y = top - round(number.size * 0.38)  # capitals start at the top edge, not the line
+    # Capitals start at the top edge, not the line.
+    sheet.y = top - round(number.size * 0.38)
     sheet.text(x, [Line(shown, number)])
     beside = x + round(measure(shown, number)) + sheet.px(24)
     sheet.y = top - round(title.size * 0.2)
@@ -203,7 +221,10 @@ def _dimensions(sheet: _Sheet, judgement: Judgement, x: int, width: int) -> None
 
 
 def _bar(sheet: _Sheet, dimension: Dimension, x: int, width: int) -> None:
-    """Name and number, and below them four fields, filled up to the score. N/A has pale fields, what was not read has outlines."""
+    """Name and number, and below them four fields, filled up to the score.
+
+    N/A has pale fields, what was not read has outlines.
+    """
     quiet = not dimension.applicable or dimension.score is None
     name = sheet.style(21, 14, MUTED if quiet else INK, bold=True)
     number = replace(name, color=INK if not quiet else MUTED, bold=not quiet)

@@ -1,8 +1,10 @@
-"""Text on a card: broken into lines, every run of characters in a font that has them, right-to-left scripts in their order.
+"""Text on a card: broken into lines, every run of characters in a font that has them, right-to-left scripts
+in their order.
 
-Pillow draws one string with one font. Here a line is split into runs of one font and one direction, which Raqm then shapes
-where Pillow has it. Without Raqm, Arabic letters are joined through their presentation forms and other scripts stay readable.
-The order of directions follows the Unicode bidirectional algorithm (UAX 9) without its control characters.
+Pillow draws one string with one font. Here a line is split into runs of one font and one direction, which
+Raqm then shapes where Pillow has it. Without Raqm, Arabic letters are joined through their presentation forms
+and other scripts stay readable. The order of directions follows the Unicode bidirectional algorithm (UAX 9)
+without its control characters.
 """
 
 from __future__ import annotations
@@ -19,20 +21,28 @@ from PIL import ImageDraw
 from . import fonts
 
 ELLIPSIS = "…"
-# No line ends after these, or begins with those; the last of each are Thai and Lao vowels that belong to a consonant.
+# No line ends after these, or begins with those; the last of each are Thai and Lao vowels that belong to a
+# consonant.
 OPENING = "([{«‹“‘「『（［｛〈《【〔เแโใไເແໂໃໄ"
 CLOSING = ".,:;!?%)]}»›”’、。，．：；！？」』）］｝〉》】〕…ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョะาำๅๆະາຳ"
-MOST_PER_LINE = 400  # characters; what is beyond cannot stand on the lines that are asked for
-KEPT_FORMAT = "\u200c\u200d"  # joiners, which shape words
+# Characters; what is beyond cannot stand on the lines that are asked for.
+MOST_PER_LINE = 400
+# Joiners, which shape words.
+KEPT_FORMAT = "\u200c\u200d"
 VARIATION = re.compile("[\ufe00-\ufe0f\u20e3\U000e0100-\U000e01ef]")
+# Pairs that Arabic writes as one letter.
 LAM_ALEF = (
     "\u0644\u0622",
     "\u0644\u0623",
     "\u0644\u0625",
     "\u0644\u0627",
-)  # pairs that Arabic writes as one letter
-# Vowel signs of Indian and Southeast Asian scripts that are typed after their consonant and written before it.
-WRITTEN_FIRST = "\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48\u0dd9\u0ddb\u1031\u17c1\u17c2\u17c3"
+)
+# Vowel signs of Indian and Southeast Asian scripts that are typed after their consonant and written before
+# it.
+WRITTEN_FIRST = (
+    "\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8"
+    "\u0d46\u0d47\u0d48\u0dd9\u0ddb\u1031\u17c1\u17c2\u17c3"
+)
 EMOJI_JOINER = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\u200d\U0001f3fb-\U0001f3ff]+")
 
 
@@ -70,7 +80,10 @@ class Run:
 
 
 def wrap(text: str, style: Style, width: float, most: int) -> list[Line]:
-    """At most `most` lines of at most `width` pixels; longer text ends in an ellipsis. Works without spaces too."""
+    """At most `most` lines of at most `width` pixels; longer text ends in an ellipsis.
+
+    Works without spaces too.
+    """
     style = replace(style, language=language_of(text))
     shown = drawable(clean(text[: most * MOST_PER_LINE]), style)
     more = len(text) > most * MOST_PER_LINE
@@ -112,7 +125,10 @@ def measure(text: str, style: Style) -> float:
 
 
 def clean(text: str) -> str:
-    """Text without what a card must not obey: control and direction characters and the like. Line ends are plain newlines."""
+    """Text without what a card must not obey: control and direction characters and the like.
+
+    Line ends are plain newlines.
+    """
     text = re.sub("\r\n?|[\u2028\u2029\v\f\x85]", "\n", text)
     text = EMOJI_JOINER.sub("", VARIATION.sub("", text))
     text = "".join(
@@ -127,10 +143,12 @@ def drawable(text: str, style: Style) -> str:
     if text.isascii():
         return text
     shown: list[str] = []
-    unknown = ""  # the script of the characters before, if no font has them
+    # The script of the characters before, if no font has them.
+    unknown = ""
     for cluster in clusters(text):
         face = None if cluster == "\n" else fonts.pick(cluster, style.bold, style.language)
-        plain = unicodedata.normalize("NFKC", cluster)  # a styled letter may stand for a common one
+        # A styled letter may stand for a common one.
+        plain = unicodedata.normalize("NFKC", cluster)
         if not face and plain[0] not in cluster + " \n":
             cluster, face = plain, fonts.pick(plain, style.bold, style.language)
         if face or cluster == "\n":
@@ -139,7 +157,8 @@ def drawable(text: str, style: Style) -> str:
             )
             unknown = ""
         elif (name := unicodedata.name(cluster[0], "").split(" ")[0].split("-")[0]) and name != unknown:
-            shown.append(f"[{name.capitalize()}]")  # what has no name is private use, or not yet a character
+            # What has no name is private use, or not yet a character.
+            shown.append(f"[{name.capitalize()}]")
             unknown = name
     return "".join(shown)
 
@@ -187,7 +206,9 @@ def _fill(paragraph: str, style: Style, width: float) -> Iterator[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Pieces that a line may end after: words with their space, and single characters of scripts without spaces."""
+    """Pieces that a line may end after: words with their space, and single characters of scripts without
+    spaces.
+    """
     words: list[str] = []
     before = ""
     for cluster in clusters(text):
@@ -254,7 +275,8 @@ def _by_direction(text: str, rtl: bool) -> list[tuple[str, bool]]:
     parts: list[tuple[str, int]] = []
     for level, group in groupby(zip(text, levels, strict=True), key=lambda pair: pair[1]):
         parts.append(("".join(char for char, _ in group), level))
-    for least in (2, 1):  # rule L2: turn round every stretch at this level or above
+    # Rule L2: turn round every stretch at this level or above.
+    for least in (2, 1):
         turned: list[tuple[str, int]] = []
         for high, stretch in groupby(parts, key=lambda part, least=least: part[1] >= least):
             pieces = list(stretch)
@@ -266,7 +288,8 @@ def _by_direction(text: str, rtl: bool) -> list[tuple[str, bool]]:
 def _levels(text: str, rtl: bool) -> list[int]:
     base = "R" if rtl else "L"
     kinds = [unicodedata.bidirectional(char) for char in text]
-    directions: list[str] = []  # L, R, N (a number among right-to-left letters), or "" where it is still open
+    # L, R, N (a number among right-to-left letters), or "" where it is still open.
+    directions: list[str] = []
     strong = base
     for i, kind in enumerate(kinds):
         if kind == "NSM":
@@ -278,9 +301,11 @@ def _levels(text: str, rtl: bool) -> list[int]:
         elif kind in ("EN", "AN"):
             directions.append("L" if strong == "L" else "N")
         elif kind in ("CS", "ES") and 0 < i < len(kinds) - 1 and kinds[i - 1] == kinds[i + 1] == "EN":
-            directions.append(directions[-1])  # the point of "3.5"
+            # The point of "3.5".
+            directions.append(directions[-1])
         elif kind == "ET" and (kinds[i - 1 : i] == ["EN"] or kinds[i + 1 : i + 2] == ["EN"]):
-            directions.append("L" if strong == "L" else "N")  # the sign of "50%"
+            # The sign of "50%".
+            directions.append("L" if strong == "L" else "N")
         else:
             directions.append("")
     before = [base]
@@ -298,7 +323,9 @@ def _levels(text: str, rtl: bool) -> list[int]:
 
 @functools.lru_cache(maxsize=1)
 def _arabic_forms() -> dict[str, dict[str, str]]:
-    """Letter or letters -> {"isolated" | "initial" | "medial" | "final": presentation form}, from the Unicode data."""
+    """Letter or letters -> {"isolated" | "initial" | "medial" | "final": presentation form}, from the Unicode
+    data.
+    """
     forms: dict[str, dict[str, str]] = {}
     for code in [*range(0xFB50, 0xFDFD), *range(0xFE70, 0xFEFD)]:
         kind, *letters = unicodedata.decomposition(chr(code)).split() or [""]
@@ -318,7 +345,8 @@ def _without_shaping(run: Run) -> str:
         "|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c))
     )
     shown: list[str] = []
-    joined = False  # whether the letter before reaches out to this one
+    # Whether the letter before reaches out to this one.
+    joined = False
     for i, letter in enumerate(letters):
         own: dict[str, str] = forms.get(letter, {})
         following = letters[i + 1] if i + 1 < len(letters) else ""

@@ -1,1 +1,3 @@
-"""Checkpoints: finding them on disk, downloading, quantizing, loading, and the adapters trained on top of them."""
+"""Checkpoints: finding them on disk, downloading, quantizing, loading, and the adapters trained on top of
+them.
+"""

@@ -1,7 +1,10 @@
-"""LoRA adapters of critics: a taste trained on top of one checkpoint. Found on disk, checked against the checkpoint, attached.
+"""LoRA adapters of critics: a taste trained on top of one checkpoint.
 
-An adapter is a folder as peft saves it (adapter_config.json, adapter_model.safetensors). Those that were trained here also
-have a record of what they were trained on. Nothing of peft is imported until an adapter is attached.
+Found on disk, checked against the checkpoint, attached.
+
+An adapter is a folder as peft saves it (adapter_config.json, adapter_model.safetensors). Those that were
+trained here also have a record of what they were trained on. Nothing of peft is imported until an adapter is
+attached.
 """
 
 from __future__ import annotations
@@ -33,19 +36,26 @@ from .discovery import ADAPTERS, Checkpoint, check_safetensors, is_file_name, re
 
 log = logging.getLogger(__name__)
 
-NONE = "none"  # what lists offer for no adapter
+# What lists offer for no adapter.
+NONE = "none"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-RECORD = "critic_adapter.json"  # what it was trained on; foreign adapters have none
-PEFT = "0.18"  # the first that works with transformers 5
-SAMPLE = 1024  # bytes at the start of every tensor that tell one base's weights from another's
+# What it was trained on; foreign adapters have none.
+RECORD = "critic_adapter.json"
+# The first that works with transformers 5.
+PEFT = "0.18"
+# Bytes at the start of every tensor that tell one base's weights from another's.
+SAMPLE = 1024
 # Other ways to start a LoRA also change the base, and would need that changed base here.
 PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter on disk. `name` is its folder's; `config` is peft's; `record` is ours, {} for a foreign adapter."""
+    """An adapter on disk.
+
+    `name` is its folder's; `config` is peft's; `record` is ours, {} for a foreign adapter.
+    """
 
     name: str
     folder: Path
@@ -98,7 +108,10 @@ def adapter_choices(roots: Iterable[Path]) -> list[str]:
 
 
 def resolve_adapter(name: str, roots: Iterable[Path]) -> Adapter | None:
-    """The adapter of that name, or None for "none". Raises CheckpointError for unknown names and unreadable adapters."""
+    """The adapter of that name, or None for "none".
+
+    Raises CheckpointError for unknown names and unreadable adapters.
+    """
     if name in (NONE, ""):
         return None
     folders = [Path(root) / ADAPTERS for root in roots]
@@ -107,19 +120,26 @@ def resolve_adapter(name: str, roots: Iterable[Path]) -> Adapter | None:
             return read_adapter(folder / name)
     where = ", ".join(str(folder) for folder in folders) or "there are none"
     raise CheckpointError(
-        f'The adapter "{name}" is not in the adapter folders ({where}): choose another one, or "none", or put it there.'
+        f'The adapter "{name}" is not in the adapter folders ({where}): choose another one, or "none", or '
+        f"put it there."
     )
 
 
 def given_adapter(adapter: str | Path) -> Adapter | None:
-    """The adapter of that folder, or of that name in the model folders; None for "none". Raises CheckpointError."""
+    """The adapter of that folder, or of that name in the model folders; None for "none".
+
+    Raises CheckpointError.
+    """
     if adapter in (NONE, "") or not Path(adapter).is_dir():
         return resolve_adapter(str(adapter), paths.model_roots())
     return read_adapter(Path(adapter))
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """The adapter in a folder; its weights are not opened. Raises CheckpointError where its descriptions cannot be read."""
+    """The adapter in a folder; its weights are not opened.
+
+    Raises CheckpointError where its descriptions cannot be read.
+    """
     folder = Path(folder)
     try:
         config = read_json(folder / CONFIG)
@@ -134,10 +154,11 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def describe_base(checkpoint: Checkpoint) -> dict[str, str]:
-    """What identifies a checkpoint: name, model_type, and digests of all tensors' names and shapes and of a KiB of each.
+    """What identifies a checkpoint: name, model_type, and digests of all tensors' names and shapes and of a
+    KiB of each.
 
-    The same weights give the same digests under another name or in other shards. Reads under a megabyte of an 8B model.
-    Raises CheckpointError for weights that cannot be read.
+    The same weights give the same digests under another name or in other shards. Reads under a megabyte of an
+    8B model. Raises CheckpointError for weights that cannot be read.
     """
     shapes: dict[str, Any] = {}
     samples: dict[str, bytes] = {}
@@ -169,8 +190,9 @@ def write_record(
 ) -> Path:
     """Write what the adapter in `folder` was trained on, and return the file.
 
-    `quantization` is what was in effect ("nf4", "int8", "none"); `made_with` the number of rows, their digest and the recipe, seed
-    included; `name` that of the folder where it differs (a scratch folder). Raises CheckpointError.
+    `quantization` is what was in effect ("nf4", "int8", "none"); `made_with` the number of rows, their digest
+    and the recipe, seed included; `name` that of the folder where it differs (a scratch folder). Raises
+    CheckpointError.
     """
     record = {
         "name": name or folder.name,
@@ -190,8 +212,8 @@ def write_record(
 def model_name(path: str) -> str:
     """What identifies a model in a path or repository name, whatever its spelling.
 
-    The last part, without case; of a hub's cache the repository's name, not the snapshot's hash; with the dots that
-    mirrors write as "___".
+    The last part, without case; of a hub's cache the repository's name, not the snapshot's hash; with the
+    dots that mirrors write as "___".
 
     >>> model_name("/cache/models--org--Model-v1.5/snapshots/0123abc/")
     'model-v1.5'
@@ -213,8 +235,9 @@ def _last_part(path: str) -> str:
 def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
     """Raise CheckpointError unless the adapter was trained on this checkpoint, is plain LoRA, and is whole.
 
-    With our record the weights are compared; a foreign adapter fits where its base has the checkpoint's name. All must have the
-    right shapes. Only headers and samples are read, so that a wrong choice is told before anything is loaded.
+    With our record the weights are compared; a foreign adapter fits where its base has the checkpoint's name.
+    All must have the right shapes. Only headers and samples are read, so that a wrong choice is told before
+    anything is loaded.
     """
     if adapter.record:
         base, here = adapter.record["base"], describe_base(checkpoint)
@@ -231,24 +254,30 @@ def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
 
 
 def require_peft() -> Any:
-    """The module peft. Raises CheckpointError, with the command that mends it, where it is missing, too old or broken."""
+    """The module peft.
+
+    Raises CheckpointError, with the command that mends it, where it is missing, too old or broken.
+    """
     require("peft", PEFT, ", or choose adapter = none")
     try:
-        with without_kernel_downloads():  # peft imports bitsandbytes
+        # Peft imports bitsandbytes.
+        with without_kernel_downloads():
             import peft
     except Exception as error:
         raise CheckpointError(
-            f"peft cannot be imported ({short(error)}): run {pip_command('peft')} and start again, or choose adapter = none."
+            f"peft cannot be imported ({short(error)}): run {pip_command('peft')} and start again, or "
+            f"choose adapter = none."
         ) from error
     require_known_to_transformers("peft", ", or choose adapter = none")
     return peft
 
 
 def attach(model: Any, folder: Path) -> Any:
-    """Put the LoRA in `folder` into the model, in place, and return the model: the same object, of its own class.
+    """Put the LoRA in `folder` into the model, in place, and return the model: the same object, of its own
+    class.
 
-    Works on 16- and 32-bit, NF4 and int8 weights alike; nothing is merged into them. The LoRA is kept in the model's dtype.
-    Raises CheckpointError where the adapter does not match the model.
+    Works on 16- and 32-bit, NF4 and int8 weights alike; nothing is merged into them. The LoRA is kept in the
+    model's dtype. Raises CheckpointError where the adapter does not match the model.
     """
     peft = require_peft()
     from safetensors.torch import load_file
@@ -259,12 +288,14 @@ def attach(model: Any, folder: Path) -> Any:
     missing = sorted(targets.keys() - modules.keys())
     if missing:
         raise CheckpointError(
-            f'The adapter "{adapter.name}" changes {missing[0]}, which this critic does not have: choose the checkpoint that it '
+            f'The adapter "{adapter.name}" changes {missing[0]}, which this critic does not have: choose '
+            f"the checkpoint that it "
             f"was trained on ({adapter.base})."
         )
     ranks = {modules[bare]: sides["lora_A"][0] for bare, sides in targets.items()}
     try:
-        # Out of inference mode, in which nodes run; with the random state put back, which peft uses for weights that are replaced.
+        # Out of inference mode, in which nodes run; with the random state put back, which peft uses for
+        # weights that are replaced.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             peft.inject_adapter_in_model(_plain_config(peft, adapter, ranks), model)
             for key, tensor in load_file(adapter.folder / WEIGHTS).items():
@@ -279,12 +310,15 @@ def attach(model: Any, folder: Path) -> Any:
     except Exception as error:
         log.warning("The adapter in %s could not be attached.", adapter.folder, exc_info=True)
         raise CheckpointError(
-            f'The adapter "{adapter.name}" could not be attached ({short(error)}): choose another one, or train it again.'
+            f'The adapter "{adapter.name}" could not be attached ({short(error)}): choose another one, or '
+            f"train it again."
         ) from error
 
 
 def _plain_config(peft: Any, adapter: Adapter, ranks: dict[str, int]) -> Any:
-    """A LoraConfig with what plain LoRA needs and nothing else that a foreign file may ask for; `ranks` by module name."""
+    """A LoraConfig with what plain LoRA needs and nothing else that a foreign file may ask for; `ranks` by
+    module name.
+    """
     rank = max(ranks.values())
     return peft.LoraConfig(
         r=rank,
@@ -300,7 +334,10 @@ def _plain_config(peft: Any, adapter: Adapter, ranks: dict[str, int]) -> Any:
 
 
 def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
-    """Shapes of lora_A [rank, in] and lora_B [out, rank] by the bare name of the module. Raises CheckpointError unless plain LoRA."""
+    """Shapes of lora_A [rank, in] and lora_B [out, rank] by the bare name of the module.
+
+    Raises CheckpointError unless plain LoRA.
+    """
     config, name = adapter.config, f'The adapter "{adapter.name}"'
     asked = [key for key in ("modules_to_save", "use_dora", "lora_bias", "fan_in_fan_out") if config.get(key)]
     if config.get("peft_type", "LORA") != "LORA":
@@ -327,7 +364,10 @@ def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
 
 
 def _shapes_fit(targets: dict[str, dict[str, tuple[int, int]]], checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has every module that is changed, with the right sides. Packed weights are compared by name only."""
+    """Whether the checkpoint has every module that is changed, with the right sides.
+
+    Packed weights are compared by name only.
+    """
     shapes: dict[str, list[int]] = {}
     for file in weight_files(checkpoint.folder):
         shapes |= {key: entry["shape"] for key, entry in _header(checkpoint.folder / file)[1].items()}
@@ -353,7 +393,10 @@ def _bare(name: str) -> str:
 
 
 def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts, and its tensors' dtypes, shapes and offsets. Raises CheckpointError."""
+    """Where the data of a safetensors file starts, and its tensors' dtypes, shapes and offsets.
+
+    Raises CheckpointError.
+    """
     check_safetensors(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,7 @@
-"""Checkpoints on disk: which are there, and whether one is whole. Reads headers only; never the network, never transformers."""
+"""Checkpoints on disk: which are there, and whether one is whole.
+
+Reads headers only; never the network, never transformers.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,23 @@ from .. import paths
 from ..engines.base import Capabilities
 from ..errors import CheckpointError
 
-# Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 in name only),
-# and no critic was trained on the latter.
+# Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes
+# (NF4 in name only), and no critic was trained on the latter.
 MODEL_TYPES = ("qwen3_vl", "qwen2_5_vl")
-DEPTH = 3  # folders below a root that are searched: organisation/model, at most one group above them
-ADAPTERS = "adapters"  # folder of a root that holds adapters, which are no checkpoints even where they bring a config.json
-COPY_PREFIX = "rational_rewards-"  # a folder in a checkpoint: its weights saved quantized
+# Folders below a root that are searched: organisation/model, at most one group above them.
+DEPTH = 3
+# Folder of a root that holds adapters, which are no checkpoints even where they bring a config.json.
+ADAPTERS = "adapters"
+# A folder in a checkpoint: its weights saved quantized.
+COPY_PREFIX = "rational_rewards-"
 # What a critic says of itself; see `Checkpoint.capabilities`.
 CRITIC = "critic.json"
-RECORD = "rational_rewards.json"  # what was downloaded: revision, names, sizes, digests
-MARKER = "rational_rewards.downloading.json"  # the same while the download runs
-HASHED = 32 * 2**20  # bytes; recorded files up to this size are compared by content, larger ones by size
+# What was downloaded: revision, names, sizes, digests.
+RECORD = "rational_rewards.json"
+# The same while the download runs.
+MARKER = "rational_rewards.downloading.json"
+# Bytes; recorded files up to this size are compared by content, larger ones by size.
+HASHED = 32 * 2**20
 # Tensors that belong to quantized weights; without them those would be read as numbers that they are not.
 SCALES = (
     ".weight_scale",
@@ -34,12 +43,16 @@ SCALES = (
     ".weight.quant_state.bitsandbytes__nf4",
     ".qweight",
 )
-HEADER_LIMIT = 100 * 2**20  # bytes; the limit that the safetensors library sets for a header
+# Bytes; the limit that the safetensors library sets for a header.
+HEADER_LIMIT = 100 * 2**20
 
 
 @dataclass(frozen=True)
 class Official:
-    """A checkpoint that may be downloaded. `bytes` is approximate: the exact size is asked before the download."""
+    """A checkpoint that may be downloaded.
+
+    `bytes` is approximate: the exact size is asked before the download.
+    """
 
     repo: str
     bytes: int = 17_500_000_000
@@ -54,7 +67,8 @@ class Official:
         return f"https://huggingface.co/{self.repo}"
 
 
-EMBEDDED_NAME = "shapes demo (CPU)"  # the tiny critic that lies inside the pack
+# The tiny critic that lies inside the pack.
+EMBEDDED_NAME = "shapes demo (CPU)"
 EMBEDDED = paths.PACK / "demo" / "critic"
 # The only repositories that this pack downloads from.
 OFFICIAL = (Official("TIGER-Lab/RationalRewards-8B-T2I"), Official("TIGER-Lab/RationalRewards-8B-Edit"))
@@ -62,10 +76,12 @@ OFFICIAL = (Official("TIGER-Lab/RationalRewards-8B-T2I"), Official("TIGER-Lab/Ra
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk. `name` is its path below a root, with "/"; `bytes` is the size of its weight files.
+    """A checkpoint on disk.
 
-    `quantized` is what the weights are already stored as: "", "nf4", "fp4", "int8", or the method's name ("fp8", "awq", "gptq",
-    "compressed-tensors").
+    `name` is its path below a root, with "/"; `bytes` is the size of its weight files.
+
+    `quantized` is what the weights are already stored as: "", "nf4", "fp4", "int8", or the method's name
+    ("fp8", "awq", "gptq", "compressed-tensors").
     """
 
     name: str
@@ -81,7 +97,8 @@ class Checkpoint:
 
     @property
     def capabilities(self) -> dict[str, bool]:
-        """What the checkpoint says of itself in `critic.json`, by field of `Capabilities`; empty without that file.
+        """What the checkpoint says of itself in `critic.json`, by field of `Capabilities`; empty without that
+        file.
 
         Raises CheckpointError for a file that cannot be read.
         """
@@ -97,7 +114,9 @@ class Checkpoint:
             raise CheckpointError(f"{path} is damaged: copy it again, or delete it.") from error
 
     def bytes_loaded(self, quantization: str) -> int:
-        """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of the 8B model's shape)."""
+        """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of
+        the 8B model's shape).
+        """
         return (
             self.bytes
             if self.quantized
@@ -106,10 +125,12 @@ class Checkpoint:
 
 
 def find_checkpoints(roots: Iterable[Path]) -> list[Checkpoint]:
-    """Every folder up to three levels below the roots whose config.json names a supported model, sorted by name.
+    """Every folder up to three levels below the roots whose config.json names a supported model, sorted by
+    name.
 
-    Of equal names the earlier root's is kept. Folders that cannot be read, parts of diffusers pipelines, quantized copies
-    and unfinished downloads are passed over. Nothing but config.json and the index of the shards is opened.
+    Of equal names the earlier root's is kept. Folders that cannot be read, parts of diffusers pipelines,
+    quantized copies and unfinished downloads are passed over. Nothing but config.json and the index of the
+    shards is opened.
     """
     found: dict[str, Checkpoint] = {}
     for root in roots:
@@ -119,9 +140,11 @@ def find_checkpoints(roots: Iterable[Path]) -> list[Checkpoint]:
 
 
 def choices(roots: Iterable[Path]) -> list[str]:
-    """What a list offers: the names of the checkpoints on disk, then the official repositories, then the embedded critic.
+    """What a list offers: the names of the checkpoints on disk, then the official repositories, then the
+    embedded critic.
 
-    Official ones stay in the list when they are on disk, so that a workflow made before the download shows a name that is known.
+    Official ones stay in the list when they are on disk, so that a workflow made before the download shows a
+    name that is known.
     """
     names = [checkpoint.name for checkpoint in find_checkpoints(roots)]
     names += [official.repo for official in OFFICIAL if official.repo not in names]
@@ -158,8 +181,9 @@ def listed(roots: Iterable[Path]) -> list[Listed]:
 def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
     """The checkpoint of that name, inspected; the official one to download if it is not (wholly) on disk.
 
-    An official checkpoint is found by its repository as well as by its folder's name, so that a workflow made before the
-    download, or on another computer, still loads. Raises CheckpointError for names outside the roots and unknown names.
+    An official checkpoint is found by its repository as well as by its folder's name, so that a workflow made
+    before the download, or on another computer, still loads. Raises CheckpointError for names outside the
+    roots and unknown names.
     """
     if name == EMBEDDED_NAME and (EMBEDDED / "config.json").is_file():
         return inspect_checkpoint(EMBEDDED)
@@ -182,22 +206,26 @@ def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
         return official
     places = ", ".join(str(root) for root in roots) or "there are none"
     raise CheckpointError(
-        f'The checkpoint "{name}" is not in the model folders ({places}): choose one from the list or put it there.'
+        f'The checkpoint "{name}" is not in the model folders ({places}): choose one from the list or put '
+        f"it there."
     )
 
 
 def inspect_checkpoint(folder: Path) -> Checkpoint:
-    """Check that a folder holds a whole checkpoint of a supported model. Raises CheckpointError that names what is wrong.
+    """Check that a folder holds a whole checkpoint of a supported model.
 
-    Weights are checked by their headers against the file sizes; after a download by us, names and sizes (and the contents of
-    small files) are compared with what was recorded.
+    Raises CheckpointError that names what is wrong.
+
+    Weights are checked by their headers against the file sizes; after a download by us, names and sizes (and
+    the contents of small files) are compared with what was recorded.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"There is no folder {folder}: choose another checkpoint.")
     if (folder / MARKER).is_file():
         raise CheckpointError(
-            f"The download into {folder} is not finished: choose the repository in the list again to go on with it."
+            f"The download into {folder} is not finished: choose the repository in the list again to go on "
+            f"with it."
         )
     config = _config(folder)
     model_type = config.get("model_type")
@@ -214,7 +242,8 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the weight files as transformers picks them: model.safetensors, or the shards that the index names.
+    """Names of the weight files as transformers picks them: model.safetensors, or the shards that the index
+    names.
 
     Raises CheckpointError if there are neither, or if the index cannot be read.
     """
@@ -224,7 +253,8 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def stamp(folder: Path) -> dict[str, list[int]]:
-    """Size in bytes and time of change in nanoseconds of config.json and every weight file: equal stamps, equal models.
+    """Size in bytes and time of change in nanoseconds of config.json and every weight file: equal stamps,
+    equal models.
 
     Raises CheckpointError where there are no weights.
     """
@@ -249,7 +279,8 @@ def check_safetensors(path: Path) -> set[str]:
                 raise CheckpointError(f"The weight file {path} is empty: {again}.")
             if start == b"version h":
                 raise CheckpointError(
-                    f"The weight file {path} is only a git-lfs pointer: run git lfs pull, or download the file."
+                    f"The weight file {path} is only a git-lfs pointer: run git lfs pull, or download the "
+                    f"file."
                 )
             if start[8:] != b"{" or length > HEADER_LIMIT:
                 raise CheckpointError(f"The weight file {path} is damaged (no safetensors header): {again}.")
@@ -336,7 +367,8 @@ def _describe(folder: Path, name: str, config: dict[str, Any]) -> Checkpoint:
             (folder / file).stat().st_size for file in weight_files(folder) if (folder / file).is_file()
         )
     except (CheckpointError, OSError):
-        size = 0  # it is listed all the same: choosing it says what is wrong
+        # It is listed all the same: choosing it says what is wrong.
+        size = 0
     return Checkpoint(name, folder, config["model_type"], _quantized(config), size)
 
 
@@ -344,9 +376,8 @@ def _quantized(config: dict[str, Any]) -> str:
     stored = config.get("quantization_config") or config.get("compression_config")
     if not isinstance(stored, dict):
         return ""
-    method = str(
-        stored.get("quant_method") or "bitsandbytes"
-    )  # transformers' reading of old configs without a method
+    # Transformers' reading of old configs without a method.
+    method = str(stored.get("quant_method") or "bitsandbytes")
     if method == "bitsandbytes":
         return str(stored.get("bnb_4bit_quant_type") or "fp4") if stored.get("load_in_4bit") else "int8"
     return method
@@ -357,7 +388,8 @@ def _config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         if (folder / "adapter_config.json").is_file():
             raise CheckpointError(
-                f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as adapter."
+                f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as "
+                f"adapter."
             )
         raise CheckpointError(
             f"{folder} is no checkpoint, it has no config.json: choose another folder or download it again."
@@ -374,7 +406,8 @@ def _weight_map(folder: Path) -> dict[str, str]:
         pickled = sorted(file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth"))
         if pickled:
             raise CheckpointError(
-                f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign code: "
+                f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign "
+                f"code: "
                 "get this checkpoint as safetensors."
             )
         raise CheckpointError(_missing_weights(folder))
@@ -393,14 +426,16 @@ def _missing_weights(folder: Path) -> str:
     shards = [name for name in weights if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
     if shards:
         return (
-            f"{folder} has {len(shards)} weight files ({shards[0]}, ...) but not model.safetensors.index.json, which says "
+            f"{folder} has {len(shards)} weight files ({shards[0]}, ...) but not "
+            f"model.safetensors.index.json, which says "
             "what is in them: copy that file from the repository that the weights came from."
         )
     if len(weights) == 1:
         return f"{folder} has no model.safetensors, but {weights[0]}: rename that file to model.safetensors."
     if weights:
         return (
-            f"{folder} has no model.safetensors, and of {', '.join(weights)} none is named as its weights: copy "
+            f"{folder} has no model.safetensors, and of {', '.join(weights)} none is named as its weights: "
+            f"copy "
             "model.safetensors, or its shards with model.safetensors.index.json, there."
         )
     return f"{folder} has no weights (model.safetensors, or its shards and their index): download it again."
@@ -414,7 +449,8 @@ def _check_weights(folder: Path, config: dict[str, Any]) -> None:
             scale = next((name for name in sorted(names) if name.endswith(SCALES)), None)
             if scale:
                 raise CheckpointError(
-                    f"{folder / file} holds {scale}, so its weights are stored quantized, but config.json does not say how: "
+                    f"{folder / file} holds {scale}, so its weights are stored quantized, but config.json "
+                    f"does not say how: "
                     "copy config.json from the repository that the weights came from."
                 )
     if files == ["model.safetensors"]:
@@ -422,7 +458,8 @@ def _check_weights(folder: Path, config: dict[str, Any]) -> None:
     for tensor, file in _weight_map(folder).items():
         if tensor not in tensors[file]:
             raise CheckpointError(
-                f"The weight file {folder / file} lacks {tensor}, which the index promises: download it again."
+                f"The weight file {folder / file} lacks {tensor}, which the index promises: download it "
+                f"again."
             )
 
 
@@ -475,7 +512,8 @@ def _check_record(folder: Path) -> None:
 
 
 def _parts_below(name: str) -> list[str]:
-    # Read as a Windows path everywhere: that also knows drives, shares and backslashes, so no name means more on one system.
+    # Read as a Windows path everywhere: that also knows drives, shares and backslashes, so no name means more
+    # on one system.
     path = PureWindowsPath(name)
     if not path.parts or path.drive or path.root or ".." in path.parts:
         raise CheckpointError(

@@ -1,7 +1,8 @@
-"""Download the official checkpoints: the plan first, then file by file into a visible folder, resumable and verified.
+"""Download the official checkpoints: the plan first, then file by file into a visible folder, resumable and
+verified.
 
-huggingface_hub lists the repository and provides the connection. The transfer itself is here, because its own (from 1.0 on)
-starts a file of several gigabytes anew after every interruption.
+huggingface_hub lists the repository and provides the connection. The transfer itself is here, because its own
+(from 1.0 on) starts a file of several gigabytes anew after every interruption.
 """
 
 from __future__ import annotations
@@ -26,21 +27,31 @@ from .discovery import MARKER, OFFICIAL, RECORD, Official, inspect_checkpoint, i
 
 log = logging.getLogger(__name__)
 
-FETCHED = (".safetensors", ".json", ".txt", ".jinja", ".model")  # never pickles, never code
+# Never pickles, never code.
+FETCHED = (".safetensors", ".json", ".txt", ".jinja", ".model")
 # Agrees to downloads without a question, where nobody is there to answer it.
 AGREED = "RATIONAL_REWARDS_DOWNLOAD"
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "RATIONAL_REWARDS_OFFLINE")
-HEADERS = {"user-agent": "rational-rewards"}  # says nothing about the computer; public files need no token
-CHUNK = 2**18  # bytes between two looks at cancel
-TIMEOUT = 20.0  # seconds without a byte
-ATTEMPTS = 5  # in a row without a byte
-PAUSE = 1.0  # seconds before the second attempt; doubles
-SPARE = 10**8  # bytes of the disk that are left alone
+# Says nothing about the computer; public files need no token.
+HEADERS = {"user-agent": "rational-rewards"}
+# Bytes between two looks at cancel.
+CHUNK = 2**18
+# Seconds without a byte.
+TIMEOUT = 20.0
+# In a row without a byte.
+ATTEMPTS = 5
+# Seconds before the second attempt; doubles.
+PAUSE = 1.0
+# Bytes of the disk that are left alone.
+SPARE = 10**8
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of the repository. `digest` is "sha256:..." of large files, "git:..." (a git blob's) of small ones."""
+    """A file of the repository.
+
+    `digest` is "sha256:..." of large files, "git:..." (a git blob's) of small ones.
+    """
 
     name: str
     size: int
@@ -49,7 +60,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a download will do. `bytes` is the size of all files, `missing` what is still to come, `free` the disk's room."""
+    """What a download will do.
+
+    `bytes` is the size of all files, `missing` what is still to come, `free` the disk's room.
+    """
 
     official: Official
     revision: str
@@ -61,7 +75,8 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.official.repo} ({self.revision[:8]}): {self.missing / 1e9:.1f} of {self.bytes / 1e9:.1f} GB to download "
+            f"{self.official.repo} ({self.revision[:8]}): {self.missing / 1e9:.1f} of "
+            f"{self.bytes / 1e9:.1f} GB to download "
             f"into {self.target}, where {self.free / 1e9:.1f} GB are free."
         )
 
@@ -71,9 +86,9 @@ def plan_download(
 ) -> Plan:
     """Ask the hub what is to be downloaded into `target_root`/<repository's name>; nothing is written yet.
 
-    An unfinished download is planned on at the revision it began with. `endpoint` is the hub's address (None: the default);
-    `offline` forbids to ask it, as the environment variables in OFFLINE do.
-    Raises DownloadError: not an official repository, offline, not reachable, no room on the disk.
+    An unfinished download is planned on at the revision it began with. `endpoint` is the hub's address (None:
+    the default); `offline` forbids to ask it, as the environment variables in OFFLINE do. Raises
+    DownloadError: not an official repository, offline, not reachable, no room on the disk.
     """
     target = Path(target_root) / official.name
     _check_allowed(official, target, offline)
@@ -89,7 +104,8 @@ def plan_download(
     free = _free_bytes(target)
     if missing + SPARE > free:
         raise DownloadError(
-            f"{official.repo} needs {(missing + SPARE) / 1e9:.1f} GB in {target}, where {free / 1e9:.1f} GB are free: "
+            f"{official.repo} needs {(missing + SPARE) / 1e9:.1f} GB in {target}, where {free / 1e9:.1f} "
+            f"GB are free: "
             "make room, or add a model folder on another disk."
         )
     return Plan(official, info.sha, target, files, total, missing, free)
@@ -102,7 +118,8 @@ _announced: set[str] = set()
 def ask_once(official: Official, target_root: Path, offline: bool = False) -> None:
     """Raise DownloadError with what a download would cost, the first time; queueing again is the answer.
 
-    A download that has begun needs no second question, nor does one that RATIONAL_REWARDS_DOWNLOAD=1 agrees to.
+    A download that has begun needs no second question, nor does one that RATIONAL_REWARDS_DOWNLOAD=1 agrees
+    to.
     """
     target = Path(target_root) / official.name
     _check_allowed(official, target, offline)
@@ -116,7 +133,8 @@ def cost_of(official: Official, target_root: Path) -> str:
     """One sentence: what is not there, how much it is, where it goes and how much room there is."""
     target = Path(target_root) / official.name
     return (
-        f"{official.repo} is not on this computer: {official.bytes / 1e9:.1f} GB would be downloaded into {target}, "
+        f"{official.repo} is not on this computer: {official.bytes / 1e9:.1f} GB would be downloaded into "
+        f"{target}, "
         f"where {_free_bytes(target) / 1e9:.1f} GB are free."
     )
 
@@ -136,18 +154,20 @@ def download(
 ) -> Path:
     """Download an official checkpoint, or go on with it, and return its folder.
 
-    `on_progress(done, total)` counts bytes. `check_cancel` may raise to stop; whatever stops a download, what has come is kept
-    and the next call goes on from there. Every file's digest is compared with the hub's. A folder that has been downloaded
-    and is whole is returned without asking the hub. Raises DownloadError.
+    `on_progress(done, total)` counts bytes. `check_cancel` may raise to stop; whatever stops a download, what
+    has come is kept and the next call goes on from there. Every file's digest is compared with the hub's. A
+    folder that has been downloaded and is whole is returned without asking the hub. Raises DownloadError.
     """
     target = Path(target_root) / official.name
     report, check = on_progress or (lambda done, total: None), check_cancel or (lambda: None)
     if (target / RECORD).is_file() and not (target / MARKER).is_file():
-        with contextlib.suppress(CheckpointError):  # damaged since: what is wrong is fetched again
+        # Damaged since: what is wrong is fetched again.
+        with contextlib.suppress(CheckpointError):
             return inspect_checkpoint(target).folder
     elif (target / "config.json").is_file() and not (target / MARKER).is_file():
         raise DownloadError(
-            f"{target} holds a checkpoint already: choose it from the list, or move it away to download another."
+            f"{target} holds a checkpoint already: choose it from the list, or move it away to download "
+            f"another."
         )
     plan = plan_download(official, target_root, endpoint, offline)
     log.info("Download: %s", plan)
@@ -156,7 +176,8 @@ def download(
     except OSError as error:
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else short(error)
         raise DownloadError(
-            f"{official.repo} could not be written to {target} ({what}); what came is kept: mend that and start it again."
+            f"{official.repo} could not be written to {target} ({what}); what came is kept: mend that and "
+            f"start it again."
         ) from error
     return inspect_checkpoint(target).folder
 
@@ -213,7 +234,8 @@ def _fetch(
             try:
                 with contextlib.closing(_chunks(url, start)) as chunks:
                     for offset, chunk in chunks:
-                        if offset != out.tell():  # the server does not resume: it sends all of it
+                        # The server does not resume: it sends all of it.
+                        if offset != out.tell():
                             out.seek(offset)
                             out.truncate()
                         out.write(chunk[: file.size - offset])
@@ -248,15 +270,15 @@ def _chunks(url: str, start: int) -> Generator[tuple[int, bytes], None, None]:
                 raise _Interrupted(
                     f"the server answered {status}", final=status < 500 and status not in (408, 416, 429)
                 )
-            place = (
-                int(re.split("[ -]", headers["content-range"])[1]) if status == 206 else 0
-            )  # "bytes 100-199/200"
+            # "bytes 100-199/200".
+            place = int(re.split("[ -]", headers["content-range"])[1]) if status == 206 else 0
             for chunk in chunks:
                 yield place, chunk
                 place += len(chunk)
     except _Interrupted:
         raise
-    except Exception as error:  # of requests or of httpx, as huggingface_hub has it
+    except Exception as error:
+        # Of requests or of httpx, as huggingface_hub has it.
         raise _Interrupted(short(error)) from error
 
 
@@ -265,10 +287,12 @@ def _open(url: str, headers: dict[str, str]) -> Iterator[tuple[int, Any, Iterato
     from huggingface_hub.utils import get_session
 
     session: Any = get_session()
-    if callable(getattr(session, "stream", None)):  # httpx, in huggingface_hub 1
+    # Httpx, in huggingface_hub 1.
+    if callable(getattr(session, "stream", None)):
         with session.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as response:
             yield response.status_code, response.headers, response.iter_bytes(CHUNK)
-    else:  # requests, in huggingface_hub 0
+    else:
+        # Requests, in huggingface_hub 0.
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             yield response.status_code, response.headers, response.iter_content(CHUNK)
 
@@ -282,7 +306,8 @@ def _list_repository(official: Official, target: Path, revision: str, endpoint: 
     try:
         api = HfApi(endpoint=endpoint, token=False, headers=HEADERS)
         return api.model_info(official.repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
-    except Exception as error:  # of requests or of httpx, of the hub, of the offline mode
+    except Exception as error:
+        # Of requests or of httpx, of the hub, of the offline mode.
         if isinstance(error, RevisionNotFoundError) and revision != "main":
             return None
         reason = short(error)
@@ -341,7 +366,8 @@ def _read_marker(target: Path, official: Official) -> dict[str, Any]:
 def _check_allowed(official: Official, target: Path, offline: bool) -> None:
     if official.repo not in [known.repo for known in OFFICIAL]:
         raise DownloadError(
-            f"{official.repo} is not an official checkpoint, and only {' and '.join(known.repo for known in OFFICIAL)} "
+            f"{official.repo} is not an official checkpoint, and only "
+            f"{' and '.join(known.repo for known in OFFICIAL)} "
             f"are downloaded: put its files into {target} yourself."
         )
     if offline:

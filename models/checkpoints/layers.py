@@ -1,4 +1,6 @@
-"""What a loaded model is made of: which layers are quantized, what they weigh, and one that is exchanged for a faster equal."""
+"""What a loaded model is made of: which layers are quantized, what they weigh, and one that is exchanged for
+a faster equal.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,12 @@ PRECISE = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class PatchProjection(nn.Conv3d):
-    """A Conv3d whose kernel equals its stride, as the matrix product that it is on single patches. Same parameters and names.
+    """A Conv3d whose kernel equals its stride, as the matrix product that it is on single patches.
 
-    PyTorch 2.9 with cuDNN 9.10-9.14 runs this convolution 10-20 times slower than the product (pytorch/pytorch#174051).
+    Same parameters and names.
+
+    PyTorch 2.9 with cuDNN 9.10-9.14 runs this convolution 10-20 times slower than the product
+    (pytorch/pytorch#174051).
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -27,7 +32,10 @@ class PatchProjection(nn.Conv3d):
 
 
 def replace_patch_convolution(model: nn.Module) -> int:
-    """Put a PatchProjection in the place of every Conv3d whose patches do not overlap; returns how many. Outputs stay equal."""
+    """Put a PatchProjection in the place of every Conv3d whose patches do not overlap; returns how many.
+
+    Outputs stay equal.
+    """
     found = 0
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Conv3d or module.kernel_size != module.stride or module.groups != 1:
@@ -58,7 +66,8 @@ def assert_kept_precise(model: nn.Module) -> None:
         )
     if quantized:
         raise CheckpointError(
-            f"{quantized[0]} was quantized although it must stay precise: update transformers or choose quantization = none."
+            f"{quantized[0]} was quantized although it must stay precise: update transformers or choose "
+            f"quantization = none."
         )
 
 
@@ -68,7 +77,8 @@ def assert_quantized(model: nn.Module) -> None:
     plain = [name for name, module in linears if module.weight.dtype in PRECISE]
     if plain or not linears:
         raise CheckpointError(
-            f"{plain[0] if plain else 'The language model'} was not quantized: update bitsandbytes and transformers, "
+            f"{plain[0] if plain else 'The language model'} was not quantized: update bitsandbytes and "
+            f"transformers, "
             "or choose quantization = none."
         )
 
@@ -84,7 +94,8 @@ def misshapen(model: nn.Module) -> list[str]:
         else:
             continue
         weight = getattr(module, "weight", None)
-        state = getattr(weight, "quant_state", None)  # 4-bit weights are packed; their state knows the shape
+        # 4-bit weights are packed; their state knows the shape.
+        state = getattr(weight, "quant_state", None)
         shape = getattr(state if state is not None else weight, "shape", built)
         if tuple(shape) != built:
             found.append(name)
@@ -92,7 +103,9 @@ def misshapen(model: nn.Module) -> list[str]:
 
 
 def quantized_tensors(model: nn.Module, kept: bool) -> list[str] | None:
-    """Names of the quantized tensors of the vision tower and lm_head (`kept`) or of the rest; None if either is not there."""
+    """Names of the quantized tensors of the vision tower and lm_head (`kept`) or of the rest; None if either
+    is not there.
+    """
     parts = set()
     found = []
     for name, tensor in [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]:
@@ -127,14 +140,14 @@ def tensors_of(model: nn.Module) -> list[torch.Tensor]:
     tensors: list[Any] = [*model.parameters(), *model.buffers()]
     for module in model.modules():
         weight = getattr(module, "weight", None)
+        # Bitsandbytes int8, before and after the first forward.
         for owner in (
             weight,
             getattr(module, "state", None),
-        ):  # bitsandbytes int8, before and after the first forward
+        ):
             tensors += [getattr(owner, name, None) for name in ("CB", "SCB")]
-        state = getattr(
-            weight, "quant_state", None
-        )  # bitsandbytes 4-bit; double quantization nests a second state
+        # Bitsandbytes 4-bit; double quantization nests a second state.
+        state = getattr(weight, "quant_state", None)
         while state is not None:
             tensors += [getattr(state, name, None) for name in ("absmax", "code", "offset")]
             state = getattr(state, "state2", None)

@@ -50,19 +50,24 @@ from .loading_progress import weights_reported
 log = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("nf4", "int8", "none")
-# Kept 16-bit: fine flaws are lost in a 4-bit vision tower, and lm_head decides the scores. Full names, because transformers 5
-# matches from the start of a name, where 4.57 matches anywhere; without lm_head in the list it would be quantized.
+# Kept 16-bit: fine flaws are lost in a 4-bit vision tower, and lm_head decides the scores. Full names,
+# because transformers 5 matches from the start of a name, where 4.57 matches anywhere; without lm_head in the
+# list it would be quantized.
 KEPT = ("model.visual", "lm_head")
 COPY_RECORD = "source.json"
-STAGES = 3  # of `on_progress`: processor read, weights read (and quantized), checked
+# Of `on_progress`: processor read, weights read (and quantized), checked.
+STAGES = 3
 
 
 @dataclass
 class Loaded:
-    """A model ready to be asked. `quantization` is what is really in effect ("nf4", "int8", "none (bf16)", "as stored (fp8)").
+    """A model ready to be asked.
 
-    `bytes` counts parameters, buffers and quantization states; `notes` are sentences for the user. `copy_key` identifies the
-    quantized copy of these weights ({} where there is none to make); `copied_from` is the copy that was read, if one was.
+    `quantization` is what is really in effect ("nf4", "int8", "none (bf16)", "as stored (fp8)").
+
+    `bytes` counts parameters, buffers and quantization states; `notes` are sentences for the user. `copy_key`
+    identifies the quantized copy of these weights ({} where there is none to make); `copied_from` is the copy
+    that was read, if one was.
     """
 
     model: Any
@@ -73,7 +78,8 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     copy_key: dict[str, Any] = field(default_factory=dict)
     copied_from: Path | None = None
-    untouched: list[bool] = field(default_factory=lambda: [True], repr=False)  # emptied by the first forward
+    # Emptied by the first forward.
+    untouched: list[bool] = field(default_factory=lambda: [True], repr=False)
 
 
 def load(
@@ -84,23 +90,28 @@ def load(
     dtype: torch.dtype | None = None,
     on_progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
-    """Load a checkpoint from disk, whole on one device. Never goes to the network, never runs the checkpoint's own code.
+    """Load a checkpoint from disk, whole on one device.
 
-    `quantization` is "nf4", "int8" or "none" (as stored); weights that are stored quantized are loaded as they are. `dtype` is
-    that of what stays unquantized and of the computation; None is the right one for the device. `on_progress(done, total)` is
-    called at each stage and at each weight, and may raise to cancel. Raises CheckpointError. Whatever is raised, nothing is left on
-    the device.
+    Never goes to the network, never runs the checkpoint's own code.
+
+    `quantization` is "nf4", "int8" or "none" (as stored); weights that are stored quantized are loaded as
+    they are. `dtype` is that of what stays unquantized and of the computation; None is the right one for the
+    device. `on_progress(done, total)` is called at each stage and at each weight, and may raise to cancel.
+    Raises CheckpointError. Whatever is raised, nothing is left on the device.
     """
     report = on_progress or (lambda done, total: None)
     try:
         with torch.inference_mode(False):
             loaded = _load(Path(folder), quantization, torch.device(device), attention, dtype, report)
-    except BaseException as error:  # a cancel, too
+    except BaseException as error:
+        # A cancel, too.
         log.debug("Loading %s failed.", folder, exc_info=True)
         forget_frames(error)
         give_back()
         raise
-    give_back()  # libraries leave cycles behind that hold this very frame, and with it the critic, until they are collected
+    # Libraries leave cycles behind that hold this very frame, and with it the critic, until they are
+    # collected.
+    give_back()
     return loaded
 
 
@@ -131,12 +142,14 @@ def _load(
 
     if checkpoint.quantized and quantization != checkpoint.quantized:
         notes.append(
-            f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was not applied.'
+            f'{checkpoint.name} is stored as {checkpoint.quantized}, so quantization "{quantization}" was '
+            f"not applied."
         )
     precision = dtype or choose_precision(checkpoint, ours, device)
     if precision == torch.float16 != dtype:
         notes.append(
-            "This graphics card has no bfloat16, so float16 is used, in which very large activations can overflow."
+            "This graphics card has no bfloat16, so float16 is used, in which very large activations can "
+            "overflow."
         )
     options = {"device_map": {"": device}, "attn_implementation": attention, "dtype": precision or "auto"}
 
@@ -177,27 +190,32 @@ def _load(
 
 
 def save_quantized(loaded: Loaded) -> Path:
-    """Save the quantized weights beside the original, for `load` to use from then on; returns the copy's folder.
+    """Save the quantized weights beside the original, for `load` to use from then on; returns the copy's
+    folder.
 
-    Must be called before the model's first forward: on some CPUs bitsandbytes repacks the weights in it, and the quantization
-    states that would be saved then are wrong. Raises CheckpointError, also when there is no room; nothing partial is left.
+    Must be called before the model's first forward: on some CPUs bitsandbytes repacks the weights in it, and
+    the quantization states that would be saved then are wrong. Raises CheckpointError, also when there is no
+    room; nothing partial is left.
     """
     folder, name = loaded.checkpoint.folder, loaded.checkpoint.name
     if not loaded.copy_key:
         raise CheckpointError(
-            f"{name} was loaded as {loaded.quantization}, and only nf4 and int8 can be saved: load it as one of them."
+            f"{name} was loaded as {loaded.quantization}, and only nf4 and int8 can be saved: load it as "
+            f"one of them."
         )
     if loaded.copied_from:
         return loaded.copied_from
     if not loaded.untouched:
         raise CheckpointError(
-            f"{name} has been used already, and its weights may have been repacked: load it again, then save it."
+            f"{name} has been used already, and its weights may have been repacked: load it again, then "
+            f"save it."
         )
     copy = folder / f"{COPY_PREFIX}{loaded.quantization}"
     needed, free = loaded.bytes + 2**26, shutil.disk_usage(folder).free
     if needed > free:
         raise CheckpointError(
-            f"The quantized copy of {name} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: "
+            f"The quantized copy of {name} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} "
+            f"GB are free: "
             "make room there."
         )
     _remove_leftovers(folder)
@@ -235,10 +253,13 @@ def _bitsandbytes_config(quantization: str, precision: torch.dtype | None) -> An
 
 
 def choose_precision(checkpoint: Checkpoint, ours: str, device: torch.device) -> torch.dtype | None:
-    """dtype of what stays unquantized; None for as stored. `ours` is what is quantized here ("nf4", "int8" or "").
+    """dtype of what stays unquantized; None for as stored.
 
-    bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs: float16 has no
-    room for the large activations of Qwen models (huggingface/transformers#33294), float32 doubles the memory.
+    `ours` is what is quantized here ("nf4", "int8" or "").
+
+    bfloat16, in which these models were trained, also for int8 (whose products run in float16) and on CPUs:
+    float16 has no room for the large activations of Qwen models (huggingface/transformers#33294), float32
+    doubles the memory.
     """
     config = read_json(checkpoint.folder / "config.json")
     stored = str(config.get("dtype") or config.get("torch_dtype") or "")
@@ -284,7 +305,10 @@ def _read_processor(checkpoint: Checkpoint) -> Any:
 
 
 def _use_default_template(processor: Any, folder: Path) -> None:
-    """Of several chat templates, keep the one that is named default, or the only one. Raises CheckpointError."""
+    """Of several chat templates, keep the one that is named default, or the only one.
+
+    Raises CheckpointError.
+    """
     for owner in (processor, processor.tokenizer):
         templates = getattr(owner, "chat_template", None)
         if not isinstance(templates, dict):
@@ -292,13 +316,16 @@ def _use_default_template(processor: Any, folder: Path) -> None:
         if "default" not in templates and len(templates) != 1:
             names = ", ".join(sorted(templates))
             raise CheckpointError(
-                f'{folder} has several chat templates ({names}), and none is named "default": rename the one to use.'
+                f'{folder} has several chat templates ({names}), and none is named "default": rename the '
+                f"one to use."
             )
         owner.chat_template = templates.get("default") or next(iter(templates.values()))
 
 
 def _check_image_processor_name(folder: Path) -> None:
-    """Raise CheckpointError where the image processor has a name that the installed transformers does not know."""
+    """Raise CheckpointError where the image processor has a name that the installed transformers does not
+    know.
+    """
     import transformers
 
     for name in ("preprocessor_config.json", "processor_config.json"):
@@ -309,7 +336,8 @@ def _check_image_processor_name(folder: Path) -> None:
         kind = config.get("image_processor", config).get("image_processor_type")
         if isinstance(kind, str) and not hasattr(transformers, kind):
             raise CheckpointError(
-                f'{folder / name} names the image processor "{kind}", which the installed transformers does not know: '
+                f'{folder / name} names the image processor "{kind}", which the installed transformers '
+                f"does not know: "
                 'change "image_processor_type" there to "Qwen2VLImageProcessor".'
             )
 
@@ -332,21 +360,28 @@ def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -
     except Exception as error:
         failure = _explain(error, checkpoint, options)
     model = None
-    give_back()  # a copy that cannot be used makes way for the original
+    # A copy that cannot be used makes way for the original.
+    give_back()
     raise CheckpointError(failure)
 
 
 def _incomplete(model: nn.Module, info: dict[str, Any], folder: Path) -> str:
-    # transformers fills what a checkpoint lacks with random numbers and only logs it: such a model would judge at random.
+    # transformers fills what a checkpoint lacks with random numbers and only logs it: such a model would
+    # judge at random.
     lacking = sorted(
         {*info["missing_keys"], *(name for name, weight in model.named_parameters() if weight.is_meta)}
     )
     if lacking:
-        return f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or copy the checkpoint again."
-    if info["mismatched_keys"] or misshapen(
-        model
-    ):  # transformers 5 does not look at shapes when it quantizes
-        return f"The weights in {folder} do not have the shapes that its config.json tells: download or copy the checkpoint again."
+        return (
+            f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or "
+            f"copy the checkpoint again."
+        )
+    # Transformers 5 does not look at shapes when it quantizes.
+    if info["mismatched_keys"] or misshapen(model):
+        return (
+            f"The weights in {folder} do not have the shapes that its config.json tells: download or "
+            f"copy the checkpoint again."
+        )
     return ""
 
 
@@ -354,22 +389,28 @@ def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) 
     reason, device = short(error), options["device_map"][""]
     if is_out_of_memory(error):
         return (
-            f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of {device}: "
+            f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of "
+            f"{device}: "
             "free some, or choose a smaller quantization."
         )
     packages = packages_for(checkpoint.quantized)
     if packages and isinstance(error, ImportError):
         return (
-            f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or too old: "
+            f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or "
+            f"too old: "
             f"run {pip_command(*packages)} and start again."
         )
     log.warning("%s could not be loaded.", checkpoint.folder, exc_info=error)
     if checkpoint.quantized:
         return (
-            f"{checkpoint.name} is stored as {checkpoint.quantized}, which could not be read on {device} ({reason}): "
+            f"{checkpoint.name} is stored as {checkpoint.quantized}, which could not be read on {device} "
+            f"({reason}): "
             "choose a checkpoint that is stored as it was trained."
         )
-    return f"{checkpoint.name} could not be loaded ({reason}): see the log, or download or copy the checkpoint again."
+    return (
+        f"{checkpoint.name} could not be loaded ({reason}): see the log, or download or copy the "
+        f"checkpoint again."
+    )
 
 
 def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
@@ -381,7 +422,11 @@ def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
         return f"none ({name})", []
     if name and not quantized_tensors(model, kept=False):
         return f"none ({name})", [
-            f"The {checkpoint.quantized} weights were unpacked to {name} here, and take as much memory as {name} does."
+            (
+                f"The {checkpoint.quantized} weights were unpacked to {name} here, and take as much memory "
+                f"as "
+                f"{name} does."
+            )
         ]
     notes = []
     if quantized_tensors(model, kept=True):
@@ -402,6 +447,7 @@ def _watch_first_forward(model: nn.Module, untouched: list[bool]) -> None:
 
 def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict[str, Any]:
     """What the quantized copy depends on; equal keys, equal weights."""
+    # 4 misreads a config.json that 5 has written.
     return {
         "files": stamp(checkpoint.folder),
         "quantization": quantization,
@@ -409,7 +455,7 @@ def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict
         "dtype": precision,
         "kept": list(KEPT),
         "bitsandbytes": list(version("bitsandbytes")),
-        "transformers": version("transformers")[0],  # 4 misreads a config.json that 5 has written
+        "transformers": version("transformers")[0],
     }
 
 

@@ -19,9 +19,11 @@ class Stopped(BaseException):
 
 @contextmanager
 def weights_reported(report: Report) -> Iterator[None]:
-    """Have `report(share)` called, 0..1, at every weight (or shard) that is read inside; what it raises stops the loading.
+    """Have `report(share)` called, 0..1, at every weight (or shard) that is read inside; what it raises stops
+    the loading.
 
-    Uses the hook for progress bars of transformers 5; 4.57 has none, and there nothing is told until all is read.
+    Uses the hook for progress bars of transformers 5; 4.57 has none, and there nothing is told until all is
+    read.
     """
     from transformers.utils import logging
 

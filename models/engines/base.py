@@ -21,8 +21,8 @@ AnswerFormat = Literal["locked", "free"]
 class SamplingParams:
     """How to answer.
 
-    `until` is the last part wanted. `answer` is "locked" to the rubric's format or "free". `temperature` 0 is greedy;
-    `seed` is used only when sampling.
+    `until` is the last part wanted. `answer` is "locked" to the rubric's format or "free". `temperature` 0 is
+    greedy; `seed` is used only when sampling.
     """
 
     until: Until = "judgement"
@@ -36,8 +36,9 @@ class SamplingParams:
 class Answer:
     """What the engine wrote. `parts` is None for a free answer, which has to be parsed.
 
-    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave. `cut_off` says that
-    the token limit was reached before the model ended. `resume` is the engine's own handle to continue later.
+    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave. `cut_off`
+    says that the token limit was reached before the model ended. `resume` is the engine's own handle to
+    continue later.
     """
 
     text: str
@@ -53,8 +54,8 @@ class Answer:
 class ExpectedScore:
     """A score read from the probabilities behind its heading, without reasoning.
 
-    `score` is the expectation, 1..4, or None where the dimension does not apply. `confidence` is the probability mass
-    within half a point of it (or on N/A).
+    `score` is the expectation, 1..4, or None where the dimension does not apply. `confidence` is the
+    probability mass within half a point of it (or on N/A).
     """
 
     score: float | None
@@ -65,15 +66,19 @@ class ExpectedScore:
 class Progress:
     """Who watches while an answer is written.
 
-    `check` is called at every token and may raise to cancel. `update(done, total, section, tail)` reports how many of the
-    questions are answered (a fraction counts the one being answered), which part is being written, and the last words.
+    `check` is called at every token and may raise to cancel. `update(done, total, section, tail)` reports how
+    many of the questions are answered (a fraction counts the one being answered), which part is being
+    written, and the last words.
     """
 
     check: Callable[[], None] = lambda: None
     update: Callable[[float, int, str, str], None] = lambda done, total, section, tail: None
 
     def within(self, before: float, size: int, total: int, section: str = "") -> Progress:
-        """The progress of a part of the work: the `size` of `total` after `before`. `section`, if any, names the part."""
+        """The progress of a part of the work: the `size` of `total` after `before`.
+
+        `section`, if any, names the part.
+        """
 
         def update(done: float, questions: int, inner: str, tail: str) -> None:
             self.update(before + size * min(1.0, done / max(1, questions)), total, section or inner, tail)
@@ -82,7 +87,10 @@ class Progress:
 
 
 class Residency:
-    """Where a model lives. This one stays where it is; a host that moves models has its own (see `residency`)."""
+    """Where a model lives.
+
+    This one stays where it is; a host that moves models has its own (see `residency`).
+    """
 
     def ready(self, working_bytes: int = 0) -> None:
         """Called before the model is used: it must be on its device, with `working_bytes` free beside it."""
@@ -96,8 +104,9 @@ class Capabilities:
     """What an engine can do. Who needs one asks `Critic.require`, which says in one sentence what is missing.
 
     `locked`: answers can be held to a rubric's format. `confidence`: the probability of each score is known.
-    `expected_scores`: scores without reasoning mean something. `resume`: an answer can be continued where it stopped.
-    `choose`: a question in words is answered with one of a few given texts. `training`: the weights can be trained here.
+    `expected_scores`: scores without reasoning mean something. `resume`: an answer can be continued where it
+    stopped. `choose`: a question in words is answered with one of a few given texts. `training`: the weights
+    can be trained here.
     """
 
     locked: bool = True
@@ -110,7 +119,9 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Trainable:
-    """What training needs of an engine: the model and processor as transformers loads them, and the engine's encoder."""
+    """What training needs of an engine: the model and processor as transformers loads them, and the engine's
+    encoder.
+    """
 
     model: Any
     processor: Any
@@ -118,7 +129,10 @@ class Trainable:
 
 
 class Engine(Protocol):
-    """Writes answers. `residency` is asked for the model before it is used; `max_pixels` is the largest image it reads."""
+    """Writes answers.
+
+    `residency` is asked for the model before it is used; `max_pixels` is the largest image it reads.
+    """
 
     capabilities: Capabilities
     residency: Residency
@@ -135,7 +149,10 @@ class Engine(Protocol):
         progress: Progress,
         earlier: Sequence[Answer | None] = (),
     ) -> list[Answer]:
-        """One answer a question. An answer in `earlier` is continued where it stopped. Raises OutOfMemoryError."""
+        """One answer a question. An answer in `earlier` is continued where it stopped.
+
+        Raises OutOfMemoryError.
+        """
         ...
 
     def expected_scores(self, question: Question, progress: Progress) -> dict[str, ExpectedScore]:

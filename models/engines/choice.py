@@ -1,4 +1,6 @@
-"""A question in words alone, answered with one of a few given texts: no image, no writing, one forward or two."""
+"""A question in words alone, answered with one of a few given texts: no image, no writing, one forward or
+two.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from .session import Session
 
 
 def choose(session: Session, vocabulary: Vocabulary, choices: Sequence[str]) -> tuple[int, float]:
-    """(index, probability 0..1) of the likeliest of `choices` as what follows in a session that has read the question.
+    """(index, probability 0..1) of the likeliest of `choices` as what follows in a session that has read the
+    question.
 
-    Probabilities are those of decoding locked to the choices: where they branch, only the tokens that continue one of
-    them count. Raises ValueError where one choice is the beginning of another.
+    Probabilities are those of decoding locked to the choices: where they branch, only the tokens that
+    continue one of them count. Raises ValueError where one choice is the beginning of another.
     """
     encoded = vocabulary.encode_all(list(choices))
     for i, ids in enumerate(encoded):
@@ -35,7 +38,9 @@ def choose(session: Session, vocabulary: Vocabulary, choices: Sequence[str]) -> 
 
 
 def _logits_along(session: Session, encoded: Sequence[Sequence[int]]) -> list[list[torch.Tensor]]:
-    """For each choice, the logits [V] in front of each of its tokens, as far as it shares a beginning with another one."""
+    """For each choice, the logits [V] in front of each of its tokens, as far as it shares a beginning with
+    another one.
+    """
     first = session.logits[0]
     firsts = [ids[0] for ids in encoded]
     if len(set(firsts)) == len(firsts):

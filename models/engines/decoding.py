@@ -1,4 +1,6 @@
-"""The decoding loop: choose a token for every row, feed it with all that the form forces behind it, until all rows are done."""
+"""The decoding loop: choose a token for every row, feed it with all that the form forces behind it, until all
+rows are done.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,20 @@ from .session import Mark, Session
 
 @dataclass
 class Row:
-    """One answer being written. `session` has read the prompt and `ids` without `pending`; it may be dropped and read again."""
+    """One answer being written.
+
+    `session` has read the prompt and `ids` without `pending`; it may be dropped and read again.
+    """
 
     question: Question
     state: GrammarState | FreeState
     generator: torch.Generator | None = (
-        None  # for sampling: one a row, so that its answer does not depend on its neighbours
+        # For sampling: one a row, so that its answer does not depend on its neighbours.
+        None
     )
     session: Session | None = None
-    prompt: Mark | None = None  # where the session had read the question, and nothing of the answer
+    # Where the session had read the question, and nothing of the answer.
+    prompt: Mark | None = None
     ids: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     confidence: dict[str, float] = field(default_factory=dict)
@@ -50,7 +57,8 @@ def write(
 ) -> None:
     """Write every row to the end of its state. Each row brings its session, and has it again afterwards.
 
-    `answered` of `total` questions are already done; they only count for the progress that `progress` is told.
+    `answered` of `total` questions are already done; they only count for the progress that `progress` is
+    told.
     """
     rows, total = list(rows), total or len(rows)
     for row in rows:
@@ -98,7 +106,9 @@ def _share(row: Row) -> float:
 def _choose(
     logits: torch.Tensor, rows: Sequence[Row], vocabulary: Vocabulary, temperature: float
 ) -> list[int]:
-    """The next token of every row, from `logits` [B, V]; the mass of what was chosen is noted where it is a score."""
+    """The next token of every row, from `logits` [B, V]; the mass of what was chosen is noted where it is a
+    score.
+    """
     allowed = [row.state.allowed() for row in rows]
     free = logits
     if any(choice is not None for choice in allowed):

@@ -1,4 +1,6 @@
-"""From a question to a model's input tensors: the checkpoint's own chat template, with every text inserted as text."""
+"""From a question to a model's input tensors: the checkpoint's own chat template, with every text inserted as
+text.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ..answers.vocabulary import Vocabulary
 from ..errors import CheckpointError
 from ..question import Question
 
-# Stand-ins for the texts while the chat template is rendered; private-use characters, which no template contains.
+# Stand-ins for the texts while the chat template is rendered; private-use characters, which no template
+# contains.
 STAND_IN = "\ue000{}\ue001"
 FIND_STAND_IN = re.compile("\ue000([0-9]+)\ue001")
 
@@ -44,9 +47,11 @@ class Encoder:
         self.multiple = images.patch_size * images.merge_size
 
     def encode(self, question: Question, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-        """`input_ids` [1, N], `pixel_values` [patches, width], `image_grid_thw` [images, 3] and `mm_token_type_ids` [1, N], on the device.
+        """`input_ids` [1, N], `pixel_values` [patches, width], `image_grid_thw` [images, 3] and
+        `mm_token_type_ids` [1, N], on the device.
 
-        Texts are tokenized as text: `<|im_start|>` or `<|image_pad|>` typed by a user are letters, never special tokens.
+        Texts are tokenized as text: `<|im_start|>` or `<|image_pad|>` typed by a user are letters, never
+        special tokens.
         """
         return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
 
@@ -61,7 +66,9 @@ class Encoder:
         images: Mapping[str, Image.Image],
         device: torch.device | str = "cpu",
     ) -> dict[str, torch.Tensor]:
-        """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared images in `images`."""
+        """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared images in
+        `images`.
+        """
         ids, names = self.prompt_ids(messages, {name: image.size for name, image in images.items()})
         input_ids = torch.tensor([ids])
         tensors = {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
@@ -77,7 +84,9 @@ class Encoder:
     def prompt_ids(
         self, messages: Sequence[Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]]
     ) -> tuple[list[int], list[str]]:
-        """Token ids of a chat up to the start of the answer, and the names of its images in order; `sizes` are (width, height)."""
+        """Token ids of a chat up to the start of the answer, and the names of its images in order; `sizes`
+        are (width, height).
+        """
         texts: list[str] = []
         names: list[str] = []
         marked = []
@@ -99,7 +108,8 @@ class Encoder:
         template = getattr(self.processor, "chat_template", None) or tokenizer.chat_template
         if not isinstance(template, str) or not template:
             raise CheckpointError(
-                "The checkpoint has no chat template: add the file chat_template.json of the model it was made from."
+                "The checkpoint has no chat template: add the file chat_template.json of the model it was "
+                "made from."
             )
         return tokenizer.apply_chat_template(
             messages, chat_template=template, tokenize=False, add_generation_prompt=True
@@ -110,7 +120,8 @@ class Encoder:
         for index, piece in enumerate(FIND_STAND_IN.split(rendered)):
             if index % 2:
                 ids += self.vocabulary.encode(texts[int(piece)])
-            elif piece:  # the template's own text, in which special tokens are special
+            elif piece:
+                # The template's own text, in which special tokens are special.
                 ids += self.processor.tokenizer(piece, add_special_tokens=False)["input_ids"]
         counts = iter(image_tokens)
         expanded: list[int] = []

@@ -1,7 +1,9 @@
-"""Scores without reasoning: the probabilities behind every score heading, from one forward over a tree of tokens.
+"""Scores without reasoning: the probabilities behind every score heading, from one forward over a tree of
+tokens.
 
-The expectation over the digits is G-Eval's weighting (arXiv 2303.16634) on the rubric's own scale. The model was trained to give
-evidence first, so these scores rank quickly but are not calibrated; never mix them with reasoned ones.
+The expectation over the digits is G-Eval's weighting (arXiv 2303.16634) on the rubric's own scale. The model
+was trained to give evidence first, so these scores rank quickly but are not calibrated; never mix them with
+reasoned ones.
 """
 
 from __future__ import annotations
@@ -23,15 +25,22 @@ Branch = tuple[int, list[int]]
 class Reader:
     """Where one dimension's probabilities stand in the tree."""
 
-    heading: int  # branch that ends behind the heading and a space
-    wholes: tuple[int, ...]  # branches "1.", "2.", "3."
-    digits: tuple[int, ...]  # ids of "0" to "9"
+    # Branch that ends behind the heading and a space.
+    heading: int
+    # Branches "1.", "2.", "3.".
+    wholes: tuple[int, ...]
+    # Ids of "0" to "9".
+    digits: tuple[int, ...]
     space: int
-    not_applicable: int | None  # first token of " N/A", where the dimension may not apply
+    # First token of " N/A", where the dimension may not apply.
+    not_applicable: int | None
 
 
 def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], dict[str, Reader]]:
-    """The branches to probe and how to read them, by dimension key. Raises QuestionError for a vocabulary or rubric that has no such tree."""
+    """The branches to probe and how to read them, by dimension key.
+
+    Raises QuestionError for a vocabulary or rubric that has no such tree.
+    """
     if rubric.pair:
         raise QuestionError("The fast mode scores single images: use Compare without it for pairs.")
     digits = [vocabulary.encode(str(digit)) for digit in range(10)]
@@ -43,12 +52,14 @@ def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], di
         *digits[5],
     ]:
         raise QuestionError(
-            "This checkpoint writes numbers in larger pieces, which the fast mode cannot read: use the reasoned mode."
+            "This checkpoint writes numbers in larger pieces, which the fast mode cannot read: use the "
+            "reasoned mode."
         )
     digit_ids = tuple(ids[0] for ids in digits)
     branches: list[Branch] = []
     readers: dict[str, Reader] = {}
-    above = ""  # headings without text, such as "# Detailed Judgement"
+    # Headings without text, such as "# Detailed Judgement".
+    above = ""
     for item in rubric.answer:
         if item.dimension is None:
             above = f"{above}{item.heading}\n" if item.kind == "heading" else ""
@@ -75,7 +86,8 @@ def expected_score(logits: Sequence[torch.Tensor], reader: Reader) -> ExpectedSc
     values, masses = [4.0], [first[3]]
     for whole, branch in enumerate(reader.wholes, 1):
         second = logits[branch][-1].softmax(-1)[list(reader.digits)]
-        second = second / second.sum()  # which decimal, given that one follows
+        # Which decimal, given that one follows.
+        second = second / second.sum()
         values += [whole + digit / 10 for digit in range(10)]
         masses += list(first[whole - 1] * second)
     value, mass = torch.tensor(values), torch.stack(masses).cpu()

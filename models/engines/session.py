@@ -1,8 +1,9 @@
-"""A session: images and prompt are read once (prefill), then tokens are fed, rows are forked, rewound, selected and joined.
+"""A session: images and prompt are read once (prefill), then tokens are fed, rows are forked, rewound,
+selected and joined.
 
-The session owns everything that decoding needs: the key-value cache, the attention mask and the next M-RoPE position of every
-row. Nothing rests on the model's own state (`rope_deltas`), so that sessions can be interleaved at will. Rows are padded on
-the left; there are no holes behind the padding.
+The session owns everything that decoding needs: the key-value cache, the attention mask and the next M-RoPE
+position of every row. Nothing rests on the model's own state (`rope_deltas`), so that sessions can be
+interleaved at will. Rows are padded on the left; there are no holes behind the padding.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-ROOM = 256  # tokens by which a full cache grows at once
+# Tokens by which a full cache grows at once.
+ROOM = 256
 
 
 class GrowingLayer(DynamicLayer):
-    """A cache layer that writes into spare room and grows in steps, where DynamicLayer copies all it holds at every token."""
+    """A cache layer that writes into spare room and grows in steps, where DynamicLayer copies all it holds at
+    every token.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -43,7 +47,9 @@ class GrowingLayer(DynamicLayer):
     def hold(
         self, keys: torch.Tensor, values: torch.Tensor, size: int = 0, device: torch.device | None = None
     ) -> None:
-        """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens, on another device if one is given."""
+        """Take over these states `[B, heads, P, width]`, in a room for at least `size` tokens, on another
+        device if one is given.
+        """
         self.dtype, self.device, self.is_initialized = keys.dtype, device or keys.device, True
         length = keys.shape[-2]
         rooms = []
@@ -98,7 +104,9 @@ class Session:
     @classmethod
     @torch.inference_mode()
     def prefill(cls, model: Any, inputs: dict[str, torch.Tensor]) -> Session:
-        """One row from a processor's tensors: `input_ids` [1, N], `pixel_values`, `image_grid_thw` and, if it has them, token types."""
+        """One row from a processor's tensors: `input_ids` [1, N], `pixel_values`, `image_grid_thw` and, if it
+        has them, token types.
+        """
         ids = inputs["input_ids"]
         mask = torch.ones_like(ids)
         positions = rope_positions(model, inputs)
@@ -119,7 +127,10 @@ class Session:
     @classmethod
     @torch.inference_mode()
     def join(cls, sessions: Sequence[Session]) -> Session:
-        """The rows of several sessions as one, padded on the left. The sessions given are used up, layer by layer."""
+        """The rows of several sessions as one, padded on the left.
+
+        The sessions given are used up, layer by layer.
+        """
         if len(sessions) == 1:
             return sessions[0]
         width = max(session.mask.shape[1] for session in sessions)
@@ -161,7 +172,9 @@ class Session:
 
     @torch.inference_mode()
     def feed(self, tokens: Sequence[Sequence[int]]) -> None:
-        """Append tokens to every row: `tokens[row]` may differ in length, and may be empty (that row keeps its logits)."""
+        """Append tokens to every row: `tokens[row]` may differ in length, and may be empty (that row keeps
+        its logits).
+        """
         lengths = torch.tensor([len(row) for row in tokens])
         new = int(lengths.max())
         if not new:
@@ -199,8 +212,10 @@ class Session:
         if bool((extra == extra[0]).all()):
             length = self.mask.shape[1] - int(extra[0])
             self._cut(length)
-        else:  # rows went on by different lengths: blank what they added, then close up
-            behind = self.mask.flip(1).cumsum(1).flip(1)  # 1 at each row's last token, 2 before it, ...
+        else:
+            # Rows went on by different lengths: blank what they added, then close up.
+            # 1 at each row's last token, 2 before it, ...
+            behind = self.mask.flip(1).cumsum(1).flip(1)
             self.mask = self.mask * (behind > extra[:, None])
             self._close_holes()
         self.positions, self.logits = mark.positions.clone(), mark.logits.clone()
@@ -210,7 +225,8 @@ class Session:
         """A copy of some rows, without padding that none of them needs."""
         index = torch.tensor(rows, device=self.mask.device)
         mask = self.mask[index]
-        start = int((mask.cumsum(1) == 0).sum(1).min())  # columns that are padding in every row
+        # Columns that are padding in every row.
+        start = int((mask.cumsum(1) == 0).sum(1).min())
         layers = []
         for layer in self.layers:
             copy = GrowingLayer()
@@ -225,7 +241,10 @@ class Session:
         )
 
     def to(self, device: torch.device) -> Session:
-        """This session with its tensors on another device; a no-op where they are there already. The model stays where it is."""
+        """This session with its tensors on another device; a no-op where they are there already.
+
+        The model stays where it is.
+        """
         if self.mask.device == device:
             return self
         layers = []
@@ -245,8 +264,8 @@ class Session:
     def probe(self, branches: Sequence[tuple[int, Sequence[int]]]) -> list[torch.Tensor]:
         """Logits along the branches of a tree of tokens behind the tokens of a single row, in one forward.
 
-        A branch is (index of its parent branch or -1, token ids); the result has one float32 tensor [len, V] a branch:
-        the logits after each of its tokens. The session stays where it is.
+        A branch is (index of its parent branch or -1, token ids); the result has one float32 tensor [len, V]
+        a branch: the logits after each of its tokens. The session stays where it is.
         """
         if self.rows != 1:
             raise ValueError("probe works on a session of one row")
@@ -255,7 +274,8 @@ class Session:
         total = sum(len(ids) for _, ids in branches)
         allowed = torch.zeros(total, width + total, dtype=torch.bool)
         positions = torch.zeros(total, dtype=torch.long)
-        chains: list[list[int]] = []  # columns of each branch and its ancestors
+        # Columns of each branch and its ancestors.
+        chains: list[list[int]] = []
         flat: list[int] = []
         for parent, ids in branches:
             ancestors = chains[parent] if parent >= 0 else []
@@ -293,7 +313,8 @@ class Session:
 
     def _close_holes(self) -> None:
         """Move every row's tokens together at the right end, so that only left padding is left."""
-        order = self.mask.argsort(dim=1, stable=True)  # holes first, tokens behind, each in their order
+        # Holes first, tokens behind, each in their order.
+        order = self.mask.argsort(dim=1, stable=True)
         width = int(self.mask.sum(1).max())
         order = order[:, -width:]
         for layer in self.layers:
@@ -307,15 +328,17 @@ class Session:
 def _hidden(model: Any, cache: Cache, **inputs: Any) -> torch.Tensor:
     """The last hidden states [B, K, width]; the cache holds the tokens afterwards, too."""
     known = inspect.signature(model.model.forward).parameters
-    name = "cache" if "cache" in known else "past_key_values"  # renamed in transformers 5.24
+    # Renamed in transformers 5.24.
+    name = "cache" if "cache" in known else "past_key_values"
     return model.model(**inputs, **{name: cache}, use_cache=True).last_hidden_state
 
 
 def _logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     """Logits [rows, V], float32, of hidden states [rows, width].
 
-    `generate`'s own way, a slice of [B, K, width] through the output layer, copies that layer's whole weight on CPUs whenever
-    K > 1, because the slice is not contiguous: 1.9 s instead of 10 ms for a vocabulary of 151,936.
+    `generate`'s own way, a slice of [B, K, width] through the output layer, copies that layer's whole weight
+    on CPUs whenever K > 1, because the slice is not contiguous: 1.9 s instead of 10 ms for a vocabulary of
+    151,936.
     """
     return model.get_output_embeddings()(hidden.contiguous()).float()
 

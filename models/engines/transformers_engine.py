@@ -1,4 +1,6 @@
-"""The default engine: a Hugging Face Qwen3-VL or Qwen2.5-VL model in this process, under our own decoding loop."""
+"""The default engine: a Hugging Face Qwen3-VL or Qwen2.5-VL model in this process, under our own decoding
+loop.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +31,19 @@ ROWS = 8
 KEPT_BYTES = 2 * 1024**3
 HOST = torch.device("cpu")
 NO_ROOM = (
-    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller quantization, "
+    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
+    "quantization, "
     "or close what else uses the GPU."
 )
 Result = TypeVar("Result")
 
 
 class TransformersEngine:
-    """`model` and `processor` as transformers loads them, the model on its device or in the care of `residency`.
+    """`model` and `processor` as transformers loads them, the model on its device or in the care of
+    `residency`.
 
-    `capabilities` says what this model cannot do that the engine could. `rows` answers are written side by side;
-    `kept_bytes` of host memory hold sessions that may be continued.
+    `capabilities` says what this model cannot do that the engine could. `rows` answers are written side by
+    side; `kept_bytes` of host memory hold sessions that may be continued.
     """
 
     def __init__(
@@ -136,28 +140,36 @@ class TransformersEngine:
         return Trainable(self.model, self.processor, self.encoder)
 
     def ready(self, prompt: int, new: int, rows: int = 1) -> None:
-        """Have the model where it computes, with room for questions of `prompt` tokens and answers of `new` tokens, `rows` of them or
-        as many as are written side by side. Called before every use. Raises OutOfMemoryError."""
+        """Have the model where it computes, with room for questions of `prompt` tokens and answers of `new`
+        tokens, `rows` of them or as many as are written side by side. Called before every use. Raises
+        OutOfMemoryError.
+        """
         size = min(rows, self.rows)
         needed = size * self._cache_bytes(prompt + new) + self._activation_bytes(prompt)
         self._with_room(lambda: self.residency.ready(needed))
         self.vocabulary.masks = self.vocabulary.masks.to(self.device)
 
     def _with_room(self, step: Callable[[], Result]) -> Result:
-        """What `step` returns. Where memory runs out, it is tried once more with nothing else on the device."""
+        """What `step` returns.
+
+        Where memory runs out, it is tried once more with nothing else on the device.
+        """
         for attempt in range(2):
             try:
                 return step()
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-            self.release()  # out here, where no traceback holds what was half done
+            # Out here, where no traceback holds what was half done.
+            self.release()
             if not attempt:
                 self.residency.evict_others()
         raise OutOfMemoryError(NO_ROOM)
 
     def release(self) -> None:
-        """Drop what is kept for continuing, and give memory back; answers can still be continued, at the price of reading again."""
+        """Drop what is kept for continuing, and give memory back; answers can still be continued, at the
+        price of reading again.
+        """
         for row in self.kept.values():
             row.session = row.prompt = None
         self.kept.clear()
@@ -188,7 +200,9 @@ class TransformersEngine:
     def _write(
         self, rows: Sequence[Row], sampling: SamplingParams, progress: Progress, done: int, total: int
     ) -> bool:
-        """Write some rows side by side; False where memory ran out, and then they can go on from where they are."""
+        """Write some rows side by side; False where memory ran out, and then they can go on from where they
+        are.
+        """
         failed = False
         try:
             for row in rows:
@@ -207,7 +221,9 @@ class TransformersEngine:
         return not failed
 
     def _open(self, row: Row) -> Session:
-        """Give a row its session on the model's device: its own, one that has read the same prompt, or a new one."""
+        """Give a row its session on the model's device: its own, one that has read the same prompt, or a new
+        one.
+        """
         if row.session is None:
             session, row.prompt = self._read(row.question)
             session.feed([row.ids[: len(row.ids) - len(row.pending)]])
@@ -226,7 +242,9 @@ class TransformersEngine:
         return session, session.mark()
 
     def _park(self, rows: Sequence[Row]) -> None:
-        """Keep the sessions of the newest rows in host memory, within the limit: between two nodes the card belongs to others."""
+        """Keep the sessions of the newest rows in host memory, within the limit: between two nodes the card
+        belongs to others.
+        """
         for row in rows:
             self.kept.pop(id(row), None)
             if row.session is not None:
@@ -241,7 +259,9 @@ class TransformersEngine:
                 row.session, row.prompt = session.to(HOST), row.prompt.to(HOST) if row.prompt else None
 
     def _portion(self, rows: int, tokens: int) -> int:
-        """How many rows of so many tokens to write side by side: as many as the free memory of the card allows, at most `self.rows`."""
+        """How many rows of so many tokens to write side by side: as many as the free memory of the card
+        allows, at most `self.rows`.
+        """
         if self.device.type != "cuda" or rows < 2:
             return self.rows
         return max(1, min(self.rows, int(free_bytes(self.device) * 0.8) // self._cache_bytes(tokens)))
@@ -255,7 +275,9 @@ class TransformersEngine:
         return 2 * token * tokens
 
     def _activation_bytes(self, tokens: int) -> int:
-        """What one prefill needs besides the cache: the widest layers of the language model and of the vision tower, a few times."""
+        """What one prefill needs besides the cache: the widest layers of the language model and of the vision
+        tower, a few times.
+        """
         text, vision = self.model.config.get_text_config(), self.model.config.vision_config
         patches = vision.spatial_merge_size**2 * tokens
         widest = max(tokens * text.intermediate_size, patches * vision.intermediate_size)

@@ -1,4 +1,6 @@
-"""Putting `BREAK` back: where a prompt was split into sections, the refined prompt is split at the places that fit them best."""
+"""Putting `BREAK` back: where a prompt was split into sections, the refined prompt is split at the places
+that fit them best.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ WORD = re.compile(r"\w{3,}")
 def restore_breaks(original: str, refined: str) -> str:
     """`refined` with as many `BREAK`s as `original` has, outside brackets.
 
-    Each goes to the end of a clause, so that the clauses of a section share as many words as possible with the original's
-    section; where they share none, in proportion. A text that has them all stays as it is.
+    Each goes to the end of a clause, so that the clauses of a section share as many words as possible with
+    the original's section; where they share none, in proportion. A text that has them all stays as it is.
     """
     sections = _sections(original)
     if len(sections) <= len(_sections(refined)):
@@ -36,7 +38,9 @@ def _sections(text: str) -> list[str]:
 
 
 def _clause_ends(text: str, wanted: int) -> list[int]:
-    """Positions outside brackets where a section may end: behind clauses, or behind words where there are too few."""
+    """Positions outside brackets where a section may end: behind clauses, or behind words where there are too
+    few.
+    """
     inside = enclosed(text)
     for pattern in (r"[,.;:!?](?= )", r"\S(?= )"):
         ends = [match.end() for match in re.finditer(pattern, text) if not inside[match.start()]]
@@ -65,7 +69,8 @@ def _best(text: str, ends: list[int], sections: list[str]) -> list[int]:
     value = [shared[0][k + 1] for k in range(len(ends))]
     choice: list[list[int]] = []
     for i in range(1, breaks + 1):
-        # value[k]: the best so far when section i - 1 ends behind clause k; a slight pull to the proportional place breaks ties
+        # value[k]: the best so far when section i - 1 ends behind clause k; a slight pull to the proportional
+        # place breaks ties
         value = [v - abs(end / len(text) - lengths[i - 1]) * 0.5 for v, end in zip(value, ends, strict=True)]
         if i == breaks:
             break

@@ -1,4 +1,6 @@
-"""The critic's refined request without its formatting: one paragraph, no labels, quotes, list marks, emphasis and remarks."""
+"""The critic's refined request without its formatting: one paragraph, no labels, quotes, list marks, emphasis
+and remarks.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,12 @@ LABEL = re.compile(
     re.IGNORECASE,
 )
 REMARK = re.compile(
-    r"[*_\s(]*(?:(?:notes?|explanation|rationale|reasoning|comments?|changes(?: made)?|key changes|negative prompt|why)[*_ ]*:"
-    r"|this (?:refined|revised|rewritten|improved) |this (?:prompt|request|version|revision) (?:now |also )?(?:adds|keeps|makes|ensures|"
-    r"clarifies|addresses|specifies|should)\b|these (?:changes|additions|adjustments) |i(?:'ve|’ve| have) |let me know|feel free)",
+    r"[*_\s(]*(?:(?:notes?|explanation|rationale|reasoning|comments?|changes(?: made)?|key "
+    r"changes|negative prompt|why)[*_ ]*:"
+    r"|this (?:refined|revised|rewritten|improved) |this (?:prompt|request|version|revision) (?:now |also "
+    r")?(?:adds|keeps|makes|ensures|"
+    r"clarifies|addresses|specifies|should)\b|these (?:changes|additions|adjustments) |i(?:'ve|’ve| have) "
+    r"|let me know|feel free)",
     re.IGNORECASE,
 )
 QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "「": "」", "『": "』"}

@@ -1,20 +1,23 @@
-"""A refined request made safe for ComfyUI: what the artist wrote as syntax survives, what the critic wrote as prose stays prose.
+"""A refined request made safe for ComfyUI: what the artist wrote as syntax survives, what the critic wrote as
+prose stays prose.
 
-In ComfyUI a bare parenthesis is syntax: `(x)` weighs x by 1.1, `(x:1.3)` by 1.3, `\\(x\\)` is text (comfy/sd1_clip.py,
-`parse_parentheses` and `token_weights`), and `embedding:name` loads a file. The canvas picks one of `{a|b}` when a prompt stands
-in a text box, but not when it arrives on a wire, where a pack's wildcard node may still do so. Square brackets, `AND` and
-`#` mean nothing to ComfyUI and stay text.
+In ComfyUI a bare parenthesis is syntax: `(x)` weighs x by 1.1, `(x:1.3)` by 1.3, `\\(x\\)` is text
+(comfy/sd1_clip.py, `parse_parentheses` and `token_weights`), and `embedding:name` loads a file. The canvas
+picks one of `{a|b}` when a prompt stands in a text box, but not when it arrives on a wire, where a pack's
+wildcard node may still do so. Square brackets, `AND` and `#` mean nothing to ComfyUI and stay text.
 
 What is decided here:
 
-- Weights, `embedding:name`, `<tag:...>`, `__wildcard__` and `{a|b}` of the original are kept letter by letter. A weight goes
-  back onto its phrase where the refined text still has it; an option of `{a|b}` becomes the choice again where the next word
-  shows that it is the same place; the rest is put at the end.
-- All other parentheses are escaped. A weight, tag or embedding that the critic made up is dropped or reduced to its words:
-  a made-up number can burn a picture, a made-up file does not exist. Braces are escaped where they could make a choice (the
-  canvas and wildcard nodes both know `\\{`); others stay, because some models are prompted in JSON.
+- Weights, `embedding:name`, `<tag:...>`, `__wildcard__` and `{a|b}` of the original are kept letter by
+  letter. A weight goes back onto its phrase where the refined text still has it; an option of `{a|b}` becomes
+  the choice again where the next word shows that it is the same place; the rest is put at the end.
+- All other parentheses are escaped. A weight, tag or embedding that the critic made up is dropped or reduced
+  to its words: a made-up number can burn a picture, a made-up file does not exist. Braces are escaped where
+  they could make a choice (the canvas and wildcard nodes both know `\\{`); others stay, because some models
+  are prompted in JSON.
 - The critic's formatting goes, and lines become one paragraph: for text encoders a line end is a space.
-- `BREAK` goes back to where the refined text seems to leave one section for the next (`prompt_breaks`). The notes say so.
+- `BREAK` goes back to where the refined text seems to leave one section for the next (`prompt_breaks`). The
+  notes say so.
 """
 
 from __future__ import annotations
@@ -45,10 +48,11 @@ class MergedPrompt:
 
 @dataclass(frozen=True)
 class _Item:
-    """What must come through the cleaning as it is: `text` as it goes into the prompt, `words` without weights.
+    """What must come through the cleaning as it is: `text` as it goes into the prompt, `words` without
+    weights.
 
-    `kind` is that of `Piece`, or "phrase" for a locked phrase that needs the same care, or "quoted" for text to be rendered.
-    `following` is the next word.
+    `kind` is that of `Piece`, or "phrase" for a locked phrase that needs the same care, or "quoted" for text
+    to be rendered. `following` is the next word.
     """
 
     text: str
@@ -61,8 +65,8 @@ class _Item:
 class _Items:
     """The items, each with the character that stands for it.
 
-    `by_key` finds them by exact text, then by text without case and escapes, then by words. `required` has, in order, those
-    that must be in the result.
+    `by_key` finds them by exact text, then by text without case and escapes, then by words. `required` has,
+    in order, those that must be in the result.
     """
 
     all: list[_Item] = field(default_factory=list)
@@ -99,7 +103,9 @@ class _Items:
         return self.expand(item.text) if item.kind == "quoted" else ""
 
     def find(self, token: str, kind: str) -> str | None:
-        """The character of the item that the token means; for a weight its words are enough, whatever the number."""
+        """The character of the item that the token means; for a weight its words are enough, whatever the
+        number.
+        """
         keys = ["=" + token, "~" + _fold(unescaped(token))]
         if kind in ("weight", "embedding"):
             keys.append(" " + _fold(words_of(token)))
@@ -118,12 +124,14 @@ def _item(piece: Piece) -> _Item:
 
 
 def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> MergedPrompt:
-    """The refined request as the next prompt, with the artist's syntax and locked phrases of `original` and `keep` in it.
+    """The refined request as the next prompt, with the artist's syntax and locked phrases of `original` and
+    `keep` in it.
 
-    `keep` holds one phrase per entry; a phrase that is there already, in any case of letters, is left alone. An empty
-    refined request gives the original unchanged, with a note. Every other result has each weight, embedding, tag, wildcard
-    and choice of the original at least once (whitespace runs as one space), and its other parentheses escaped. Merging
-    the result with the same original again changes nothing. Never raises on any text; time is linear in ordinary prompts.
+    `keep` holds one phrase per entry; a phrase that is there already, in any case of letters, is left alone.
+    An empty refined request gives the original unchanged, with a note. Every other result has each weight,
+    embedding, tag, wildcard and choice of the original at least once (whitespace runs as one space), and its
+    other parentheses escaped. Merging the result with the same original again changes nothing. Never raises
+    on any text; time is linear in ordinary prompts.
     """
     if refined.strip() == original.strip():
         return MergedPrompt(original, [])
@@ -147,7 +155,8 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
         notes.append("BREAK put back where the sections of the original seem to end.")
     if len(AND.findall(QUOTED.sub("", original))) > len(AND.findall(QUOTED.sub("", broken))):
         notes.append(
-            "AND of the original is not in the refined prompt: put it back where it shall separate two prompts."
+            "AND of the original is not in the refined prompt: put it back where it shall separate two "
+            "prompts."
         )
     return MergedPrompt(broken, list(dict.fromkeys(notes)))
 
@@ -246,7 +255,9 @@ def _escaped_braces(text: str, notes: list[str]) -> str:
 
 
 def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str]) -> str:
-    """The text with every required item in it: in its place where the text still shows it, otherwise at the end."""
+    """The text with every required item in it: in its place where the text still shows it, otherwise at the
+    end.
+    """
     missing = [number for number in items.required if chr(FIRST_MARK + number) not in text]
     placed: list[str] = []
     for number in sorted(missing, key=lambda number: -len(items.all[number].words)):
@@ -288,7 +299,9 @@ def _appended(text: str, parts: Sequence[str]) -> str:
 
 
 def _with_room(text: str, items: _Items) -> str:
-    """Space around embeddings: ComfyUI finds them only after one, and takes what follows directly for part of the name."""
+    """Space around embeddings: ComfyUI finds them only after one, and takes what follows directly for part of
+    the name.
+    """
     marks = "".join(chr(FIRST_MARK + i) for i, item in enumerate(items.all) if item.kind == "embedding")
     if not marks:
         return text
@@ -297,7 +310,9 @@ def _with_room(text: str, items: _Items) -> str:
 
 
 def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:
-    """The text with the first occurrence (or every one) of the phrase, in any case of letters, replaced by the mark."""
+    """The text with the first occurrence (or every one) of the phrase, in any case of letters, replaced by
+    the mark.
+    """
     folded, sought = _fold(text), _fold(phrase)
     position = _position(folded, sought)
     while position >= 0:
@@ -309,7 +324,9 @@ def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:
 
 
 def _position(folded: str, sought: str, start: int = 0) -> int:
-    """Where the phrase stands as whole words, or -1. Scripts that join words without spaces have no such edges.
+    """Where the phrase stands as whole words, or -1.
+
+    Scripts that join words without spaces have no such edges.
 
     Not in front of `:9`, which would be taken for a weight.
     """

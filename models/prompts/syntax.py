@@ -1,7 +1,8 @@
-"""Finding an artist's prompt syntax: weights, embeddings, tags, wildcards, choices and schedules, and quoted text.
+"""Finding an artist's prompt syntax: weights, embeddings, tags, wildcards, choices and schedules, and quoted
+text.
 
-Read as ComfyUI, ImpactPack, Dynamic Prompts and prompt-control read it. Only paired brackets count: in *I <3 NY* or `:(` they are
-text. What stands in double quotation marks is text to be rendered.
+Read as ComfyUI, ImpactPack, Dynamic Prompts and prompt-control read it. Only paired brackets count: in *I <3
+NY* or `:(` they are text. What stands in double quotation marks is text to be rendered.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 # Parentheses nested deeper than this are prose.
 DEEPEST = 50
 NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
-# Private use characters stand for pieces of syntax while the text around them is worked on; they are part of nothing.
+# Private use characters stand for pieces of syntax while the text around them is worked on; they are part of
+# nothing.
 _MARKS = "\U000f0000-\U0010fffd"
 
 START = re.compile(r"\\.|[({<\[]|\d{1,3}#(?=__)|__|(?<!\w)embedding:", re.DOTALL)
 TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
-# Anywhere: a plain name, with folders and stars. Between words: any name, with a sampler (~, @, &), spaces, a parameter
-# in brackets, a variable. A count may stand in front (3#__name__).
+# Anywhere: a plain name, with folders and stars. Between words: any name, with a sampler (~, @, &), spaces, a
+# parameter in brackets, a variable. A count may stand in front (3#__name__).
 WILDCARD = re.compile(
     rf"(?:\d{{1,3}}#)?__(?:(?=[^\W_]|\*)[\w./*+\\-]{{1,100}}?(?<!_)"
     rf"|(?<!\w__)(?=[^\s_,;:!?])(?:\$\{{\w+\}}|[^\n\"“”<>{{}}|{_MARKS}]){{1,100}}?(?<=[^\s_]))__(?!_)"
@@ -36,7 +38,8 @@ QUOTED = re.compile(
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of syntax in a text: `kind` is "weight", "embedding", "tag", "wildcard", "choice" or "schedule".
+    """A piece of syntax in a text: `kind` is "weight", "embedding", "tag", "wildcard", "choice" or
+    "schedule".
 
     `following` is the next word, which shows where in a rewritten text the piece belongs.
     """
@@ -47,7 +50,9 @@ class Piece:
 
 
 def replace_syntax(text: str, replacement: Callable[[Piece], str | None]) -> str:
-    """The text with every outermost piece of syntax replaced; a piece for which `replacement` gives None stays."""
+    """The text with every outermost piece of syntax replaced; a piece for which `replacement` gives None
+    stays.
+    """
     parentheses, depth = bracket_pairs(text, "()")
     braces, _ = bracket_pairs(text, "{}")
     out: list[str] = []
@@ -103,7 +108,10 @@ def _means_something(token: str, kind: str) -> bool:
 
 
 def bracket_pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]]:
-    """Position of each opening bracket -> that of its closing one, and -> how deep it stands. Escaped ones are text."""
+    """Position of each opening bracket -> that of its closing one, and -> how deep it stands.
+
+    Escaped ones are text.
+    """
     pairs: dict[int, int] = {}
     depth: dict[int, int] = {}
     opened: list[int] = []
@@ -117,7 +125,9 @@ def bracket_pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]
 
 
 def enclosed(text: str) -> list[bool]:
-    """For each character, whether it is inside paired brackets, a tag or quoted text (where `BREAK` is a word)."""
+    """For each character, whether it is inside paired brackets, a tag or quoted text (where `BREAK` is a
+    word).
+    """
     spans = [match.span() for pattern in (TAG, QUOTED) for match in pattern.finditer(text)]
     for kinds in ("()", "{}"):
         spans += bracket_pairs(text, kinds)[0].items()

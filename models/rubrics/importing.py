@@ -1,14 +1,17 @@
-"""Adding a rubric of the user's own: a rubric file, or a plain text that holds somebody's exact wording of the question.
+"""Adding a rubric of the user's own: a rubric file, or a plain text that holds somebody's exact wording of
+the question.
 
-In a plain text `<image>` marks the place of each picture (the source first; then the image, or A and B), `{prompt}`, `{instruction}`,
-`{request}`, `{user_request}`, `{caption}` or `{{prompt}}` the place of the user's prompt, and the lines `[system]` and `[user]`
-separate the two messages. The dimensions and the headings of the answer are read from the output format that the text shows:
+In a plain text `<image>` marks the place of each picture (the source first; then the image, or A and B),
+`{prompt}`, `{instruction}`, `{request}`, `{user_request}`, `{caption}` or `{{prompt}}` the place of the
+user's prompt, and the lines `[system]` and `[user]` separate the two messages. The dimensions and the
+headings of the answer are read from the output format that the text shows:
 
     1. Text Faithfulness:
     ## Justification: [...]
     ## Score: [...]
 
-All other characters of the wording reach the critic as they are, except blank lines at both ends of a message.
+All other characters of the wording reach the critic as they are, except blank lines at both ends of a
+message.
 """
 
 from __future__ import annotations
@@ -29,17 +32,16 @@ from .rubric import BUILT_IN, IMAGES, SLOT, expand, parse_rubric, read_yaml
 IMAGE = "<image>"
 _PLACES = re.compile(SLOT.pattern + r"|(?<!\{)\{(prompt|instruction|request|user_request|caption)\}(?!\})")
 _OPTIONAL = re.compile(r"(?<![a-z])n/a(?![a-z])|not applicable", re.IGNORECASE)
-_TOKENS = {
-    "refined_request": 512
-}  # as in the built-in rubrics; all other texts have 256, and 320 where two images are compared
-_KEYS = {
-    "physical_and_visual_quality": "physical_quality"
-}  # names of the published dimensions that are not their keys
+# As in the built-in rubrics; all other texts have 256, and 320 where two images are compared.
+_TOKENS = {"refined_request": 512}
+# Names of the published dimensions that are not their keys.
+_KEYS = {"physical_and_visual_quality": "physical_quality"}
+# Apply, even if every score is shown with "or N/A".
 _ALWAYS = (
     "text_faithfulness",
     "image_faithfulness",
     "physical_quality",
-)  # apply, even if every score is shown with "or N/A"
+)
 _KINDS = {
     "score_a": r"score (?:for |of )?(?:image )?a|image a score",
     "score_b": r"score (?:for |of )?(?:image )?b|image b score",
@@ -64,10 +66,12 @@ def import_rubric(
     task: str | None = None,
     pair: bool | None = None,
 ) -> Path:
-    """Add a rubric file (.yaml) or a text with somebody's wording (.txt, .md) to a folder; returns the new file.
+    """Add a rubric file (.yaml) or a text with somebody's wording (.txt, .md) to a folder; returns the new
+    file.
 
-    `task` ("t2i" or "edit") and `pair` are worked out from a text where they are not given; a rubric file must agree with them.
-    Raises RubricError with all that is missing in one sentence; then nothing is written.
+    `task` ("t2i" or "edit") and `pair` are worked out from a text where they are not given; a rubric file
+    must agree with them. Raises RubricError with all that is missing in one sentence; then nothing is
+    written.
     """
     target = target_folder / f"{_checked_name(file, name)}.yaml"
     if target.exists():
@@ -108,7 +112,8 @@ def rubric_from_text(
         missing.append("it has no place for the prompt: write {prompt} there")
     elif len(places) > 1:
         missing.append(
-            f"it marks the place of the prompt in different ways ({', '.join(sorted(places))}): use one of them"
+            f"it marks the place of the prompt in different ways ({', '.join(sorted(places))}): use one of "
+            f"them"
         )
     if IMAGE in system:
         missing.append(f"{IMAGE} must stand behind the line [user]")
@@ -134,7 +139,8 @@ def _checked_name(file: Path, name: str | None) -> str:
         )
     if not name and (BUILT_IN / f"{chosen}.yaml").exists():
         raise RubricError(
-            f'"{chosen}" is a built-in rubric: give yours another name, or this one to use yours instead of it.'
+            f'"{chosen}" is a built-in rubric: give yours another name, or this one to use yours instead '
+            f"of it."
         )
     return chosen
 
@@ -167,7 +173,9 @@ def _messages(text: str, missing: list[str]) -> tuple[str, str]:
 
 
 def _with_slots(text: str) -> str:
-    """The wording as a template: the prompt's place becomes a slot, and what only looks like a slot is kept from being one."""
+    """The wording as a template: the prompt's place becomes a slot, and what only looks like a slot is kept
+    from being one.
+    """
 
     def replace(found: re.Match[str]) -> str:
         return "{{prompt}}" if found[2] or found[1] == "prompt" else "{{open_braces}}" + found[0][2:]
@@ -180,12 +188,15 @@ def _with_slots(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Heading:
-    """A heading in the wording: what it stands for ("" if not known), its marks, number and words, and the hint behind it."""
+    """A heading in the wording: what it stands for ("" if not known), its marks, number and words, and the
+    hint behind it.
+    """
 
     kind: str
     marks: str
     number: int
-    dot: str  # what stands between number and words
+    # What stands between number and words.
+    dot: str
     words: str
     colon: str
     hint: str
@@ -196,8 +207,10 @@ class _Heading:
 
 
 _LINE = re.compile(
-    r"[ \t]*(?:[-•][ \t]+)?(?P<marks>#{1,6})?[ \t]*(?P<bold>\*\*)?(?:(?P<number>[0-9]{1,2})(?P<dot>[.)、][ \t]*))?(?P<bold2>\*\*)?"
-    r"(?P<words>[^\s:：*#\[<][^:：*#\[<\n]{0,79}?)[ \t]*(?:\*\*)?[ \t]*(?:(?P<colon>[:：])[ \t]*(?:\*\*)?|(?=[\[<]|$))[ \t]*(?P<hint>.*)"
+    r"[ \t]*(?:[-•][ \t]+)?(?P<marks>#{1,6})?[ \t]*(?P<bold>\*\*)?(?:(?P<number>[0-9]{1,2})(?P<dot>[.)、][ "
+    r"\t]*))?(?P<bold2>\*\*)?"
+    r"(?P<words>[^\s:：*#\[<][^:：*#\[<\n]{0,79}?)[ \t]*(?:\*\*)?[ \t]*(?:(?P<colon>[:：])[ "
+    r"\t]*(?:\*\*)?|(?=[\[<]|$))[ \t]*(?P<hint>.*)"
 )
 
 
@@ -251,7 +264,8 @@ def _answer(
     blocks = _blocks(headings)
     if not blocks:
         missing.append(
-            'it shows no output format with the headings of each dimension, such as "1. Text Faithfulness:" and "## Score:"'
+            'it shows no output format with the headings of each dimension, such as "1. Text '
+            'Faithfulness:" and "## Score:"'
         )
         return {}, []
     start, end = blocks[0][0], blocks[-1][0] + 1 + len(blocks[-1][2])
@@ -287,7 +301,10 @@ def _answer(
 
 
 def _blocks(headings: list[_Heading]) -> list[tuple[int, _Heading, list[_Heading]]]:
-    """The dimensions of the output format: place, heading, and the headings below it. One without a score may be among them."""
+    """The dimensions of the output format: place, heading, and the headings below it.
+
+    One without a score may be among them.
+    """
     blocks = []
     for place, heading in enumerate(headings):
         inner: list[_Heading] = []
@@ -315,11 +332,11 @@ def _blocks(headings: list[_Heading]) -> list[tuple[int, _Heading, list[_Heading
         and last + 1 in alike
         and blocks[last + 1][0] == blocks[last][0] + len(blocks[last][2]) + 1
     ):
-        last += 1  # one that lost all its headings
+        # One that lost all its headings.
+        last += 1
     names = {blocks[at][1].words: blocks[at] for at in alike if with_inner[0] <= at <= last}
-    return sorted(
-        names.values(), key=lambda block: block[0]
-    )  # the last of each name: an explanation may come before the format
+    # The last of each name: an explanation may come before the format.
+    return sorted(names.values(), key=lambda block: block[0])
 
 
 def _check_blocks(blocks: Sequence[tuple[_Heading, list[_Heading]]], pair: bool, missing: list[str]) -> None:
@@ -359,7 +376,9 @@ def _literal(hint: str) -> bool:
 
 
 def _with_marks(answer: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Headings that follow a free text get a # where the wording has none: a locked answer needs it to see the text's end."""
+    """Headings that follow a free text get a # where the wording has none: a locked answer needs it to see
+    the text's end.
+    """
     each = next(row["each_dimension"] for row in answer if "each_dimension" in row)
     rows = [one for row in answer for one in (row.get("each_dimension") or [row])]
     for row, following in [*itertools.pairwise(rows), (each[-1], each[0])]:

@@ -1,8 +1,9 @@
 """What is asked: a rubric is one YAML file with dimensions, wording, message layout and answer headings.
 
-The four built-in rubrics follow the published layout (arXiv 2604.11626; repository TIGER-AI-Lab/RationalRewards), because
-the checkpoints were trained on it; the wording is ours. A rubric of the user's own has the same keys and may take
-what it does not say from another one with `extends: <name>`. `rubrics/README.md` describes every key.
+The four built-in rubrics follow the published layout (arXiv 2604.11626; repository
+TIGER-AI-Lab/RationalRewards), because the checkpoints were trained on it; the wording is ours. A rubric of
+the user's own has the same keys and may take what it does not say from another one with `extends: <name>`.
+`rubrics/README.md` describes every key.
 """
 
 from __future__ import annotations
@@ -40,17 +41,19 @@ class DimensionSpec:
     key: str
     name: str
     asks: str
-    levels: tuple[tuple[int, str], ...]  # (4, what it means), (3, ...), ...
-    not_applicable: str = ""  # when it does not apply; empty: it always applies
+    # (4, what it means), (3, ...), ...
+    levels: tuple[tuple[int, str], ...]
+    # When it does not apply; empty: it always applies.
+    not_applicable: str = ""
 
 
 @dataclass(frozen=True)
 class AnswerItem:
     """One heading of the answer, and what stands behind it.
 
-    `kind` is "heading" (nothing), "text" (free text of at most `tokens` tokens), "score" (1 to 4 or N/A) or "winner".
-    `key` names what is written there ("summary", "text_faithfulness.score"); `part` is the earliest part of the
-    answer that needs this item: "scores", "judgement" or "refinement".
+    `kind` is "heading" (nothing), "text" (free text of at most `tokens` tokens), "score" (1 to 4 or N/A) or
+    "winner". `key` names what is written there ("summary", "text_faithfulness.score"); `part` is the earliest
+    part of the answer that needs this item: "scores", "judgement" or "refinement".
     """
 
     heading: str
@@ -72,7 +75,8 @@ class Rubric:
     pair: bool
     dimensions: tuple[DimensionSpec, ...]
     system: str
-    user: tuple[tuple[str, str], ...]  # ("text", template) or ("image", "source" | "image" | "a" | "b")
+    # ("text", template) or ("image", "source" | "image" | "a" | "b").
+    user: tuple[tuple[str, str], ...]
     answer: tuple[AnswerItem, ...]
 
     @property
@@ -90,9 +94,12 @@ class Rubric:
         return {d.key: d for d in self.dimensions}[key]
 
     def messages(self, prompt: str) -> list[dict[str, Any]]:
-        """The chat for one question, content parts in order: `{"type": "text", "text": ...}` or `{"type": "image", "image": name}`.
+        """The chat for one question, content parts in order: `{"type": "text", "text": ...}` or `{"type":
 
-        Slots are filled in one pass, so that nothing inside `prompt` (braces, `<image>`, headings) is ever taken for a slot.
+        "image", "image": name}`.
+
+        Slots are filled in one pass, so that nothing inside `prompt` (braces, `<image>`, headings) is ever
+        taken for a slot.
         """
         slots = {
             "prompt": prompt,
@@ -141,10 +148,11 @@ def fill(template: str, slots: Mapping[str, str]) -> str:
 
 
 def list_rubrics(folders: Iterable[Path] = (), pair: bool = False) -> list[str]:
-    """Names of the rubrics for one image (or, with `pair`, for two): built-in ones first, then those in `folders`.
+    """Names of the rubrics for one image (or, with `pair`, for two): built-in ones first, then those in
+    `folders`.
 
-    A user's file with the name of a built-in rubric takes its place. One that is not a valid rubric is left out here; asking for
-    it by name says what is wrong with it.
+    A user's file with the name of a built-in rubric takes its place. One that is not a valid rubric is left
+    out here; asking for it by name says what is wrong with it.
     """
     folders = tuple(folders)
     names: list[str] = []
@@ -165,7 +173,9 @@ def load_rubric(name: str, folders: Iterable[Path] = ()) -> Rubric:
 
 
 def rubric_for(task: str, pair: bool, folders: Iterable[Path] = ()) -> Rubric:
-    """The rubric for a task ("t2i" or "edit"), for one image or a pair: the built-in one, if none of the folders has its own."""
+    """The rubric for a task ("t2i" or "edit"), for one image or a pair: the built-in one, if none of the
+    folders has its own.
+    """
     if task not in TASKS:
         raise RubricError(f'The task "{task}" is unknown: use "t2i" (text to image) or "edit" (image edit).')
     return load_rubric(f"{task}-pair" if pair else task, folders)
@@ -220,7 +230,8 @@ def read_yaml(file: Path) -> Any:
 
 
 def expand(data: Any, name: str, folders: Iterable[Path] = (), depth: int = 0) -> dict[str, Any]:
-    """The rubric's data with everything it takes from the rubric named by `extends`; `data` itself stays as it is.
+    """The rubric's data with everything it takes from the rubric named by `extends`; `data` itself stays as
+    it is.
 
     A rubric that extends its own name takes the built-in one of that name.
     """
@@ -230,14 +241,17 @@ def expand(data: Any, name: str, folders: Iterable[Path] = (), depth: int = 0) -
         )
     if depth > 8:
         raise RubricError(
-            f'The rubric "{name}" takes from itself in a circle: name another one in `extends` or `dimensions`.'
+            f'The rubric "{name}" takes from itself in a circle: name another one in `extends` or '
+            f"`dimensions`."
         )
     data, folders = dict(data), tuple(folders)
-    if isinstance(shared := data.get("dimensions"), str):  # the dimensions of another rubric, as they are
+    # The dimensions of another rubric, as they are.
+    if isinstance(shared := data.get("dimensions"), str):
         data["dimensions"] = _base(shared, name, folders, depth).get("dimensions")
     if (base := data.pop("extends", None)) is not None:
         inherited = _base(str(base), name, folders, depth)
-        inherited.pop("title", None)  # a title says which rubric it is
+        # A title says which rubric it is.
+        inherited.pop("title", None)
         data = _merge(inherited, data)
     return data
 
@@ -248,7 +262,9 @@ def _base(base: str, name: str, folders: tuple[Path, ...], depth: int) -> dict[s
 
 
 def _merge(base: Any, over: Any) -> Any:
-    """`over` wins; tables merge key by key, in the order of `over` first; a key with nothing behind it takes all of the base."""
+    """`over` wins; tables merge key by key, in the order of `over` first; a key with nothing behind it takes
+    all of the base.
+    """
     if over is None:
         return base
     if not (isinstance(base, dict) and isinstance(over, dict)):
@@ -265,7 +281,10 @@ def _first_line(error: Exception) -> str:
 
 
 def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
-    """A Rubric from the data of a file. Raises RubricError with everything that is missing, in one sentence."""
+    """A Rubric from the data of a file.
+
+    Raises RubricError with everything that is missing, in one sentence.
+    """
     missing: list[str] = []
     _known_keys(
         data, ("title", "task", "pair", "dimensions", "system", "user", "answer"), "the rubric", missing
@@ -311,7 +330,8 @@ def _known_keys(data: Mapping[Any, Any], known: Iterable[str], what: str, missin
 def _text(value: Any, what: str, missing: list[str]) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    if isinstance(value, (bool, list, dict)):  # [1.0 to 4.0] is a list in YAML, and yes is true
+    # [1.0 to 4.0] is a list in YAML, and yes is true.
+    if isinstance(value, (bool, list, dict)):
         missing.append(f"{what} must be text: put it in quotes")
         return ""
     return str(value)
@@ -361,7 +381,8 @@ def _parse_user(data: Any, missing: list[str]) -> list[tuple[str, str]]:
         if kind not in ("text", "image") or not isinstance(value, str) or not value:
             missing.append("each entry of `user` must be `text: ...` or `image: ...`, with - in front")
             continue
-        parts.append((kind, value.removesuffix("\n")))  # the line end that a block of YAML always has
+        # The line end that a block of YAML always has.
+        parts.append((kind, value.removesuffix("\n")))
     if not parts:
         missing.append("`user` must list the texts and images of the question")
     return parts
@@ -398,7 +419,8 @@ def _parse_answer(
                 "`each_dimension` needs a heading with {{name}}, so that the dimensions can be told apart"
             )
     for item, following in itertools.pairwise(items):
-        # A heading starts with "#", so that a free text of several lines has an end that cannot stand inside it.
+        # A heading starts with "#", so that a free text of several lines has an end that cannot stand inside
+        # it.
         if item.kind == "text" and not following.heading.startswith("#"):
             missing.append(f'the heading "{following.heading}" follows a free text and must start with #')
     scores = [
@@ -450,11 +472,14 @@ def _parse_item(
 
 
 def _with_parts(items: list[AnswerItem]) -> tuple[AnswerItem, ...]:
-    """Mark which part needs each item: all up to the last score, then all before the refinement, then the rest."""
+    """Mark which part needs each item: all up to the last score, then all before the refinement, then the
+    rest.
+    """
     last_score = max((i for i, item in enumerate(items) if item.kind in ("score", "winner")), default=-1)
     refined = [i for i, item in enumerate(items) if item.key in ("comments", "refined_request")]
     start = min(refined, default=len(items))
     while start > last_score + 1 and items[start - 1].kind == "heading":
-        start -= 1  # the headings above the refinement belong to it
+        # The headings above the refinement belong to it.
+        start -= 1
     parts = [PARTS[0] if i <= last_score else PARTS[1] if i < start else PARTS[2] for i in range(len(items))]
     return tuple(dataclasses.replace(item, part=part) for item, part in zip(items, parts, strict=True))

@@ -1,4 +1,6 @@
-"""Help pages and locales: in every language the same, nothing missing, and nothing that the nodes no longer have."""
+"""Help pages and locales: in every language the same, nothing missing, and nothing that the nodes no longer
+have.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,12 @@ IDS = sorted(
     for file in (PACK / "nodes").glob("*.py")
     for id in re.findall(r'node_id="(\w+)"', file.read_text("utf-8"))
 )
-SPECIAL = re.compile(r"[{}@|$]")  # vue-i18n reads these as its own syntax, and older frontends fail on them
+# Vue-i18n reads these as its own syntax, and older frontends fail on them.
+SPECIAL = re.compile(r"[{}@|$]")
 SLOT = re.compile(r"\{\w+\}")
 CODE = re.compile(r"`([^`]+)`")
-MENU = re.compile(
-    r"(?<!\*)\*[^*\n]+ > [^*\n]+\*(?!\*)"
-)  # *Settings > RationalRewards > Model folder*, in any language
+# *Settings > RationalRewards > Model folder*, in any language.
+MENU = re.compile(r"(?<!\*)\*[^*\n]+ > [^*\n]+\*(?!\*)")
 LINK = re.compile(r"- \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)` → \*\*(.+?)\*\*(?: \(.+?\))? `(.+?)`")
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -111,7 +113,8 @@ def test_a_translated_page_says_as_much_as_the_english_one(id, language):
     english, local = sections(id, ENGLISH), sections(id, language)
     for mark in ("\n| ", "\n- "):
         assert [section.count(mark) for section in local] == [section.count(mark) for section in english]
-    del english[3], local[3]  # the example: all that stands there are names, and most of them are translated
+    # The example: all that stands there are names, and most of them are translated.
+    del english[3], local[3]
     names = {
         word
         for key in IDS
@@ -119,9 +122,8 @@ def test_a_translated_page_says_as_much_as_the_english_one(id, language):
         for pair in slots(key, kind, language)
         for word in pair
     }
-    for one, other in zip(
-        english, local, strict=True
-    ):  # values, files and commands are the same in every language
+    # Values, files and commands are the same in every language.
+    for one, other in zip(english, local, strict=True):
         assert set(CODE.findall(one)) - names == set(CODE.findall(other)) - names
 
 
@@ -153,7 +155,8 @@ def test_there_are_no_other_locale_files(language):
 @each_language
 def test_no_string_has_a_character_that_the_frontend_takes_for_syntax(language):
     shown = {file: dict(strings(read(language, file))) for file in FILES}
-    own = {key for key in shown["main"] if key.startswith("rationalRewards.")}  # these the panel reads itself
+    # These the panel reads itself.
+    own = {key for key in shown["main"] if key.startswith("rationalRewards.")}
     for file, table in shown.items():
         found = [f"{file}: {key}" for key, text in table.items() if key not in own and SPECIAL.search(text)]
         assert found == []
@@ -243,9 +246,8 @@ def test_the_page_speaks_the_language_that_is_set(server):
     server.post("/api/settings/Comfy.Locale", "ja").raise_for_status()
     with comfyui_page.canvas(server) as opened:
         opened.open()
-        opened.page.wait_for_function(
-            "() => app.graph.nodes.length > 0"
-        )  # ComfyUI's own first workflow, which would replace ours
+        # ComfyUI's own first workflow, which would replace ours.
+        opened.page.wait_for_function("() => app.graph.nodes.length > 0")
         shown = opened.page.evaluate(SHOW, [id, 600, 300])
         assert shown["title"] == words["display_name"]
         assert sorted(shown["inputs"]) == sorted(slot["name"] for slot in words["inputs"].values())

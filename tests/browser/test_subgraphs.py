@@ -83,13 +83,15 @@ def test_it_is_found_in_the_search_and_runs(server: Server, nodes_2: bool, tmp_p
         canvas.page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'")
         canvas.page.keyboard.type(TITLE, delay=30)
         canvas.page.get_by_text(TITLE).first.wait_for()
-        canvas.page.wait_for_timeout(1500)  # the list is sorted while one types
+        # The list is sorted while one types.
+        canvas.page.wait_for_timeout(1500)
         canvas.page.keyboard.press("Enter")
         canvas.page.wait_for_function(
             "title => app.graph.nodes.some(node => node.title === title)", arg=TITLE
         )
         canvas.page.wait_for_timeout(500)
-        canvas.page.mouse.click(1500, 1000)  # newer pages have the node follow the mouse until then
+        # Newer pages have the node follow the mouse until then.
+        canvas.page.mouse.click(1500, 1000)
         canvas.page.wait_for_timeout(500)
         assert canvas.page.evaluate(WIRE, TITLE) == names(INPUTS)
         canvas.set(TITLE, "checkpoint", "shapes demo (CPU)")

@@ -57,7 +57,9 @@ def values(node):
 
 
 def wires(workflow):
-    """A saved workflow's links: (node, output, node, input), by names, for their places differ between versions."""
+    """A saved workflow's links: (node, output, node, input), by names, for their places differ between
+    versions.
+    """
     nodes = {str(node["id"]): node for node in workflow["nodes"]}
     found = set()
     for link, origin, output, target, place, _ in workflow["links"]:
@@ -127,7 +129,8 @@ def test_a_workflow_loads_whole_and_is_saved_as_it_was(page, server, name):
     for node in workflow["nodes"]:
         widgets = [widget for widget in shown[str(node["id"])]["widgets"] if widget["saved"]]
         assert [widget["value"] for widget in widgets][: len(values(node))] == values(node)
-        # Some versions of Preview as Text save how they show it; nothing else may have values that the file lacks.
+        # Some versions of Preview as Text save how they show it; nothing else may have values that the file
+        # lacks.
         assert [widget["name"] for widget in widgets[len(values(node)) :]] in ([], ["previewMode"])
     assert overlaps(page.boxes()) == []
     saved = page.serialize()

@@ -13,7 +13,9 @@ from rational_rewards.cli.main import main
 
 @pytest.fixture
 def ask(checkpoint_folder, tmp_path, pictures, monkeypatch):
-    """`ask("critique", "a.png", ...)` runs a command on pictures in a folder of their own, with the tiny critic."""
+    """`ask("critique", "a.png", ...)` runs a command on pictures in a folder of their own, with the tiny
+    critic.
+    """
     for name, picture in zip("abc", pictures, strict=False):
         picture.resize((160, 128)).save(tmp_path / f"{name}.png")
     monkeypatch.chdir(tmp_path)
@@ -116,6 +118,9 @@ def test_errors_are_one_sentence_and_exit_code_1(ask, capsys, arguments, says):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys; from rational_rewards.cli.main import build_parser; build_parser(); print('torch' in sys.modules, 'transformers' in sys.modules)"
+    code = (
+        "import sys; from rational_rewards.cli.main import build_parser; build_parser(); print('torch' "
+        "in sys.modules, 'transformers' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False False"

@@ -1,4 +1,7 @@
-"""The command line as people use it: other consoles, other folders, bad images among good ones. Finished work is never lost."""
+"""The command line as people use it: other consoles, other folders, bad images among good ones.
+
+Finished work is never lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A critic against a dataset of preferences: numbers worked out by hand, and a real (tiny, random) critic over painted pairs."""
+"""A critic against a dataset of preferences: numbers worked out by hand, and a real (tiny, random) critic
+over painted pairs.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ PROMPTS = ("two small red circles", "a blue star on a gray background", "a black
 # ---------------------------------------------------------------- the arithmetic, on a script
 
 NOT_APPLICABLE, LOST = "N/A", "lost"
-SCRIPT = {  # id: (preferred, task, chosen by, scores of A and B with A shown first, the same with B shown first)
+# Id: (preferred, task, chosen by, scores of A and B with A shown first, the same with B shown first).
+SCRIPT = {
     "p1": ("A", "t2i", "human", {"text": (4, 2), "quality": (3, 3)}, {"text": (4, 2), "quality": (3, 3)}),
     "p2": ("B", "t2i", "human", {"text": (3, 2), "quality": (1, 4)}, {"text": (3, 2), "quality": (4, 1)}),
     "p3": (
@@ -335,7 +338,8 @@ def test_bars_are_as_long_as_their_shares():
     found = Evaluation("tiny", True, [right], {"text": "Text Faithfulness", "quality": "Quality"})
     image = evaluation_plot(found)
     assert image.width == 960
-    # Accuracy, agreement and one dimension reach 100 %, the other dimension has 0 %. A line of the interval crosses the bars' ends.
+    # Accuracy, agreement and one dimension reach 100 %, the other dimension has 0 %. A line of the interval
+    # crosses the bars' ends.
     assert len(column(image, 300, BAR)) == 3 * 24
     assert 3 * 20 <= len(column(image, 680, BAR)) < 3 * 24
     assert not column(image, 692, BAR)

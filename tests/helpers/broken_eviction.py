@@ -1,4 +1,6 @@
-"""A critic whose way off the card fails half-way: `broken_eviction.py CHECKOUT CHECKPOINT`, facts as JSON on the last line."""
+"""A critic whose way off the card fails half-way: `broken_eviction.py CHECKOUT CHECKPOINT`, facts as JSON on
+the last line.
+"""
 
 from __future__ import annotations
 

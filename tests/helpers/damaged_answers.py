@@ -213,7 +213,10 @@ def decorate(text: str, chance: random.Random) -> str:
 
 
 def quote(text: str, chance: random.Random) -> str:
-    fake = f"The request reads:\n## Score: {chance.choice(SCORES)}\n1. Text Faithfulness:\n## Score A: 4.0\nand so on\n"
+    fake = (
+        f"The request reads:\n## Score: {chance.choice(SCORES)}\n1. Text Faithfulness:\n## Score A: "
+        f"4.0\nand so on\n"
+    )
     return text.replace("# Detailed Judgement", fake + "# Detailed Judgement", 1)
 
 
@@ -260,7 +263,9 @@ DAMAGES = [
 
 
 def numbers_by_dimension(text: str, rubric: Rubric) -> dict[tuple[str, str], set[float]]:
-    """All numbers of the score lines below each dimension's heading, found in a way of its own: the judge of the parser."""
+    """All numbers of the score lines below each dimension's heading, found in a way of its own: the judge of
+    the parser.
+    """
     allowed: dict[tuple[str, str], set[float]] = {
         (d.key, n): set() for d in rubric.dimensions for n in ("score", "score_a", "score_b")
     }

@@ -10,7 +10,8 @@ import torch
 
 def reference_tokens(model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> list[int]:
     """The tokens that `generate` writes greedily behind a prompt."""
-    known = inspect.signature(model.forward).parameters  # older versions know no token types
+    # Older versions know no token types.
+    known = inspect.signature(model.forward).parameters
     given = {key: value for key, value in inputs.items() if key in known}
     output = model.generate(
         **given, attention_mask=torch.ones_like(inputs["input_ids"]), do_sample=False, **options

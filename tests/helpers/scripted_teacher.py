@@ -1,4 +1,7 @@
-"""A teacher without a model, for tests of PARROT: what it answers depends on the pair's id alone. Imports nothing heavy."""
+"""A teacher without a model, for tests of PARROT: what it answers depends on the pair's id alone.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -161,8 +164,9 @@ def run_all(root, count, seconds, progress=None):
 
 
 if __name__ == "__main__":
-    # For every line (a JSON list: folder, pairs, seconds a question) a child process runs the phases. Its id is printed when it
-    # starts, and its status when it is gone. Forking saves the time of importing, which would be most of a short run.
+    # For every line (a JSON list: folder, pairs, seconds a question) a child process runs the phases. Its id
+    # is printed when it starts, and its status when it is gone. Forking saves the time of importing, which
+    # would be most of a short run.
     for line in sys.stdin:
         if child := os.fork():
             print(child, flush=True)

@@ -1,10 +1,11 @@
 """A critic beside a diffusion model on a simulated card, facts as JSON on the last line.
 
-`simulated_card.py CHECKOUT CHECKPOINT GIGABYTES ROUNDS [OPTION]`; OPTION is one of ComfyUI's command line for memory, such as --lowvram, or
-`dynamic`: then the sampler is loaded by dynamic VRAM, as newer versions do.
+`simulated_card.py CHECKOUT CHECKPOINT GIGABYTES ROUNDS [OPTION]`; OPTION is one of ComfyUI's command line for
+memory, such as --lowvram, or `dynamic`: then the sampler is loaded by dynamic VRAM, as newer versions do.
 
-ComfyUI's memory manager, bitsandbytes and the critic are real. The card is torch's device "cpu:0": copies to it are real copies, but what
-is free on it is computed from what the manager lists, and both models declare the sizes that real ones have.
+ComfyUI's memory manager, bitsandbytes and the critic are real. The card is torch's device "cpu:0": copies to
+it are real copies, but what is free on it is computed from what the manager lists, and both models declare
+the sizes that real ones have.
 """
 
 from __future__ import annotations
@@ -62,16 +63,17 @@ def pretend_a_card() -> None:
     state = {"--lowvram": "LOW_VRAM", "--novram": "NO_VRAM", "--highvram": "HIGH_VRAM"}.get(
         OPTION, "NORMAL_VRAM"
     )
-    manager.vram_state = manager.VRAMState[
-        state
-    ]  # what the options come to at the start, where there is a card
+    # What the options come to at the start, where there is a card.
+    manager.vram_state = manager.VRAMState[state]
     manager.DISABLE_SMART_MEMORY = OPTION == "--disable-smart-memory"
     manager.is_device_cpu = lambda device: device == host
     manager.get_all_torch_devices = lambda *args, **kwargs: [card]
 
 
 def sampler() -> Any:
-    """A diffusion model of a sampler's size: ComfyUI's own patcher around one layer, which is loaded and unloaded in part."""
+    """A diffusion model of a sampler's size: ComfyUI's own patcher around one layer, which is loaded and
+    unloaded in part.
+    """
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:

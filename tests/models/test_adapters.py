@@ -61,7 +61,9 @@ def train(base: Path, folder: Path, strength: float = 0.5, **config: Any) -> Pat
 def taste(
     checkpoint_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """`taste(family, strength)`: the folder of an adapter with our record, for the tiny checkpoint; made once."""
+    """`taste(family, strength)`: the folder of an adapter with our record, for the tiny checkpoint; made
+    once.
+    """
     made: dict[Any, Path] = {}
 
     def make(family: str = "qwen3_vl", strength: float = 0.5) -> Path:
@@ -163,9 +165,8 @@ def test_batches_refinements_and_fast_scores_work_with_an_adapter(
         for one in (critic, plain)
     ]
     assert pairs[0] != pairs[1]
-    if (
-        quantization == "none"
-    ):  # int8 and nf4 products on a CPU may differ in the last bit with the number of rows
+    # Int8 and nf4 products on a CPU may differ in the last bit with the number of rows.
+    if quantization == "none":
         single = load(taste()).critique(shots[1], "a photo", **SHORT)
         assert single.judgements[0].raw == critique.judgements[1].raw
 
@@ -253,7 +254,8 @@ def test_adapters_are_listed_after_none_and_never_as_checkpoints(
     shutil.copytree(own, second / "adapters" / "anime")
     shutil.copytree(own, second / "adapters" / "none")
     shutil.copytree(checkpoint_folder(), second / "critics" / "tiny")
-    shutil.copy(checkpoint_folder() / "config.json", own)  # some foreign adapters bring their base's
+    # Some foreign adapters bring their base's.
+    shutil.copy(checkpoint_folder() / "config.json", own)
     (tmp_path / "adapters" / "empty").mkdir()
     (tmp_path / "adapters" / "broken").mkdir()
     (tmp_path / "adapters" / "broken" / "adapter_config.json").write_text("{", encoding="utf-8")

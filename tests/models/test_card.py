@@ -18,7 +18,8 @@ from rational_rewards.models.errors import QuestionError
 from rational_rewards.models.judgement import Dimension, Judgement
 
 PROMPT = "a woman with a (red scarf:1.3) and three dogs in front of a wooden door"
-GREY = (128, 128, 128)  # a picture whose colour is on no bar
+# A picture whose colour is on no bar.
+GREY = (128, 128, 128)
 
 SCRIPTS = {
     "Latin": "Zażółć gęślą jaźń, một bức tranh, naïve café “quoted” – it’s €5 …",
@@ -258,7 +259,10 @@ def test_lines_break_where_a_reader_expects_it() -> None:
 
 
 def test_markup_and_control_characters_are_only_text() -> None:
-    nasty = "<b>bold</b> **x** {a|b} %s \\n \x00\x07\x1b[31m \u202eabc\u202c \ufeff \ud800 \ue000 \U000f0000 {{slot}}"
+    nasty = (
+        "<b>bold</b> **x** {a|b} %s \\n \x00\x07\x1b[31m \u202eabc\u202c \ufeff \ud800 \ue000 "
+        "\U000f0000 {{slot}}"
+    )
     drawn = draw_card(picture(), judged(3.0, why=nasty, summary=nasty, refined_request=nasty), nasty)
     assert drawn.height > 600
     shown = " ".join(line.text for line in wrap(nasty, Style(20, layout.INK), 2000, 9))
@@ -320,9 +324,8 @@ def test_without_raqm_every_script_is_drawn(script: str) -> None:
 @pytest.mark.usefixtures("bare", "unshaped")
 def test_without_raqm_arabic_letters_are_joined_and_turned() -> None:
     (run,) = runs("سلام", Style(24, layout.INK), True)
-    assert (
-        typesetting._without_shaping(run) == "\ufee1\ufefc\ufeb3"
-    )  # meem alone, lam with alef at its end, seen beginning
+    # Meem alone, lam with alef at its end, seen beginning.
+    assert typesetting._without_shaping(run) == "\ufee1\ufefc\ufeb3"
     (hindi,) = runs("हिन्दी", Style(24, layout.INK), False)
     assert typesetting._without_shaping(hindi)[0] == "\u093f", "the sign i is written before its consonant"
 

@@ -1,4 +1,7 @@
-"""Checkpoints as they are found in the wild: other names, other dtypes, several templates. They load, or one sentence says what to do."""
+"""Checkpoints as they are found in the wild: other names, other dtypes, several templates.
+
+They load, or one sentence says what to do.
+"""
 
 from __future__ import annotations
 

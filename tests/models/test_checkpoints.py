@@ -1,4 +1,6 @@
-"""Checkpoints on disk: the list shows what is there, and choosing one that is not whole says what is wrong with it."""
+"""Checkpoints on disk: the list shows what is there, and choosing one that is not whole says what is wrong
+with it.
+"""
 
 from __future__ import annotations
 
@@ -84,10 +86,12 @@ def test_list_shows_folders_of_the_supported_types(tmp_path: Path) -> None:
 
 def test_list_leaves_out_what_is_no_critic_of_its_own(tmp_path: Path) -> None:
     small(tmp_path / "critic")
-    small(tmp_path / "critic" / "rational_rewards-nf4")  # our quantized copy
+    # Our quantized copy.
+    small(tmp_path / "critic" / "rational_rewards-nf4")
     small(tmp_path / "unfinished")
     (tmp_path / "unfinished" / MARKER).write_text("{}", encoding="utf-8")
-    small(tmp_path / "Qwen-Image" / "text_encoder", model_type="qwen2_5_vl")  # a part of a pipeline
+    # A part of a pipeline.
+    small(tmp_path / "Qwen-Image" / "text_encoder", model_type="qwen2_5_vl")
     (tmp_path / "Qwen-Image" / "model_index.json").write_text("{}", encoding="utf-8")
     assert names(tmp_path) == ["critic"]
 
@@ -146,7 +150,8 @@ def test_a_big_tree_is_listed_quickly(tmp_path: Path) -> None:
     small(tmp_path / "g3" / "critic")
     started = time.perf_counter()
     assert names(tmp_path) == ["g3/critic"]
-    assert time.perf_counter() - started < 1  # 2,000 folders; 20 ms on a quick disk
+    # 2,000 folders; 20 ms on a quick disk.
+    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -208,17 +213,18 @@ def test_names_that_leave_the_roots_are_refused(critic: Path, name: str) -> None
 def test_an_official_checkpoint_resolves_to_a_download_until_it_is_there(critic: Path) -> None:
     root = critic.parent
     assert resolve(T2I, [root]) is OFFICIAL[0]
-    assert (
-        resolve("RationalRewards-8B-T2I", [root]) is OFFICIAL[0]
-    )  # from a workflow of a computer that has it
+    # From a workflow of a computer that has it.
+    assert resolve("RationalRewards-8B-T2I", [root]) is OFFICIAL[0]
     critic.rename(root / "RationalRewards-8B-T2I")
     assert resolve(T2I, [root]).name == "RationalRewards-8B-T2I"
     (root / "RationalRewards-8B-T2I" / MARKER).write_text("{}", encoding="utf-8")
-    assert resolve(T2I, [root]) is OFFICIAL[0]  # unfinished: to be gone on with
+    # Unfinished: to be gone on with.
+    assert resolve(T2I, [root]) is OFFICIAL[0]
     assert choices([root]) == [T2I, EDIT, EMBEDDED_NAME]
     second = root.parent / "second" / T2I
     shutil.copytree(root / "RationalRewards-8B-T2I", second, ignore=shutil.ignore_patterns(MARKER))
-    assert resolve(T2I, [root, root.parent / "second"]).name == T2I  # a whole one elsewhere is better
+    # A whole one elsewhere is better.
+    assert resolve(T2I, [root, root.parent / "second"]).name == T2I
 
 
 @pytest.mark.parametrize("place", [T2I, "judges/RationalRewards-8B-T2I"])
@@ -385,7 +391,8 @@ def test_inspecting_reads_headers_only(critic: Path) -> None:
         data = json.dumps(header).encode()
         file.seek(0)
         file.write(len(data).to_bytes(8, "little") + data)
-        file.truncate(8 + len(data) + 8 * 10**9)  # 8 GB that take no room on the disk
+        # 8 GB that take no room on the disk.
+        file.truncate(8 + len(data) + 8 * 10**9)
     started = time.perf_counter()
     assert inspect_checkpoint(critic).bytes > 8 * 10**9
     assert time.perf_counter() - started < 0.5

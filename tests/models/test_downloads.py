@@ -41,7 +41,10 @@ FOREIGN = {
 
 
 class Hub:
-    """A hub with one repository. `cut` holds how many bytes of the weights each next answer sends before the line breaks."""
+    """A hub with one repository.
+
+    `cut` holds how many bytes of the weights each next answer sends before the line breaks.
+    """
 
     def __init__(self, files: dict[str, bytes]):
         self.files = files
@@ -50,7 +53,8 @@ class Hub:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.cut: list[int] = []
         self.resumes = True
-        self.status = 0  # another answer than 200 to the weights
+        # Another answer than 200 to the weights.
+        self.status = 0
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -85,7 +89,8 @@ class Hub:
             self.send(request, 404, b"", {})
             return
         heavy = name.endswith(".safetensors")
-        if heavy and not path.startswith("/cdn/"):  # large files lie elsewhere
+        # Large files lie elsewhere.
+        if heavy and not path.startswith("/cdn/"):
             self.send(request, 302, b"", {"Location": f"/cdn/{name}"})
             return
         if heavy and self.status:
@@ -159,7 +164,8 @@ def test_the_plan_tells_what_will_happen(hub: Hub, tmp_path: Path) -> None:
     assert plan.bytes == plan.missing == sum(map(len, wanted(hub).values()))
     assert (plan.target, plan.revision) == (tmp_path / "LLM" / "RationalRewards-8B-T2I", hub.revision)
     assert f"to download into {plan.target}, where" in str(plan)
-    assert list(tmp_path.iterdir()) == []  # nothing was written
+    # Nothing was written.
+    assert list(tmp_path.iterdir()) == []
     assert hub.fetched() == []
 
 
@@ -309,7 +315,8 @@ def test_a_download_goes_on_at_the_revision_it_began_with(hub: Hub, tmp_path: Pa
     assert plan_download(T2I, tmp_path, hub.endpoint).revision == "a" * 40
     assert [path for _, path, _ in hub.requests] == [f"/api/models/{T2I.repo}/revision/{'a' * 40}"]
 
-    hub.revision, hub.cut = "b" * 40, []  # the repository was rewritten: the old revision is gone
+    # The repository was rewritten: the old revision is gone.
+    hub.revision, hub.cut = "b" * 40, []
     hub.known = {"main", "b" * 40}
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"x"
     folder = download(T2I, tmp_path, None, None, hub.endpoint)
@@ -359,8 +366,10 @@ def test_offline_says_how_to_get_the_files_by_hand(
     with pytest.raises(DownloadError) as caught:
         download(T2I, tmp_path, None, None, hub.endpoint)
     assert str(caught.value) == (
-        f"TIGER-Lab/RationalRewards-8B-T2I could not be downloaded ({variable} is set): fetch it on any computer with "
-        '"hf download TIGER-Lab/RationalRewards-8B-T2I --local-dir RationalRewards-8B-T2I" and put the files into '
+        f"TIGER-Lab/RationalRewards-8B-T2I could not be downloaded ({variable} is set): fetch it on any "
+        f"computer with "
+        '"hf download TIGER-Lab/RationalRewards-8B-T2I --local-dir RationalRewards-8B-T2I" and put the '
+        "files into "
         f"{tmp_path / 'RationalRewards-8B-T2I'}."
     )
     assert hub.requests == []

@@ -115,7 +115,9 @@ def test_a_text_that_opens_a_heading_ends_there(vocabulary):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_locked_answers_of_random_models_parse_completely(task, make_critic, photos):
-    """`RR_GENERATIONS=250 pytest tests/models/test_grammar.py -k locked_answers` makes 1,000 over the four tasks."""
+    """`RR_GENERATIONS=250 pytest tests/models/test_grammar.py -k locked_answers` makes 1,000 over the four
+    tasks.
+    """
     rubric, count = load_rubric(task), int(os.environ.get("RR_GENERATIONS", "24"))
     complete = 0
     for start in range(0, count, 8):

@@ -162,7 +162,8 @@ def test_a_comparison_in_the_published_format() -> None:
 
 
 def test_both_orders_are_averaged_and_may_disagree() -> None:
-    first, swapped = pair(text=(4.0, 2.0)), pair(text=(2.0, 3.0))  # in the second order B was shown first
+    # In the second order B was shown first.
+    first, swapped = pair(text=(4.0, 2.0)), pair(text=(2.0, 3.0))
     both = Comparison.both_orders(first, swapped)
     assert both.dimensions["text"].score_a == 3.5
     assert both.dimensions["text"].score_b == 2.0

@@ -74,7 +74,8 @@ def test_quantized_models_answer_almost_as_the_original(
         for way in ("int8", "nf4")
     )
     assert 0 < int8 < nf4 / 2
-    assert nf4 < 0.15  # of random weights; 0.06 and 0.08 were seen
+    # Of random weights; 0.06 and 0.08 were seen.
+    assert nf4 < 0.15
 
 
 @pytest.mark.parametrize(("stored", "short"), [("float32", "fp32"), ("bfloat16", "bf16")])
@@ -94,9 +95,8 @@ def test_the_memory_told_is_that_of_the_weights(tmp_path: Path, quantization: st
     folder = build_checkpoint(tmp_path / "critic", Shape(hidden=256, mlp=512, tied=tied), dtype="bfloat16")
     loaded = load(folder, quantization)
     saved = save_quantized(loaded) if quantization != "none" else folder
-    on_disk = sum(
-        file.stat().st_size for file in saved.glob("*.safetensors")
-    )  # another count of the same: with headers
+    # Another count of the same: with headers.
+    on_disk = sum(file.stat().st_size for file in saved.glob("*.safetensors"))
     assert loaded.bytes == pytest.approx(on_disk, rel=0.02)
     before = loaded.bytes
     logits(loaded)
@@ -125,9 +125,8 @@ def test_float16_is_used_only_where_a_card_has_no_bfloat16(
 ) -> None:
     folder = copy_of()
     edit(folder / "config.json", dtype=stored)
-    monkeypatch.setattr(
-        torch.cuda, "get_device_capability", lambda device: capability
-    )  # the card of this test
+    # The card of this test.
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_precision(inspect_checkpoint(folder), quantization, torch.device("cuda")) == expected
 
 
@@ -148,7 +147,8 @@ def test_progress_is_told_and_may_cancel(checkpoint_folder: Callable[..., Path])
     load(checkpoint_folder(), "nf4", on_progress=lambda done, total: told.append(done / total))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 1)
-    assert len(told) > 20 or not V5  # transformers 4 tells nothing between the stages
+    # Transformers 4 tells nothing between the stages.
+    assert len(told) > 20 or not V5
 
     for moment in range(0, len(told), 7):
         left = iter(range(moment))
@@ -281,7 +281,8 @@ def test_a_patch_projection_equals_the_convolution(bias: bool) -> None:
     assert replace_patch_convolution(model) == 1
     product = model["proj"]
     assert isinstance(product, PatchProjection)
-    for shape in ((7, 3, 2, 14, 14), (2, 3, 4, 28, 42)):  # single patches, and whole pictures
+    # Single patches, and whole pictures.
+    for shape in ((7, 3, 2, 14, 14), (2, 3, 4, 28, 42)):
         pixels = torch.randn(shape)
         assert torch.allclose(product(pixels), convolution(pixels), atol=1e-5)
     assert model.state_dict().keys() == names.keys()

@@ -41,7 +41,8 @@ def test_a_checkpoint_stored_as_nf4_is_loaded_as_it_is(copy_of: Callable[..., Pa
     folder = copy_of()
     first = load(folder, "nf4")
     saved = Path(shutil.move(save_quantized(first), tmp_path / "nf4-critic"))
-    for file in folder.iterdir():  # someone's own upload: the quantized weights, with a processor
+    # Someone's own upload: the quantized weights, with a processor.
+    for file in folder.iterdir():
         if not (saved / file.name).exists() and file.suffix != ".safetensors":
             shutil.copy(file, saved)
     loaded = load(saved, "int8")
@@ -88,7 +89,8 @@ def test_fp8_weights(tmp_path: Path) -> None:
         weight_block_size=[32, 32],
         modules_to_not_convert=["model.visual", "lm_head"],
     )
-    if V5:  # unpacks what the device cannot multiply
+    # Unpacks what the device cannot multiply.
+    if V5:
         loaded = load(folder, "nf4")
         assert loaded.quantization == "none (bf16)"
         assert loaded.notes[0] == 'fp8-critic is stored as fp8, so quantization "nf4" was not applied.'
@@ -182,7 +184,8 @@ def test_bitsandbytes_that_does_not_work_here(
 
     monkeypatch.setattr(bitsandbytes.functional, function, broken)
     assert refused(checkpoint_folder(), quantization).startswith(
-        "bitsandbytes does not work on cpu here (RuntimeError: Native library not available): choose quantization = none, or "
+        "bitsandbytes does not work on cpu here (RuntimeError: Native library not available): choose "
+        "quantization = none, or "
     )
 
 
@@ -233,7 +236,8 @@ def test_missing_weights_are_never_made_up(
     message = refused(folder, quantization)
     if V5 or quantization == "none" or "language_model" not in missing:
         assert f"lack {missing} (1 missing in all)" in message
-    else:  # 4.57 itself stops at a quantized layer without weights
+    else:
+        # 4.57 itself stops at a quantized layer without weights.
         assert "could not be loaded (AttributeError" in message
 
 
@@ -293,7 +297,8 @@ def test_a_failed_load_leaves_no_model_behind(
         monkeypatch.setattr(loading, "assert_kept_precise", fail)
     gc.collect()
     before = models()
-    gc.disable()  # only what `load` itself has let go counts
+    # Only what `load` itself has let go counts.
+    gc.disable()
     try:
         with pytest.raises(CheckpointError) as caught:
             load(folder, "nf4")

@@ -1,4 +1,6 @@
-"""Any answer can be read: what is there is found, what is damaged is missing, and no number is ever invented or moved."""
+"""Any answer can be read: what is there is found, what is damaged is missing, and no number is ever invented
+or moved.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ def scores(text: str, task: str = "t2i") -> list[float | None]:
 
 @pytest.mark.parametrize(
     "text",
-    ["3.5", " 3.5 ", "**3.5**", "[3.5]", "(3.5)", "`3.5`", "3.5/4", "3.5 / 4.0", "**3.5**/4", "3.5 out of 4", "3.5 (out of 4)",
+    ["3.5", " 3.5 ", "**3.5**", "[3.5]", "(3.5)", "`3.5`", "3.5/4", "3.5 / 4.0", "**3.5**/4", "3.5 out of 4", ("3.5 (out of " "4)"),
      "3,5", "３．５", "３，５", "\ufeff3.5", "\u200b3.5\u200b", "3\u200b.5", "3.50", "3.5.", "3.5 points", "3.5分", '"3.5"',
      "3.5 (one small slip)", "3.5 - the hat is blue", "3.5; nearly", "3.5\n\nThe hat is blue.", "\n\n3.5\n", "3.5\n3.5"],
 )  # fmt: skip
@@ -40,21 +42,26 @@ def test_a_score_in_any_dress(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["N/A", "n/a", "N/A (no text)", "**N/A**", "[N/A]", "Ｎ／Ａ", "N / A", "N.A.", "NA", "n.a., no sign", "not applicable",
-     "Not applicable: the request asks for no writing", "N/A\nNo writing was asked for.", "N\\A", "N/A - no writing"],
+    ["N/A", "n/a", "N/A (no text)", "**N/A**", "[N/A]", "Ｎ／Ａ", "N / A", "N.A.", "NA", "n.a., no sign", ("not " "applicable"),
+     "Not applicable: the request asks for no writing", "N/A\nNo writing was asked for.", "N\\A", ("N/A - no " "writing")],
 )  # fmt: skip
 def test_what_does_not_apply(text: str) -> None:
     assert read_score(text) == (None, False)
 
 
+# Not on the scale.
+# No number.
+# A choice.
+# An echo.
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\n", "good", "-", "?", "three", "Nature", "name", "none", "n", "N/",  # nothing to read
-     "0", "0.5", "7", "4.1", "5", "10", "35", "350", "4.0001", "-3", "−3", "+3", "- 3", "<4", "> 3",  # not on the scale
-     "3.5.2", "3.", "3,", ".5", "3. 5", "3 .5", "3 5", "3..5", "1,2,3", "3,500", "3e0", "0x3", "3x", "3½", "3.5²", "①", "٣",  # no number
-     "1-4", "3 - 4", "3–4", "3 to 4", "3 or 4", "3, 4", "3/4/24", "3 (or 4)", "between 3 and 4", "3 and above",  # a choice
-     "[1.0 to 4.0, or N/A]", "[N/A, or 1.0 to 4.0]", "N/A or 3", "N/A 3.5", "3.5 N/A", "3.5 (N/A)", "<score>",  # an echo
-     "3 of 4 criteria", "3 of 4 (criteria met)", "3/4 criteria", "3 cats", "2 of 3", "7/10", "3/5", "3.5/10", "3/40", "3 (out of 5)",
+    # Nothing to read.
+    ["", " ", "\n", "good", "-", "?", "three", "Nature", "name", "none", "n", "N/",
+     "0", "0.5", "7", "4.1", "5", "10", "35", "350", "4.0001", "-3", "−3", "+3", "- 3", "<4", "> 3",
+     "3.5.2", "3.", "3,", ".5", "3. 5", "3 .5", "3 5", "3..5", "1,2,3", "3,500", "3e0", "0x3", "3x", "3½", "3.5²", "①", "٣",
+     "1-4", "3 - 4", "3–4", "3 to 4", "3 or 4", "3, 4", "3/4/24", "3 (or 4)", "between 3 and 4", ("3 and " "above"),
+     "[1.0 to 4.0, or N/A]", "[N/A, or 1.0 to 4.0]", "N/A or 3", "N/A 3.5", "3.5 N/A", "3.5 (N/A)", "<score>",
+     "3 of 4 criteria", "3 of 4 (criteria met)", "3/4 criteria", "3 cats", "2 of 3", "7/10", "3/5", "3.5/10", "3/40", ("3 (out of " "5)"),
      "1. The hat is blue", "3) good", "4: everything is there", "1. One\n2. Two", "3.5\n2.0", "N/A\n3.0", "3.5\nN/A", "3:30"],
 )  # fmt: skip
 def test_no_score_is_invented(text: str) -> None:
@@ -115,7 +122,10 @@ def test_the_placeholders_of_the_format_are_no_answer() -> None:
 
 
 def test_text_without_inner_headings_is_the_justification() -> None:
-    text = "1. **Text Faithfulness**: The cat is red.\n   **Score:** 3.5/4\n\n2. **Text Rendering**\nNo sign.\nScore: N/A"
+    text = (
+        "1. **Text Faithfulness**: The cat is red.\n   **Score:** 3.5/4\n\n2. **Text Rendering**\nNo "
+        "sign.\nScore: N/A"
+    )
     judgement = Judgement.parse(text)
     assert judgement.dimensions["text_faithfulness"].justification == "The cat is red."
     assert judgement.dimensions["text_faithfulness"].score == 3.5
@@ -233,7 +243,8 @@ def test_an_answer_cut_off_anywhere_gives_no_wrong_score(name: str, score_first:
 
 def test_a_refined_request_over_many_lines() -> None:
     request = (
-        "A poster:\n\n- a red cat\n- a sign: “OPEN”\n\n1. Foreground:\n   the cat\n2. Background:\n\n### Style\nwatercolour, {soft|warm} light, "
+        "A poster:\n\n- a red cat\n- a sign: “OPEN”\n\n1. Foreground:\n   the cat\n2. Background:\n\n### "
+        "Style\nwatercolour, {soft|warm} light, "
         "(hat:1.2)\u2028still this line\u0085and this\n> Score: 4\nSummary: cosy"
     )
     assert (
@@ -314,8 +325,8 @@ def test_a_rubric_with_chinese_headings() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["*", "#", " ", "(", "\n", "a\n", "a:\n", "1.\n", "```\n", "<think>", "</think>\n", "\u200b", "Score", "## Score: 3\n", "# Summary:\n",
-     "1. Text Faithfulness:\n", "1. Text Faithfulness:\n## Score: 3\n", "## Score: 1.0 to ", "# Detailed Judgement\n", "*" * 80 + "\n",
+    ["*", "#", " ", "(", "\n", "a\n", "a:\n", "1.\n", "```\n", "<think>", "</think>\n", "\u200b", "Score", ("## Score: " "3\n"), ("# " "Summary:\n"),
+     "1. Text Faithfulness:\n", "1. Text Faithfulness:\n## Score: 3\n", "## Score: 1.0 to ", ("# Detailed " "Judgement\n"), "*" * 80 + "\n",
      "3.5\n", "3.5 ", "---\n"],
 )  # fmt: skip
 def test_a_megabyte_of_anything_is_read_in_linear_time(hostile: str) -> None:
@@ -324,7 +335,8 @@ def test_a_megabyte_of_anything_is_read_in_linear_time(hostile: str) -> None:
         Judgement.parse(f"1. Text Faithfulness:\n## Score: {hostile * (size // len(hostile))}", "t2i")
         return time.process_time() - started
 
-    assert seconds(1_000_000) < 5  # it takes about one; a quadratic reader takes hours
+    # It takes about one; a quadratic reader takes hours.
+    assert seconds(1_000_000) < 5
 
 
 # ---------------------------------------------------------------- properties
@@ -368,13 +380,18 @@ def test_thousands_of_damaged_answers() -> None:
     for seed in range(count):
         read += check_damaged(rubrics[seed % 4], random.Random(seed))
     print(
-        f"{count} damaged answers in {time.perf_counter() - started:.0f} s, {read} scores read, none invented or moved"
+        f"{count} damaged answers in {time.perf_counter() - started:.0f} s, {read} scores read, none "
+        f"invented or moved"
     )
-    assert read > count  # damage costs scores, but not most of them
+    # Damage costs scores, but not most of them.
+    assert read > count
 
 
 def check_damaged(rubric: Rubric, chance: random.Random) -> int:
-    """Damage an answer, read it, and hold every score against the score lines of its dimension. Returns how many were read."""
+    """Damage an answer, read it, and hold every score against the score lines of its dimension.
+
+    Returns how many were read.
+    """
     text = render(rubric, sample(rubric, chance), score_first=chance.random() < 0.4)
     for _ in range(chance.randint(1, 6)):
         text = chance.choice(DAMAGES)(text, chance)

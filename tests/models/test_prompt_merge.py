@@ -1,4 +1,6 @@
-"""The refined request as a ComfyUI prompt: what the artist wrote as syntax survives, what the critic wrote as prose stays prose."""
+"""The refined request as a ComfyUI prompt: what the artist wrote as syntax survives, what the critic wrote as
+prose stays prose.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from rational_rewards.models.prompts.merge import merge_refined
 
 
 def read_weights(prompt: str, weight: float = 1.0) -> list[tuple[str, float]]:
-    """(text, weight) as ComfyUI reads a prompt: parentheses nest, `:number` at their end sets the weight, else it is times 1.1."""
+    """(text, weight) as ComfyUI reads a prompt: parentheses nest, `:number` at their end sets the weight,
+    else it is times 1.1.
+    """
     parts: list[tuple[str, float]] = []
     depth, start = 0, 0
     for here, char in enumerate(prompt):
@@ -153,10 +157,14 @@ def test_an_embedding_stays_readable_for_comfyui() -> None:
 
 def test_break_goes_back_to_where_its_sections_end() -> None:
     original = "a red fox on a bench BREAK snow, winter morning BREAK film photo"
-    refined = "A fluffy red fox asleep on a bench, tail curled, deep snow on a cold winter morning, analog film photo, soft grain"
+    refined = (
+        "A fluffy red fox asleep on a bench, tail curled, deep snow on a cold winter morning, analog "
+        "film photo, soft grain"
+    )
     merged = merge_refined(original, refined)
     assert merged.prompt == (
-        "A fluffy red fox asleep on a bench, tail curled, BREAK deep snow on a cold winter morning, BREAK analog film photo, soft grain"
+        "A fluffy red fox asleep on a bench, tail curled, BREAK deep snow on a cold winter morning, BREAK "
+        "analog film photo, soft grain"
     )
     assert any("BREAK" in note for note in merged.notes)
     assert merge_refined(original, merged.prompt).prompt == merged.prompt
@@ -311,7 +319,8 @@ def test_only_the_artists_weights_are_weights(original: str, refined: str) -> No
 @given(original=ORIGINALS, refined=TEXTS, keep=st.lists(WORDS | PLAIN_WEIGHT, max_size=3))
 def test_every_locked_phrase_is_in_the_result(original: str, refined: str, keep: list[str]) -> None:
     merged = merge_refined(original, refined, keep)
-    if merged.prompt == original:  # nothing was rewritten
+    # Nothing was rewritten.
+    if merged.prompt == original:
         return
     words = "".join(text for text, _ in read_weights(merged.prompt)).casefold()
     for phrase in keep:

@@ -64,9 +64,14 @@ def test_the_copy_is_not_used_for_changed_weights(copy_of: Callable[..., Path]) 
     changed = load(folder, "nf4")
     assert changed.copied_from is None
     assert changed.notes == [
-        f"The quantized copy {folder / 'rational_rewards-nf4'} was made of other files or versions, so the original was read."
+        (
+            f"The quantized copy {folder / 'rational_rewards-nf4'} was made of other files or versions, so "
+            f"the "
+            f"original was read."
+        )
     ]
-    save_quantized(changed)  # takes the place of the stale one
+    # Takes the place of the stale one.
+    save_quantized(changed)
     assert torch.equal(logits(load(folder, "nf4")), logits(changed))
     assert sorted(file.name for file in folder.iterdir() if file.is_dir()) == ["rational_rewards-nf4"]
 

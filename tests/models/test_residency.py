@@ -1,4 +1,6 @@
-"""The critic under ComfyUI's memory manager: moved as a whole, evicted when a sampler needs the room, back when it is asked."""
+"""The critic under ComfyUI's memory manager: moved as a whole, evicted when a sampler needs the room, back
+when it is asked.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,12 @@ from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.residency import move
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
-CARD = torch.device("cpu", 0)  # not equal to "cpu", so that torch really copies
+# Not equal to "cpu", so that torch really copies.
+CARD = torch.device("cpu", 0)
 
 
-# Not nf4 after use: a forward on a CPU repacks the weights for that CPU, and a model that computes there is never moved.
+# Not nf4 after use: a forward on a CPU repacks the weights for that CPU, and a model that computes there is
+# never moved.
 @pytest.mark.parametrize(
     ("quantization", "used"), [("nf4", False), ("int8", False), ("int8", True), ("none", True)]
 )
@@ -34,9 +38,8 @@ def test_a_model_moves_as_a_whole_and_answers_as_before(
     if used:
         logits(loaded)
     for _ in range(2):
-        before = [
-            tensor.untyped_storage() for tensor in tensors_of(loaded.model)
-        ]  # held, so that no address comes twice
+        # Held, so that no address comes twice.
+        before = [tensor.untyped_storage() for tensor in tensors_of(loaded.model)]
         move(loaded.model, CARD)
         after = [tensor.untyped_storage() for tensor in tensors_of(loaded.model) if tensor.numel()]
         left_behind = {storage.data_ptr() for storage in before} & {storage.data_ptr() for storage in after}
@@ -97,12 +100,14 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]]
         assert one["sampling"]["sampler"] > 4
         assert one["sampling"]["critic"] is both_fit
     assert all(one["judging"]["sampler"] > 6 for one in found["rounds"][1:]) is both_fit
-    assert found["most"] <= gigabytes  # never two copies, never more than there is
+    # Never two copies, never more than there is.
+    assert found["most"] <= gigabytes
 
     rounds = found["rounds"]
     assert {one["listed"] for one in rounds} == {2 if both_fit else 1}
     assert len({one["answer"] for one in rounds[::2]}) == len({one["answer"] for one in rounds[1::2]}) == 1
-    assert rounds[-1]["bytes"] <= 1.01 * rounds[4]["bytes"]  # no growth
+    # No growth.
+    assert rounds[-1]["bytes"] <= 1.01 * rounds[4]["bytes"]
 
     out = found["out of memory"]
     assert out["once"], "tried again with nothing else on the card"

@@ -16,7 +16,8 @@ from PIL import Image
 pytestmark = [pytest.mark.comfyui, pytest.mark.skipif(not checkouts(), reason=HINT)]
 CANCELS, RUNS, WARM = 20, 100, 5
 STREAM = "rational_rewards.stream"
-LONGEST = {"load": 0.3, "read": 0.02, "write": 0.5}  # seconds from the beginning of a phase to a cancel
+# Seconds from the beginning of a phase to a cancel.
+LONGEST = {"load": 0.3, "read": 0.02, "write": 0.5}
 # A custom node pack that notes, whenever a critic's weights are read, how many critics there are already.
 COUNTER = """
 import gc

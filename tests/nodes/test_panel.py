@@ -1,4 +1,6 @@
-"""What a node hands to its panel: whole where it can be, cut where it must be, and always JSON that a browser can read."""
+"""What a node hands to its panel: whole where it can be, cut where it must be, and always JSON that a browser
+can read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An artist's way with a taste of their own, on the canvas: record preferences, rationalize, train, choose the adapter, see it judge."""
+"""An artist's way with a taste of their own, on the canvas: record preferences, rationalize, train, choose
+the adapter, see it judge.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ RECORDED, HELD_OUT = 40, 30
 
 @pytest.fixture(scope="module")
 def pairs():
-    """(prompt, clean picture, blurred picture): the critic prefers the clean one, this artist the blurred one."""
+    """(prompt, clean picture, blurred picture): the critic prefers the clean one, this artist the blurred
+    one.
+    """
     found = []
     for number in range(RECORDED + HELD_OUT):
         request = random_request(stream(number, "a taste for blur"))

@@ -1,4 +1,6 @@
-"""A critic as the teacher of PARROT: what it is told, what it answers, and one that knows only its own questions."""
+"""A critic as the teacher of PARROT: what it is told, what it answers, and one that knows only its own
+questions.
+"""
 
 from __future__ import annotations
 
@@ -218,10 +220,11 @@ def test_a_critic_with_its_own_questions_explains_every_preference(
     rationales = teacher.rationalize(pairs, range(6), True, Progress())
     said = teacher.predict([pair.prompt for pair in pairs], rationales, Progress())
     for pair, winner in zip(pairs, said, strict=True):
+        # Where the critic sees no difference, there is nothing to exchange.
         assert winner in (
             pair.preferred,
             "tie",
-        )  # where the critic sees no difference, there is nothing to exchange
+        )
     judged = teacher.project(pairs, [Reference(said, "A") for said in rationales], range(6), Progress())
     for pair, explained, text in zip(pairs, rationales, judged, strict=True):
         alone, comparison = Judgement.parse(text, task=pair.task), Comparison.parse(explained, task=pair.task)

@@ -174,14 +174,16 @@ def test_rationales_that_do_not_hold_up_are_dropped_with_their_reason(tmp_path):
     teacher = ScriptedTeacher(flaws)
     report = filter_consistent(phase1(tmp_path, some_pairs(10), teacher), tmp_path / "consistent", teacher)
     reasons = {record["id"]: record["reason"] for record in lines(tmp_path / "consistent/dropped.jsonl")}
+    # A tie.
+    # A tie.
     assert reasons == {
         "p1": "unreadable",
         "p2": "contradicts the preference",
         "p3": "does not decide",
-        "p4": "predicts the other",  # a tie
+        "p4": "predicts the other",
         "p5": "predicts the other",
         "p6": "does not decide",
-        "p9": "contradicts the preference",  # a tie
+        "p9": "contradicts the preference",
     }
     kept = lines(tmp_path / "consistent/consistent.jsonl")
     assert kept == [
@@ -357,7 +359,10 @@ def test_what_the_prompt_asks_for_may_be_spoken_of():
 
 
 def test_with_a_source_both_images_may_be_spoken_of():
-    text = "Both images show the dog at the same place; the two images differ in the hat only, compared with the source image."
+    text = (
+        "Both images show the dog at the same place; the two images differ in the hat only, compared "
+        "with the source image."
+    )
     assert find_mention(text, "remove the hat", "edit") == ""
     assert find_mention(text, "a dog", "t2i")
     assert find_mention("Edited Image A lost the dog.", "remove the hat", "edit")

@@ -1,4 +1,6 @@
-"""Kill the data phases at any moment: started again until they are done, they leave what an undisturbed run leaves."""
+"""Kill the data phases at any moment: started again until they are done, they leave what an undisturbed run
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,13 @@ from rational_rewards.parrot.stream import resume, split, stream
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 PAIRS = 32
 PHASES = ("rationales", "consistent", "alone", "rows")
+# Seconds from the first write to a kill.
 LONGEST = {
     "rationales": 0.1,
     "consistent": 0.08,
     "alone": 0.15,
     "rows": 0.02,
-}  # seconds from the first write to a kill
+}
 
 
 def contents(folder):
@@ -57,13 +60,16 @@ def written(folder):
     """Bytes in the folder so far; changes as soon as a child has begun to work."""
     found = 0
     for file in folder.glob("*/*.jsonl"):
-        with contextlib.suppress(FileNotFoundError):  # a phase that has just ended takes its work file away
+        # A phase that has just ended takes its work file away.
+        with contextlib.suppress(FileNotFoundError):
             found += file.stat().st_size
     return found
 
 
 def run_and_kill(starter, folder, seconds):
-    """Start the phases and kill them `seconds` (None: never) after they began to write; True if they were done before."""
+    """Start the phases and kill them `seconds` (None: never) after they began to write; True if they were
+    done before.
+    """
     before = written(folder)
     starter.stdin.write(json.dumps([str(folder), PAIRS, 0.003]).encode() + b"\n")
     child = int(starter.stdout.readline())
@@ -91,12 +97,14 @@ def test_a_phase_killed_fifty_times_leaves_the_same_files(phase, tmp_path, start
         folder = tmp_path / f"killed{rounds}"
         for earlier in PHASES[: PHASES.index(phase)]:
             shutil.copytree(whole / earlier, folder / earlier)
+        # Ends on a slow machine, too.
         plan = [
             *(chance.uniform(0.0, LONGEST[phase]) for _ in range(min(7, 50 - kills))),
             None,
-        ]  # ends on a slow machine, too
+        ]
         while not run_and_kill(starter, folder, plan.pop(0)):
-            kills += (folder / phase / "work.jsonl").exists()  # else it died in another one
+            # Else it died in another one.
+            kills += (folder / phase / "work.jsonl").exists()
         assert contents(folder) == contents(whole)
         rounds += 1
     print(f"{kills} kills in {rounds} runs")
@@ -150,7 +158,8 @@ def test_what_is_done_is_not_asked_again_and_batches_stay_the_same(tmp_path):
     work = tmp_path / "work.jsonl"
     stream(range(10), 10, str, worker, work, 4, "test")
     assert asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    work.write_bytes(b"".join(work.read_bytes().splitlines(keepends=True)[:6]))  # killed in the second batch
+    # Killed in the second batch.
+    work.write_bytes(b"".join(work.read_bytes().splitlines(keepends=True)[:6]))
     asked.clear()
     stream(range(10), 10, str, worker, work, 4, "test")
     assert asked == [[4, 5, 6, 7], [8, 9]]

@@ -1,4 +1,6 @@
-"""Training rows: what the student sees, what it should answer, and that both are exactly what the critic reads and writes."""
+"""Training rows: what the student sees, what it should answer, and that both are exactly what the critic
+reads and writes.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,8 @@ RUBRICS = ["t2i", "edit", "t2i-pair", "edit-pair"]
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    tokenizer = build_tokenizer(
-        [*_rubric_texts(), *(f" {text}" for text in TEXTS * 50)]
-    )  # knows " It" as one token, as Qwen's does
+    # Knows " It" as one token, as Qwen's does.
+    tokenizer = build_tokenizer([*_rubric_texts(), *(f" {text}" for text in TEXTS * 50)])
     return Vocabulary(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
 
 
@@ -51,7 +52,9 @@ def some_parts(rubric, score="3.5", other="2.25"):
 
 
 def followed(state, ids):
-    """Feed a written answer's tokens to the locked form, which must allow every one; returns all tokens that it wrote."""
+    """Feed a written answer's tokens to the locked form, which must allow every one; returns all tokens that
+    it wrote.
+    """
     out = list(state.forced())
     assert out == ids[: len(out)]
     while not state.done:
@@ -80,7 +83,9 @@ def test_a_written_answer_is_what_the_locked_form_writes_token_by_token(name, vo
 
 @pytest.mark.parametrize("name", RUBRICS)
 def test_a_row_that_ends_with_its_last_word_lets_the_form_end_there(name, vocabulary):
-    """Rows have no line end behind the last text; there the model ends its turn, and the form writes that line end itself."""
+    """Rows have no line end behind the last text; there the model ends its turn, and the form writes that
+    line end itself.
+    """
     rubric = load_rubric(name)
     text = write_answer(rubric, some_parts(rubric))
     ids = vocabulary.encode(text.rstrip("\n"))
@@ -179,7 +184,9 @@ def test_pairs_come_in_both_orders_and_images_alone_with_a_refined_request(tmp_p
 
 
 def test_questions_are_the_rubrics_own_with_no_preference_hint_or_reference(tmp_path):
-    """Whichever image is preferred, the question of a row is the same, letter for letter, as the one that the critic asks."""
+    """Whichever image is preferred, the question of a row is the same, letter for letter, as the one that the
+    critic asks.
+    """
     pairs = [
         {**record(n, edit=edit), "preferred": label}
         for n, (edit, label) in enumerate((e, p) for e in (False, True) for p in "AB")
@@ -279,6 +286,7 @@ def test_the_images_change_their_names_and_articles_stay(text, wanted):
     assert swap_letters(wanted) == text
 
 
+# An article, or the name of an image.
 @pytest.mark.parametrize(
     "text",
     [
@@ -288,7 +296,7 @@ def test_the_images_change_their_names_and_articles_stay(text, wanted):
         "Plan B is on the poster of Image A.",
         '"A" is better.',
         "image b is darker",
-        "A missed hat.",  # an article, or the name of an image
+        "A missed hat.",
         "The first is sharper than the second.",
         "The second one is worse.",
         "The first edited image is sharper.",

@@ -195,7 +195,9 @@ CLASSES = ["A", "B", "tie"]
 
 
 def with_classes(file, names):
-    """The same file with the names of its label's classes in the schema, as Hugging Face `datasets` writes them."""
+    """The same file with the names of its label's classes in the schema, as Hugging Face `datasets` writes
+    them.
+    """
     table = parquet.read_table(file)
     features = {"vote_type": {"names": names, "_type": "ClassLabel"}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -326,7 +328,8 @@ def test_a_picture_that_is_only_a_path_is_read_beside_the_file_and_nowhere_else(
 def test_a_photo_that_lies_on_its_side_is_turned_upright(write, dataset):
     file = io.BytesIO()
     exif = Image.Exif()
-    exif[274] = 6  # the camera was turned
+    # The camera was turned.
+    exif[274] = 6
     picture(1, (20, 12)).save(file, format="PNG", exif=exif)
     import_parquet(write(**votes("A", a=file.getvalue())), dataset)
     assert Image.open(dataset.pairs()[0].image_a).size == (12, 20)
@@ -419,7 +422,8 @@ def test_files_of_another_kind_are_refused_before_anything_is_added(tmp_path, wr
     with pytest.raises(PreferenceError, match=r"zz\.parquet cannot be read or written"):
         import_parquet(tmp_path / "zz.parquet", dataset)
     with pytest.raises(PreferenceError, match="cannot be read or written"):
-        import_parquet(tmp_path, dataset)  # votes.parquet in the same folder is fine
+        # votes.parquet in the same folder is fine.
+        import_parquet(tmp_path, dataset)
     assert not dataset.folder.exists()
 
 

@@ -107,7 +107,8 @@ def test_changing_one_s_mind_keeps_both_lines_and_the_later_one_stands(dataset):
 
 def test_a_pair_shown_the_other_way_round_is_the_same_pair(dataset):
     dataset.record(A, B, "a cube", "A")
-    dataset.record(B, A, "a cube", "B")  # the same picture is preferred
+    # The same picture is preferred.
+    dataset.record(B, A, "a cube", "B")
     assert len(lines(dataset)) == 1
     dataset.record(B, A, "a cube", "A")
     assert standing(dataset) == [("a cube", "A")]
@@ -187,9 +188,8 @@ def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["my-taste", "Mein Geschmack 2", "趣味", "v1.2", "concept"])
 def test_plain_names_in_any_language_are_folders_under_the_root(tmp_path, name):
     assert dataset_folder(tmp_path, f" {name} ") == tmp_path / name
-    assert (
-        dataset_folder(tmp_path, "gou\u0302t") == tmp_path / "go\u00fbt"
-    )  # however its letters are composed
+    # However its letters are composed.
+    assert dataset_folder(tmp_path, "gou\u0302t") == tmp_path / "go\u00fbt"
 
 
 def test_the_user_s_preferences_lie_in_the_user_folder(tmp_path, monkeypatch):
@@ -225,7 +225,8 @@ def test_every_way_to_cut_the_last_line_costs_that_line_only(dataset):
     both = dataset.file.read_bytes()
     for cut in range(len(whole), len(both) + 1):
         dataset.file.write_bytes(both[:cut])
-        survived = cut >= len(both) - 1  # only the line end is missing
+        # Only the line end is missing.
+        survived = cut >= len(both) - 1
         expected = ["one", "zwei ü"] if survived else ["one"]
         assert [pair.prompt for pair in PreferenceDataset(dataset.folder)] == expected
         if cut % 7 == 0 or survived:
@@ -270,9 +271,8 @@ def test_a_file_edited_by_hand_is_read_again(dataset):
     for number in range(3):
         dataset.record(A, B, f"prompt {number}", "A")
     kept = dataset.file.read_text(encoding="utf-8").split("\n")[2]
-    dataset.file.write_bytes(
-        b"\xef\xbb\xbf" + kept.encode() + b"\r\n\r\n"
-    )  # as an editor on Windows would save it
+    # As an editor on Windows would save it.
+    dataset.file.write_bytes(b"\xef\xbb\xbf" + kept.encode() + b"\r\n\r\n")
     assert standing(dataset) == [("prompt 2", "A")]
     dataset.record(A, C, "new", "B")
     assert standing(PreferenceDataset(dataset.folder)) == [("prompt 2", "A"), ("new", "B")]
@@ -321,7 +321,8 @@ def test_four_programs_writing_at_the_same_time_lose_and_double_nothing(dataset)
     found = [line["prompt"].split(" ü")[0] for line in lines(dataset)]
     assert sorted(found) == sorted(f"writer {w} number {n}" for w in range(4) for n in range(25))
     assert len(dataset) == 100
-    for writer in range(4):  # each one's own are in its order
+    # Each one's own are in its order.
+    for writer in range(4):
         own = [text for text in found if text.startswith(f"writer {writer} ")]
         assert own == [f"writer {writer} number {n}" for n in range(25)]
     assert whole_pictures(dataset)
@@ -350,7 +351,8 @@ def test_a_writer_killed_at_any_moment_leaves_everything_it_had_recorded(dataset
         print("go", file=process.stdin, flush=True)
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(dice.randint(1, 6))]
-        threading.Event().wait(dice.random() * 0.02)  # anywhere inside the next record
+        # Anywhere inside the next record.
+        threading.Event().wait(dice.random() * 0.02)
         process.kill()
         said += process.stdout.readlines()
         process.wait()

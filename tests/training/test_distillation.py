@@ -1,4 +1,6 @@
-"""Distillation: rows become a critic or an adapter, and a run that was stopped ends as if nothing had happened."""
+"""Distillation: rows become a critic or an adapter, and a run that was stopped ends as if nothing had
+happened.
+"""
 
 from __future__ import annotations
 
@@ -212,7 +214,8 @@ def test_training_that_was_cancelled_goes_on_and_ends_the_same(
 
             def check(count: list[int] = count, stop: int = stop) -> None:
                 count[0] += 1
-                if count[0] > stop + 16:  # the rows are measured first, with one check each
+                # The rows are measured first, with one check each.
+                if count[0] > stop + 16:
                     raise Cancelled
 
             try:
@@ -253,7 +256,9 @@ def test_training_that_was_killed_ends_with_the_same_adapter(
     left, rng = int(os.environ.get("RR_TRAINING_KILLS", "2")), random.Random(0)
 
     def run(folder: Path, limit: float | None = None) -> float | None:
-        """Train in a process of its own, killed after `limit` seconds of training: how long it took, None if it did not finish."""
+        """Train in a process of its own, killed after `limit` seconds of training: how long it took, None if
+        it did not finish.
+        """
         command = [
             sys.executable,
             "-c",
@@ -277,7 +282,8 @@ def test_training_that_was_killed_ends_with_the_same_adapter(
     length = run(tmp_path / "whole")
     assert length
     attempt = 0
-    while left:  # a training that got through in spite of it all is compared, and the next one begins
+    # A training that got through in spite of it all is compared, and the next one begins.
+    while left:
         attempt += 1
         folder = tmp_path / f"killed-{attempt}"
         while left and run(folder, rng.uniform(0.05, 0.95) * length) is None:
