@@ -1,4 +1,6 @@
-"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`: speed, memory and quality, measured here and now."""
+"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`: speed, memory and quality, measured here and
+now.
+"""
 
 from __future__ import annotations
 

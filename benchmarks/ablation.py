@@ -1,9 +1,11 @@
-"""The ablation of the paper in miniature: what the anchor and the filter are worth, with an imperfect teacher.
+"""The ablation of the paper in miniature: what the anchor and the filter are worth, with an imperfect
+teacher.
 
-Three ways to make rows from the same preference pairs, equally many rows of each, the same student, recipe and held-out pairs:
-PARROT (anchored and filtered), anchored only, and plain distillation of what the teacher says without knowing the preference.
-The student is a critic that has learned the form already, the embedded one unless another is given: from nothing, what a few
-thousand rows teach is the form alone, and that is the same in all three.
+Three ways to make rows from the same preference pairs, equally many rows of each, the same student, recipe
+and held-out pairs: PARROT (anchored and filtered), anchored only, and plain distillation of what the teacher
+says without knowing the preference. The student is a critic that has learned the form already, the embedded
+one unless another is given: from nothing, what a few thousand rows teach is the form alone, and that is the
+same in all three.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ WAYS = ("PARROT", "anchored only", "plain distillation")
 def run(
     student: Path, work: Path, pairs: int, rows: int, seeds: int, misreads: float, test: int
 ) -> dict[str, Any]:
-    """Accuracy (over all held-out pairs, and over those with a preference) and Spearman of every way and seed."""
+    """Accuracy (over all held-out pairs, and over those with a preference) and Spearman of every way and
+    seed.
+    """
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     survived: list[float] = []
     for seed in range(seeds):
@@ -106,7 +110,9 @@ def _taught(student: Path, file: Path, folder: Path, seed: int, test: int) -> di
 def _measured(
     student: Path, folder: Path, test: int, rows: Path | None = None, recipe: Recipe = Recipe("full")
 ) -> dict[str, float]:
-    """How well the student judges, after learning from `rows` if there are any; kept in the folder, so that a run can go on."""
+    """How well the student judges, after learning from `rows` if there are any; kept in the folder, so that a
+    run can go on.
+    """
     known = [digest(student / "model.safetensors"), digest(rows) if rows else "", test, repr(recipe)]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     figures = folder / f"figures-{key}.json"

@@ -1,7 +1,7 @@
 """How much the engine saves against one `generate` a question, on random weights of a realistic shape.
 
-Random weights write nonsense, but every token costs what it costs: the form fixes how many tokens each text has (a model that
-never ends a text uses its whole budget), and `generate` is made to write exactly as many.
+Random weights write nonsense, but every token costs what it costs: the form fixes how many tokens each text
+has (a model that never ends a text uses its whole budget), and `generate` is made to write exactly as many.
 """
 
 from __future__ import annotations

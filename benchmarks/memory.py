@@ -8,8 +8,10 @@ from rational_rewards.demo.checkpoint import EIGHT_BILLION, build_model, build_p
 from rational_rewards.models.checkpoints.layers import is_kept
 from rational_rewards.models.images import MAX_PIXELS
 
-# Bytes a weight of a quantized linear layer. NF4 with double quantization: half a byte, one byte a block of 64 for its scale, and
-# 4 bytes for every 256 of those scales (QLoRA, arXiv 2305.14314, section 3). int8: one byte; its row scales are negligible.
+# Bytes a weight of a quantized linear layer. NF4 with double quantization: half a byte, one byte a block of
+# 64 for its scale, and
+# 4 bytes for every 256 of those scales (QLoRA, arXiv 2305.14314, section 3). int8: one byte; its row scales
+# are negligible.
 BYTES = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0, "none (bf16)": 2.0}
 TEXT_TOKENS = 1100 + 2200  # the rubric with a prompt, and a whole answer at the default max_new_tokens
 

@@ -1,4 +1,6 @@
-"""How well a critic judges the shapes world, and whether its refined prompts help: everything against the true scenes."""
+"""How well a critic judges the shapes world, and whether its refined prompts help: everything against the
+true scenes.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ WANTED = {
 
 
 def run(checkpoint: str, pairs: int, each: int, prompts: int) -> dict[str, Any]:
-    """Figures of a critic on `pairs` held-out pairs, `each` more that differ in one dimension only, and `prompts` held-out prompts."""
+    """Figures of a critic on `pairs` held-out pairs, `each` more that differ in one dimension only, and
+    `prompts` held-out prompts.
+    """
     critic = Critic.load(checkpoint, "none", "cpu")
     critic.engine.rows = SIDE_BY_SIDE  # type: ignore[attr-defined]
     start = time.monotonic()
@@ -69,7 +73,9 @@ def missed(figures: dict[str, Any]) -> list[str]:
 
 
 def refinement_figures(rounds: list[Refinement]) -> dict[str, Any]:
-    """Means over all prompts: true faithfulness (1..4) before and after, the share of what was missing that was won, who got worse."""
+    """Means over all prompts: true faithfulness (1..4) before and after, the share of what was missing that
+    was won, who got worse.
+    """
     before, after = (sum(getattr(one, name) for one in rounds) / len(rounds) for name in ("before", "after"))
     return {
         "faithfulness_before": before,

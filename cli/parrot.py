@@ -1,161 +1,216 @@
-"""`python -m rational_rewards parrot ...`: preferences in and out, and PARROT's phases, from the shell."""
+"""`parrot`: preferences in and out, and PARROT's phases."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..models import paths
-from ..models.engines.base import Progress
+from ..models.errors import PreferenceError
+from . import demo
+from .checkpoints import did_you_mean, load_critic
+from .options import add_answer, add_critic, add_quiet, number, whole_number
+from .output import (
+    check_image_target,
+    check_targets,
+    not_written,
+    progress_on,
+    readable,
+    show,
+    user_path,
+)
 
-Options = Callable[[argparse.ArgumentParser], None]
+LAYOUTS = ("mmrb2", "genai-t2i", "genai-edit", "editreward")
 
 
-def add_commands(
-    commands: Any,
-    critic_options: Options,
-    answer_options: Options,
-    load_critic: Callable[[Any], Any],
-    progress: Any,
-) -> Any:
-    """Add `parrot` to the shell's commands and return its actions.
-
-    The rest are the shell's own ways to name a critic, to say how it answers, to load it and to show progress.
-    """
-    parrot = commands.add_parser("parrot", help="teach a critic from preferences").add_subparsers(
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add `parrot` and its actions."""
+    actions = commands.add_parser("parrot", help="teach a critic from preferences").add_subparsers(
         required=True, metavar="action"
     )
+    _add_files(actions)
+    undo = actions.add_parser("undo", help="take the last preference of a dataset back")
+    _add_dataset(undo)
+    undo.set_defaults(run=undo_preference)
 
-    bring = parrot.add_parser(
-        "import", help="add the preferences of a Parquet file (MMRB2, GenAI-Bench, EditReward) to a dataset"
-    )
-    bring.add_argument("file", type=Path)
-    _dataset(bring)
-    bring.add_argument(
-        "--layout",
-        default="auto",
-        help="mmrb2, genai-t2i, genai-edit, editreward; default: seen from the columns",
-    )
-    bring.set_defaults(run=lambda parsed: _import(parsed, progress()))
-
-    out = parrot.add_parser("export", help="write a dataset as a Parquet file")
-    out.add_argument("file", type=Path)
-    _dataset(out)
-    out.add_argument("--layout", default="mmrb2", help="mmrb2, genai-t2i, genai-edit, editreward")
-    out.set_defaults(run=lambda parsed: _export(parsed, progress()))
-
-    undo = parrot.add_parser("undo", help="take the last preference of a dataset back")
-    _dataset(undo)
-    undo.set_defaults(run=_undo)
-
-    explain = parrot.add_parser(
+    explain = actions.add_parser(
         "rationalize", help="let a critic explain the preferences, and keep what holds up"
     )
-    _dataset(explain)
-    critic_options(explain)
-    answer_options(explain)
-    explain.set_defaults(run=lambda parsed: _rationalize(parsed, load_critic, progress()))
+    _add_dataset(explain)
+    add_critic(explain)
+    add_answer(explain)
+    explain.set_defaults(run=rationalize)
+    _add_train(actions)
+    demo.add_training(actions)
 
-    train = parrot.add_parser("train", help="train an adapter on what `rationalize` made")
-    _dataset(train)
+
+def _add_files(actions: argparse._SubParsersAction) -> None:
+    bring = actions.add_parser(
+        "import", help="add the preferences of a Parquet file (MMRB2, GenAI-Bench, EditReward) to a dataset"
+    )
+    bring.add_argument("file", type=user_path, help="the Parquet file, or a folder of its parts")
+    _add_dataset(bring, "; a new name makes a new dataset")
+    bring.add_argument(
+        "--layout",
+        choices=["auto", *LAYOUTS],
+        default="auto",
+        help="what the columns are; default: auto, seen from the columns",
+    )
+    add_quiet(bring)
+    bring.set_defaults(run=import_preferences)
+
+    out = actions.add_parser("export", help="write a dataset as a Parquet file")
+    out.add_argument("file", help="the Parquet file to write")
+    _add_dataset(out)
+    out.add_argument(
+        "--layout", choices=LAYOUTS, default="mmrb2", help="what the columns are; default: mmrb2"
+    )
+    add_quiet(out)
+    out.set_defaults(run=export_preferences)
+
+
+def _add_train(actions: argparse._SubParsersAction) -> None:
+    train = actions.add_parser("train", help="train an adapter on what `rationalize` made")
+    _add_dataset(train)
     train.add_argument("--name", required=True, help="what the adapter is called")
-    train.add_argument("--epochs", type=int, default=3)
-    train.add_argument("--rank", type=int, default=16)
-    train.add_argument("--learning-rate", type=float, default=1e-4)
-    train.add_argument("--plot", metavar="FILE", help="draw the loss (PNG)")
-    critic_options(train)
-    train.set_defaults(run=lambda parsed: _train(parsed, load_critic, progress()))
-    return parrot
+    train.add_argument(
+        "--epochs", type=whole_number(1), default=3, help="how often each row is learned; default: 3"
+    )
+    train.add_argument(
+        "--rank", type=whole_number(1), default=16, help="width of the adapter: more learns more; default: 16"
+    )
+    train.add_argument(
+        "--learning-rate", type=number(0), default=1e-4, metavar="RATE", help="default: 0.0001"
+    )
+    train.add_argument("--plot", metavar="FILE", help="also draw the loss (.png, .jpg or .webp)")
+    add_critic(train)
+    train.set_defaults(run=train_adapter)
 
 
-def _dataset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="name of the dataset, or its folder")
+def _add_dataset(parser: argparse.ArgumentParser, more: str = "") -> None:
+    parser.add_argument(
+        "--dataset", required=True, metavar="NAME", help=f"name of the dataset, or its folder{more}"
+    )
 
 
 def dataset_at(given: str) -> Path:
-    """The folder of a dataset that is named on the command line: a folder, or a name under the user's preferences."""
+    """The folder of a dataset, from its folder or its name under the user's preferences; it need not exist."""
     from ..preferences.dataset import LINES, dataset_folder
 
-    folder = Path(given)
-    if folder.name != given or (folder / LINES).is_file():
+    folder = user_path(given)
+    if str(folder) != folder.name or (folder / LINES).is_file():
         return folder
-    return dataset_folder(paths.preferences_root(), given)
+    return dataset_folder(paths.preferences_root(), str(folder))
 
 
-def _import(parsed: argparse.Namespace, progress: Progress) -> None:
+def existing_dataset(given: str) -> Path:
+    """The folder of a dataset that is there.
+
+    Raises PreferenceError for one that is not, with the nearest name.
+    """
+    from ..preferences.dataset import LINES
+
+    folder = dataset_at(given)
+    if (folder / LINES).is_file():
+        return folder
+    known = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
+    there = f"there are {', '.join(known)}" if known else "make one with `parrot import`"
+    meant = did_you_mean(folder.name, known)
+    raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {there}.{meant}')
+
+
+def import_preferences(options: argparse.Namespace) -> int:
+    """`parrot import`."""
     from ..preferences.dataset import PreferenceDataset
     from ..preferences.parquet import import_parquet
 
-    print(
-        import_parquet(
-            parsed.file, PreferenceDataset(dataset_at(parsed.dataset)), parsed.layout, progress
-        ).to_text()
-    )
+    if not options.file.exists():
+        raise PreferenceError(f"There is no file {options.file}: check its name and folder.")
+    dataset = PreferenceDataset(dataset_at(options.dataset))
+    report = import_parquet(options.file, dataset, options.layout, progress_on(quiet=options.quiet))
+    show(readable(report.to_text()))
+    return 0
 
 
-def _export(parsed: argparse.Namespace, progress: Progress) -> None:
+def export_preferences(options: argparse.Namespace) -> int:
+    """`parrot export`."""
     from ..preferences.dataset import PreferenceDataset
     from ..preferences.parquet import export_parquet
 
-    number = export_parquet(
-        PreferenceDataset(dataset_at(parsed.dataset)), parsed.file, parsed.layout, progress
-    )
-    print(f"{number} preferences written to {parsed.file}")
+    dataset = PreferenceDataset(existing_dataset(options.dataset))
+    check_targets({"file": options.file})
+    target = user_path(options.file)
+    count = export_parquet(dataset, target, options.layout, progress_on(quiet=options.quiet))
+    show(readable(f"{count} preferences written to {target}"))
+    return 0
 
 
-def _undo(parsed: argparse.Namespace) -> None:
+def undo_preference(options: argparse.Namespace) -> int:
+    """`parrot undo`."""
     from ..preferences.dataset import PreferenceDataset
 
-    dataset = PreferenceDataset(dataset_at(parsed.dataset))
+    dataset = PreferenceDataset(existing_dataset(options.dataset))
     taken = dataset.undo()
-    print(
-        f'Taken back: {taken.preferred} for "{taken.prompt}". {len(dataset)} left.'
-        if taken
-        else "There was nothing to take back."
-    )
+    if taken is None:
+        show("There was nothing to take back.")
+    else:
+        show(readable(f'Taken back: {taken.preferred} for "{taken.prompt}". {len(dataset)} left.'))
+    return 0
 
 
-def _rationalize(parsed: argparse.Namespace, load_critic: Callable[[Any], Any], progress: Progress) -> None:
+def rationalize(options: argparse.Namespace) -> int:
+    """`parrot rationalize`."""
     from ..parrot.critic_teacher import CriticTeacher
     from ..parrot.pipeline import rationalize_pairs
     from ..preferences.dataset import pairs_in
 
-    folder = dataset_at(parsed.dataset)
-    pairs = pairs_in(folder)  # before the critic is loaded, which takes longer
-    options = {
-        "temperature": parsed.temperature,
-        "answer": parsed.answer,
-        "max_new_tokens": parsed.max_new_tokens,
-    }
-    teacher = CriticTeacher.of(load_critic(parsed), **options)
-    found = rationalize_pairs(
+    folder = existing_dataset(options.dataset)
+    # Before the critic is loaded, which takes longer.
+    pairs = pairs_in(folder)
+    teacher = CriticTeacher.of(
+        load_critic(options),
+        temperature=options.temperature,
+        answer=options.answer,
+        max_new_tokens=options.max_new_tokens,
+    )
+    result = rationalize_pairs(
         pairs,
         folder,
         teacher,
         rubrics=teacher.rubrics,
         note=teacher.note,
-        seed=parsed.seed,
-        progress=progress,
+        seed=options.seed,
+        progress=progress_on(quiet=options.quiet),
     )
-    print(f"{found.to_markdown()}\n\nRows: {found.file}")
+    show(readable(f"{result.to_markdown()}\n\nRows: {result.file}"))
+    return 0
 
 
-def _train(parsed: argparse.Namespace, load_critic: Callable[[Any], Any], progress: Progress) -> None:
+def train_adapter(options: argparse.Namespace) -> int:
+    """`parrot train`."""
     from ..evaluation.plots import loss_plot
+    from ..models.files import replacing
     from ..parrot.pipeline import CHANGED, has_changed, latest_rows
     from ..training.adapter import learn
     from ..training.distillation import Recipe
 
-    folder = dataset_at(parsed.dataset)
+    folder = existing_dataset(options.dataset)
+    check_image_target("--plot", options.plot)
+    check_targets({"--plot": options.plot})
     rows = latest_rows(folder)
     recipe = Recipe(
-        epochs=parsed.epochs, rank=parsed.rank, learning_rate=parsed.learning_rate, seed=parsed.seed
+        epochs=options.epochs, rank=options.rank, learning_rate=options.learning_rate, seed=options.seed
     )
-    learned = learn(load_critic(parsed), rows, parsed.name, paths.model_roots()[0], recipe, progress)
-    print(learned.to_markdown())
+    progress = progress_on(quiet=options.quiet)
+    learned = learn(load_critic(options), rows, options.name, paths.model_roots()[0], recipe, progress)
+    show(readable(learned.to_markdown()))
     if has_changed(rows, folder):
-        print(f"\n{CHANGED}")
-    if parsed.plot:
-        loss_plot(learned.trained.losses, f"Loss of {learned.name}").save(parsed.plot)
+        show(f"\n{CHANGED}")
+    if options.plot:
+        target = user_path(options.plot)
+        try:
+            with replacing(target) as scratch:
+                loss_plot(learned.trained.losses, f"Loss of {learned.name}").save(scratch)
+        except OSError as error:
+            raise not_written(target, error) from error
+    return 0

@@ -1,4 +1,5 @@
-"""The embedded critic before it is a critic: a tiny Qwen3-VL that has learned to name what is in a picture, never to judge it.
+"""The embedded critic before it is a critic: a tiny Qwen3-VL that has learned to name what is in a picture,
+never to judge it.
 
 PARROT starts from a model that can see. For the 8B critic that is Qwen3-VL-8B-Instruct; here it is this one.
 """
@@ -15,14 +16,14 @@ from ..models.engines.base import Progress
 from ..models.rubrics.rubric import load_rubric
 from ..training.collate import Batches, Example, encoder_of
 from ..training.trainer import Schedule, Trained, train
-from .chance import stream
 from .checkpoint import Shape, build_model, build_processor
 from .edits import edited, random_edit
 from .painter import imagine
 from .prompts import phrased, random_request
+from .randomness import stream
 from .render import SIZE, render
 from .scene import LETTERS, Request
-from .voice import Case, EditCase, PictureCase, comparison_parts, judgement_parts
+from .sentences import Case, EditCase, PictureCase, comparison_parts, judgement_parts
 
 ASKED = "Describe the picture."
 RUBRICS = Path(__file__).parent / "rubrics"
@@ -55,7 +56,9 @@ def _with_word(request: Request, rng: random.Random) -> Request:
 
 
 def corpus(seed: int, size: int = 3000) -> list[str]:
-    """Texts of the shapes world to train the tokenizer on; words are random letters, so that it keeps letters apart."""
+    """Texts of the shapes world to train the tokenizer on; words are random letters, so that it keeps letters
+    apart.
+    """
     texts = []
     for number in range(size):
         rng = stream(seed, "corpus", number)

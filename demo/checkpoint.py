@@ -1,6 +1,8 @@
-"""Build small Qwen3-VL (or Qwen2.5-VL) checkpoints: real architecture, processor, tokenizer and chat template, random weights.
+"""Build small Qwen3-VL (or Qwen2.5-VL) checkpoints: real architecture, processor, tokenizer and chat
+template, random weights.
 
-Everything that loads, quantizes and runs the 8B critic runs these too, on a CPU, in seconds. Tests and benchmarks use them.
+Everything that loads, quantizes and runs the 8B critic runs these too, on a CPU, in seconds. Tests and
+benchmarks use them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 MARKS = ("<think>", "</think>")  # added by Qwen3, but not marked special
-# Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line ends.
+# Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line
+# ends.
 QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -31,7 +34,10 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a checkpoint. `vocabulary` is the width of the output layer; ids that the tokenizer lacks are never text."""
+    """Sizes of a checkpoint.
+
+    `vocabulary` is the width of the output layer; ids that the tokenizer lacks are never text.
+    """
 
     family: str = "qwen3_vl"  # or "qwen2_5_vl"
     hidden: int = 64
@@ -70,7 +76,8 @@ def build_checkpoint(
 ) -> Path:
     """Write a complete checkpoint with random weights into `folder` and return it.
 
-    `dtype` names a torch dtype; `corpus` adds texts to train the tokenizer on; `shards` is the largest file ("1MB").
+    `dtype` names a torch dtype; `corpus` adds texts to train the tokenizer on; `shards` is the largest file
+    ("1MB").
     """
     import torch
 
@@ -168,7 +175,9 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
 
 
 def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0) -> Any:
-    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as `build_tokenizer`."""
+    """Processor of the family with a tokenizer trained on the rubrics' own text and `corpus`; `at_least` as
+    `build_tokenizer`.
+    """
     import transformers
 
     tokenizer = build_tokenizer(
@@ -206,7 +215,8 @@ def _patch(shape: Shape) -> int:
 
 
 def build_tokenizer(corpus: Sequence[str], size: int = 2048, at_least: int = 0) -> Any:
-    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at most `size` tokens.
+    """A byte-level BPE tokenizer shaped like Qwen's: same cuts, same special tokens, no unknown token; at
+    most `size` tokens.
 
     Pieces are merged only where they stand side by side at least `at_least` times in the corpus.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from .chance import stream
 from .painter import perfect, spoil_background, spoil_quality
 from .prompts import random_request, where
+from .randomness import stream
 from .scene import (
     BACKGROUNDS,
     COLOURS,
@@ -29,7 +29,9 @@ BACKGROUND = -1  # the target of an edit that concerns no thing
 
 @dataclass(frozen=True)
 class Edit:
-    """An instruction for a source scene and its perfect result. `target`: index of the thing concerned, or BACKGROUND.
+    """An instruction for a source scene and its perfect result.
+
+    `target`: index of the thing concerned, or BACKGROUND.
 
     Both scenes have the same number of `things`; None where one is not (yet, or any more) there.
     """
@@ -168,7 +170,9 @@ def kept(edit: Edit) -> list[int]:
 
 
 def target_flaws(edit: Edit, scene: Scene) -> list[str]:
-    """What is wrong with the edit itself: "not done", "missing", or some of "count", "size", "colour", "shape", "place", "background"."""
+    """What is wrong with the edit itself: "not done", "missing", or some of "count", "size", "colour",
+    "shape", "place", "background".
+    """
     if edit.target == BACKGROUND:
         if scene.background == edit.wanted.background:
             return []

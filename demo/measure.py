@@ -1,4 +1,6 @@
-"""How well a critic judges the shapes world: measured on pairs and prompts it has never seen, against the true scenes."""
+"""How well a critic judges the shapes world: measured on pairs and prompts it has never seen, against the
+true scenes.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,14 @@ from ..models.critic import Critic
 from ..models.engines.base import Progress
 from ..models.judgement import Comparison, Judgement
 from ..models.refine import refine_prompts
-from .chance import stream
 from .edits import Edit
-from .listen import named_flaws
+from .flaw_reader import named_flaws
 from .painter import Painting, imagine, paint
+from .preference_pairs import World, world
 from .prompts import insistences, insisting, parse_request, prompt_of, random_request, refined
+from .randomness import stream
 from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_of
-from .voice import Case, EditCase
-from .worlds import World, world
+from .sentences import Case, EditCase
 
 HELD_OUT = 900_000_001  # seed of the worlds that nothing is trained on
 PORTION = 64  # questions asked at once
@@ -46,7 +48,9 @@ class Share:
 
 @dataclass
 class PairMeasures:
-    """Of comparisons: accuracy over all pairs, by the one dimension in which a pair differs, and agreement of both orders."""
+    """Of comparisons: accuracy over all pairs, by the one dimension in which a pair differs, and agreement of
+    both orders.
+    """
 
     all: Share = field(default_factory=Share)
     decided: Share = field(default_factory=Share)  # pairs that are no true tie
@@ -57,7 +61,8 @@ class PairMeasures:
 
 @dataclass
 class SingleMeasures:
-    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are the true ones.
+    """Of single judgements: how the scores follow the true number of flaws, and whether the named flaws are
+    the true ones.
 
     A judgement that failed counts in `judged` and nowhere else.
     """
@@ -79,7 +84,9 @@ def held_out(count: int) -> list[World]:
 
 
 def held_out_apart(dimension: str, count: int) -> list[World]:
-    """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among all pairs."""
+    """Pairs that nothing is trained on and that differ in that dimension only: some dimensions are rare among
+    all pairs.
+    """
     found = (world(HELD_OUT, number) for number in itertools.count(APART))
     return list(
         itertools.islice((one for one in found if one.differs == dimension and one.preferred != "tie"), count)
@@ -170,9 +177,11 @@ def _true_score(case: Case, dimension: str) -> float | None:
 
 @dataclass
 class Refinement:
-    """One prompt's way through the loop: true text-faithfulness scores (1..4) and the points that all true flaws cost, before and after.
+    """One prompt's way through the loop: true text-faithfulness scores (1..4) and the points that all true
+    flaws cost, before and after.
 
-    `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit` what is in both.
+    `insisted` counts what the refined prompt insists on, `needed` what it should because it went wrong, `hit`
+    what is in both.
     """
 
     prompt: str
@@ -187,7 +196,9 @@ class Refinement:
 
 
 def measure_refinement(critic: Critic, count: int, progress: Progress = Progress()) -> list[Refinement]:
-    """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against the first prompt."""
+    """Paint, critique, refine, paint again with the same seed; the truth is taken from the scenes, against
+    the first prompt.
+    """
 
     def rewrite(firsts: Sequence[Painting], prompts: Sequence[str]) -> list[str]:
         critique = critic.critique([first.image for first in firsts], prompts, progress=progress)
@@ -197,7 +208,9 @@ def measure_refinement(critic: Critic, count: int, progress: Progress = Progress
 
 
 def measure_blind_refinement(count: int) -> list[Refinement]:
-    """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to be measured against."""
+    """The same with a rewriter that insists on everything and looks at nothing: what a critic's eyes have to
+    be measured against.
+    """
     return _refined_by(
         lambda firsts, prompts: [prompt_of(insisting(parse_request(prompt))) for prompt in prompts], count
     )

@@ -1,7 +1,8 @@
 """A teacher for the shapes world: it knows the scenes, but sees imperfectly, as every teacher does.
 
-It misreads a fixed share of all facts. Told the preference, it looks again where what it saw contradicts the hint; and if that does
-not help, it either keeps to what it saw or bends it. Those are the failures that PARROT's filter is there for.
+It misreads a fixed share of all facts. Told the preference, it looks again where what it saw contradicts the
+hint; and if that does not help, it either keeps to what it saw or bends it. Those are the failures that
+PARROT's filter is there for.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..parrot.teacher import Reference
 from ..preferences.pairs import PreferencePair, Preferred, mirrored
-from .chance import stream
 from .edits import Edit
-from .listen import named_flaws, one_side
+from .flaw_reader import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
+from .preference_pairs import world_of
+from .randomness import stream
 from .scene import (
     BACKGROUNDS,
     COLOURS,
@@ -33,8 +35,7 @@ from .scene import (
     Scene,
     Thing,
 )
-from .voice import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
-from .worlds import world_of
+from .sentences import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
 
 LOOKS = 3  # times it looks at a pair whose preference it was told
 LEAKS = 0.03  # share of single judgements that mention the reference

@@ -17,7 +17,7 @@ from ..models.errors import RationalRewardsError
 from ..models.judgement import Dimension, Judgement
 from .rounds import Look, Round, shown, totals
 from .scene import Flaw
-from .voice import summed_up
+from .sentences import summed_up
 
 STYLE = Path(__file__).with_name("page.css")
 THUMBNAIL = 64  # pixels
@@ -32,7 +32,10 @@ ARROW = '<span class="arrow" role="img" aria-label="to">→</span>'
 
 
 def write_page(rounds: Sequence[Round], path: str | Path, title: str, facts: Mapping[str, str]) -> Path:
-    """Write the page and return its full path; `facts` are shown by their titles. Raises RationalRewardsError where it cannot be written."""
+    """Write the page and return its full path; `facts` are shown by their titles.
+
+    Raises RationalRewardsError where it cannot be written.
+    """
     target = Path(path).expanduser().absolute()
     part = target.with_name(f".{target.name}.part")
     try:

@@ -1,7 +1,9 @@
-"""The painter: a generator with habits. It tends to drop what a prompt leaves implicit, and does what a prompt insists on.
+"""The painter: a generator with habits.
 
-So a refined prompt really helps, as it does with real generators. Each fact has a luck of its own for a seed: insisting on one
-thing changes that thing only, and never for the worse.
+It tends to drop what a prompt leaves implicit, and does what a prompt insists on.
+
+So a refined prompt really helps, as it does with real generators. Each fact has a luck of its own for a seed:
+insisting on one thing changes that thing only, and never for the worse.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from .chance import chance, stream
 from .prompts import parse_request
+from .randomness import chance, stream
 from .render import SIZE, render
 from .scene import (
     BACKGROUNDS,
@@ -44,7 +46,10 @@ class Painting:
 
 
 def paint(prompt: str, seed: int, size: int = SIZE, flaws: float = 0.5) -> Painting:
-    """Paint a prompt of the shapes world. `flaws` (0..1) is how strong the painter's bad habits are. RGB, `size` x `size` pixels."""
+    """Paint a prompt of the shapes world.
+
+    `flaws` (0..1) is how strong the painter's bad habits are. RGB, `size` x `size` pixels.
+    """
     request = parse_request(prompt)
     scene = imagine(request, seed, flaws)
     return Painting(render(scene, seed, size), request, scene)
@@ -144,7 +149,9 @@ def spoil_word(scene: Scene, rng: random.Random) -> Scene:
 
 
 def spoil_quality(scene: Scene, rng: random.Random) -> Scene:
-    """The scene with one rendering flaw more, at times two; of those that can be seen where there is something to see."""
+    """The scene with one rendering flaw more, at times two; of those that can be seen where there is
+    something to see.
+    """
     visible = [kind for kind in QUALITY if any(scene.things) or kind not in ("smear", "broken outlines")]
     left = [kind for kind in visible if kind not in scene.quality]
     more = rng.sample(left, min(len(left), 2 if rng.random() < 0.15 else 1))

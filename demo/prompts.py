@@ -101,7 +101,9 @@ def spelled(word: str) -> str:
 
 
 def parse_request(prompt: str) -> Request:
-    """What a prompt asks for, as far as the shapes world knows it: the first three things, a background, a word."""
+    """What a prompt asks for, as far as the shapes world knows it: the first three things, a background, a
+    word.
+    """
     found = list(_WISH.finditer(prompt))[:3]
     wishes = [_wish(match) for match in found]
     between = prompt[found[0].end() : found[1].start()] if len(found) > 1 else ""

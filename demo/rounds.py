@@ -1,6 +1,7 @@
 """The demo: paint, judge, refine, paint again with the same seed, judge again; and what was true all along.
 
-The critic sees pictures and prompts only. The truth comes from the scenes, so what the critic says can be held against it.
+The critic sees pictures and prompts only. The truth comes from the scenes, so what the critic says can be
+held against it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,14 @@ from .prompts import parse_request
 from .render import SIZE
 from .scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request, Scene, Thing, flaws_of, score_of
 
-FLAWS = 0.5  # how strong the painter's bad habits are
-LONGEST = 512  # tokens of an answer, about twice what the longest needs
-# One of each kind: one to three things, sizes, counts, places, relations, backgrounds, words, and nearly nothing said.
+# How strong the painter's bad habits are.
+FLAWS = 0.5
+# Seed of the first image: the critic is right about that one. How often it is wrong, the benchmarks measure.
+FIRST_SEED = 0
+# Tokens of an answer, about twice what the longest needs.
+LONGEST = 512
+# One of each kind: one to three things, sizes, counts, places, relations, backgrounds, words, and nearly
+# nothing said.
 PROMPTS = (
     "a red circle",
     "a large yellow star on a pink background",
@@ -69,10 +75,16 @@ class Round:
         return sum(found), len(found)
 
 
+def is_paintable(request: Request) -> bool:
+    """Whether a prompt asks for anything that the painter knows."""
+    return bool(request.wishes or request.background or request.word)
+
+
 def painted(prompt: str, seed: int, size: int = SIZE, flaws: float = FLAWS) -> Painting:
-    """As `paint`, for a prompt that somebody wrote: raises QuestionError where it asks for nothing that the painter knows."""
-    request = parse_request(prompt)
-    if not (request.wishes or request.background or request.word):
+    """As `paint`, for a prompt that somebody wrote: raises QuestionError where it asks for nothing that the
+    painter knows.
+    """
+    if not is_paintable(parse_request(prompt)):
         raise QuestionError(
             "The shapes painter found nothing that it can paint in the prompt: ask for one to three coloured shapes, such as "
             '"two small blue squares on the left and a red star on a pink background with the word SUN".'
@@ -89,8 +101,8 @@ def play(
 ) -> list[Round]:
     """One round a prompt; the first prompt is painted with `seed`, the next with `seed + 1`, and so on.
 
-    `flaws` (0..1) is how strong the painter's bad habits are. All pictures of one turn are judged in one batch.
-    Raises QuestionError where a prompt asks for nothing that can be painted, or there is no prompt.
+    `flaws` (0..1) is how strong the painter's bad habits are. All pictures of one turn are judged in one
+    batch. Raises QuestionError where a prompt asks for nothing that can be painted, or there is no prompt.
     """
     seeds = range(seed, seed + len(prompts))
     first = [painted(prompt, number, flaws=flaws) for prompt, number in zip(prompts, seeds, strict=True)]
@@ -99,7 +111,7 @@ def play(
     )
     refined = [one.prompt for one in refine_prompts(critique, progress=progress)]
     second = [paint(prompt, number, flaws=flaws) for prompt, number in zip(refined, seeds, strict=True)]
-    # JudgedImage by the first prompt: that is what was wanted; the refined one only helps the painter.
+    # Judged by the first prompt: that is what was wanted; the refined one only helps the painter.
     again = critic.critique(
         [one.image for one in second], list(prompts), max_new_tokens=LONGEST, progress=progress
     )
@@ -118,7 +130,9 @@ def play(
 
 
 def aligned(request: Request, painting: Painting) -> Scene:
-    """The painting's scene with its things in the order of another request, where a rewritten prompt moved or lost some."""
+    """The painting's scene with its things in the order of another request, where a rewritten prompt moved or
+    lost some.
+    """
     left = list(zip(painting.request.wishes, painting.scene.things, strict=True))
     things: list[Thing | None] = [None] * len(request.wishes)
     unmet = []
@@ -147,7 +161,9 @@ def embedded_critic() -> Critic:
 
 
 def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, str]:
-    """What a reader should know about a demo, by title: who judged, where, in how many seconds, and how often it was right."""
+    """What a reader should know about a demo, by title: who judged, where, in how many seconds, and how often
+    it was right.
+    """
     import torch
 
     parameters = list(critic.engine.model.parameters())  # type: ignore[attr-defined]  # the embedded critic's engine has one
@@ -158,7 +174,7 @@ def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, 
     seeds = f"{rounds[0].seed} to {rounds[-1].seed}" if len(rounds) > 1 else f"{rounds[0].seed}"
     return {
         "Critic": f"{critic.name}, {number / 1e6:.1f} million parameters, {size / 1e6:.1f} MB in memory",
-        "JudgedImage on": where,
+        "Judged on": where,
         "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} pictures, loading and painting included",
         "Pictures": f"{SIZE} × {SIZE} pixels, as the critic saw them; seeds {seeds}, one a prompt, both pictures the same",
         "Checked against the truth": f"{right} of {asked} scores are exactly right",
@@ -166,7 +182,9 @@ def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, 
 
 
 def table(rounds: Sequence[Round]) -> str:
-    """The rounds as a table for the shell: prompt, score 0..1, what the critic named in the first picture, true flaws."""
+    """The rounds as a table for the shell: prompt, score 0..1, what the critic named in the first picture,
+    true flaws.
+    """
     room = max(80, min(120, shutil.get_terminal_size((100, 0)).columns)) - 40
     wide, named = room * 55 // 100, room - room * 55 // 100
     lines = [f"{'prompt':{wide}}  {'score':12}  {'the critic named':{named}}  true flaws"]

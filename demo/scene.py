@@ -1,6 +1,7 @@
 """The shapes world: what can be asked for, what can be in a picture, and how the two differ.
 
-A scene is known exactly, so a picture's true flaws are known exactly, and preference pairs can be made without an annotator.
+A scene is known exactly, so a picture's true flaws are known exactly, and preference pairs can be made
+without an annotator.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is in a picture. `things` follow the request's order; None where one is missing. `word`: its letters, "?" for a scribble."""
+    """What is in a picture.
+
+    `things` follow the request's order; None where one is missing. `word`: its letters, "?" for a scribble.
+    """
 
     things: tuple[Thing | None, ...]
     background: str = "white"
@@ -63,7 +67,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Wish:
-    """A thing that is asked for; empty size or place: anything will do. `exactly`: the request insists on it."""
+    """A thing that is asked for; empty size or place: anything will do.
+
+    `exactly`: the request insists on it.
+    """
 
     count: int
     size: str
@@ -80,7 +87,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt of the shapes world. `plain`, `spelled` and `sharp` insist on background, letters and clean rendering."""
+    """A prompt of the shapes world.
+
+    `plain`, `spelled` and `sharp` insist on background, letters and clean rendering.
+    """
 
     wishes: tuple[Wish, ...]
     background: str = ""
@@ -92,8 +102,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Flaw:
-    """One difference between request and scene. `where`: index of the wish or the letter, where it has one; `weight`: how many
-    points it costs."""
+    """One difference between request and scene.
+
+    `where`: index of the wish or the letter, where it has one; `weight`: how many points it costs.
+    """
 
     dimension: str
     kind: str
@@ -111,7 +123,9 @@ def flaws_of(request: Request, scene: Scene) -> list[Flaw]:
 
 
 def differences(wish: Wish, thing: Thing | None) -> list[str]:
-    """In which ways a thing is not what was wished for: "missing", or some of "count", "size", "colour", "shape", "place"."""
+    """In which ways a thing is not what was wished for: "missing", or some of "count", "size", "colour",
+    "shape", "place".
+    """
     if thing is None:
         return ["missing"]
     pairs = {

@@ -1,4 +1,5 @@
-"""How the embedded critic is made: a base that sees, preference pairs of the shapes world, and PARROT from end to end.
+"""How the embedded critic is made: a base that sees, preference pairs of the shapes world, and PARROT from
+end to end.
 
 Every stage goes on where it was stopped. Equal settings give an equal critic on the same kind of machine.
 """
@@ -25,19 +26,20 @@ from ..parrot.rows import ROWS, build_rows
 from ..preferences.pairs import PreferencePair
 from ..training.distillation import Recipe, distill
 from .base import RUBRICS, build_base, train_base
-from .chance import stream
 from .oracle import Oracle
-from .worlds import EDITS, is_edit, world
+from .preference_pairs import EDITS, is_edit, world
+from .randomness import stream
 
 BATCH = 64  # pairs that a data phase works through between two writes
 
 
 @dataclass(frozen=True)
 class Course:
-    """One round of PARROT on fresh preference pairs, of which `edits` is the share of image edits, `EDITS` or more.
+    """One round of PARROT on fresh preference pairs, of which `edits` is the share of image edits, `EDITS` or
+    more.
 
-    With `averaged` its critic has the mean weights of the one that came and the one that was taught, which is better than either
-    ("Model soups", arXiv 2203.05482).
+    With `averaged` its critic has the mean weights of the one that came and the one that was taught, which is
+    better than either ("Model soups", arXiv 2203.05482).
     """
 
     pairs: int
@@ -50,8 +52,9 @@ class Course:
 class Plan:
     """What the embedded critic is trained with.
 
-    `base_steps` batches of 16 captions come first; then courses, each going on from the critic of the one before. The later ones have
-    more edits, because the thing that an instruction means, and what should have stayed, are the hardest to find.
+    `base_steps` batches of 16 captions come first; then courses, each going on from the critic of the one
+    before. The later ones have more edits, because the thing that an instruction means, and what should have
+    stayed, are the hardest to find.
     """
 
     seed: int = 0
@@ -75,7 +78,10 @@ def own_rubrics(task: str, pair: bool) -> Rubric:
 def make_critic(
     work: Path, plan: Plan = Plan(), progress: Progress = Progress(), say: Callable[[str], None] = print
 ) -> Path:
-    """All stages, in the folder `work`; returns the finished checkpoint. Raises ParrotError for a folder of another plan."""
+    """All stages, in the folder `work`; returns the finished checkpoint.
+
+    Raises ParrotError for a folder of another plan.
+    """
     _own(work, plan)
     student, fresh = make_base(work, plan, progress, say), count()
     for number, course in enumerate(plan.courses, 1):
@@ -126,7 +132,9 @@ def make_rows(
     progress: Progress = Progress(),
     say: Callable[[str], None] = print,
 ) -> Path:
-    """A course's stages 1 to 3: pairs (by their numbers), rationales, what survives, single judgements, training rows."""
+    """A course's stages 1 to 3: pairs (by their numbers), rationales, what survives, single judgements,
+    training rows.
+    """
     pairs = paint_pairs(work, plan.seed, numbers, progress)
     oracle = Oracle(plan.misreads)
     common: dict[str, Any] = {"batch_size": BATCH, "progress": progress}

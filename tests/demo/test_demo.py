@@ -18,7 +18,7 @@ from rational_rewards.demo.page import STYLE, page, word_diff, write_page
 from rational_rewards.demo.painter import Painting, paint
 from rational_rewards.demo.prompts import parse_request
 from rational_rewards.demo.scene import flaws_of, weight_of
-from rational_rewards.demo.voice import PictureCase, judgement_parts
+from rational_rewards.demo.sentences import PictureCase, judgement_parts
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Answer
 from rational_rewards.models.errors import QuestionError, RationalRewardsError

@@ -1,4 +1,6 @@
-"""Preference pairs of the shapes world, each made from its number alone; the preference is exact, because the scenes are known."""
+"""Preference pairs of the shapes world, each made from its number alone; the preference is exact, because the
+scenes are known.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from pathlib import Path
 from PIL import Image
 
 from ..preferences.pairs import PreferencePair, Preferred
-from .chance import stream
 from .edits import BACKGROUND, Edit, change_unasked, edited, random_edit, spoil_edit
 from .painter import imagine, perfect, spoil_background, spoil_quality, spoil_thing, spoil_word
 from .prompts import phrased, random_request
+from .randomness import stream
 from .render import render
 from .scene import IMAGE_FAITHFULNESS, PHYSICAL_QUALITY, TEXT_FAITHFULNESS, TEXT_RENDERING, Request, Scene
-from .voice import Case, EditCase, PictureCase, total
+from .sentences import Case, EditCase, PictureCase, total
 
 EDITS = 0.2  # share of image edits
 ALIKE = 0.5  # share of pairs that differ in one dimension only
@@ -25,7 +27,10 @@ BY = "shapes world"  # who chose
 
 @dataclass(frozen=True)
 class World:
-    """Two pictures for one request, and the truth about both. `differs`: the one dimension in which they differ, if it is one."""
+    """Two pictures for one request, and the truth about both.
+
+    `differs`: the one dimension in which they differ, if it is one.
+    """
 
     id: str
     prompt: str

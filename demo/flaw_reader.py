@@ -15,7 +15,7 @@ from .scene import (
     Flaw,
     Request,
 )
-from .voice import in_words
+from .sentences import in_words
 
 _KINDS = (
     "missing",
@@ -26,7 +26,9 @@ _NUMBERS = {"one": 1, "two": 2, "three": 3}
 
 
 def named_flaws(about: Request | Edit, justifications: Mapping[str, str]) -> list[Flaw]:
-    """The flaws that a judgement's justifications name, by dimension; sentences that are not understood name none."""
+    """The flaws that a judgement's justifications name, by dimension; sentences that are not understood name
+    none.
+    """
     says = {key: text.strip().rstrip(".") for key, text in justifications.items()}
     found = [
         Flaw(TEXT_FAITHFULNESS, kind.removeprefix("wrong "), where, 3 if kind == "not done" else 1)
@@ -44,13 +46,17 @@ def named_flaws(about: Request | Edit, justifications: Mapping[str, str]) -> lis
 
 
 def one_side(justification: str, letter: str) -> str:
-    """What a justification of a pair says about the image of that letter; all of it where it does not tell them apart."""
+    """What a justification of a pair says about the image of that letter; all of it where it does not tell
+    them apart.
+    """
     found = re.fullmatch(r"A: (?P<A>.*?) B: (?P<B>.*)", justification.strip(), re.DOTALL)
     return found[letter].strip() if found else justification.strip()
 
 
 def _sentences(about: Request | Edit, text: str) -> list[tuple[int, str]]:
-    """What is said at the end about each thing: (its index, -1 for the background and -2 for what nobody asked for; the verdict)."""
+    """What is said at the end about each thing: (its index, -1 for the background and -2 for what nobody
+    asked for; the verdict).
+    """
     sentences = [sentence.strip().partition(": ") for sentence in text.rpartition(". ")[2].split(";")]
     if isinstance(about, Edit):
         return [(about.target, verdict) for _, _, verdict in sentences]

@@ -1,6 +1,7 @@
 """What a judge of the shapes world says: a seen scene put into the words and scores of a judgement.
 
-The words follow what was seen, right or wrong; `cases` of the same picture seen rightly give the true judgement.
+The words follow what was seen, right or wrong; `cases` of the same picture seen rightly give the true
+judgement.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class PictureCase:
         return f"It asks for {'; '.join(asked)}."
 
     def remarks(self) -> dict[str, Remark]:
-        """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the two compare."""
+        """A remark on each dimension, by its key: what is seen first, whatever was asked, and then how the
+        two compare.
+        """
         verdicts = [
             _verdict(in_words(wish), set_against(thing, wish), differences(wish, thing))
             for wish, thing in zip(self.request.wishes, self.scene.things, strict=True)
