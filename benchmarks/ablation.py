@@ -138,16 +138,16 @@ def _measured(
 def table(figures: dict[str, Any]) -> str:
     """Mean and standard deviation over the seeds."""
     lines = [
-        f"{figures['rows']} rows each, teacher misreads {figures['misreads']:.0%} of facts, {figures['test']} held-out pairs; "
+        f"{figures['rows']} rows each, teacher misreads {figures['misreads']:.0%} of facts, "
+        f"{figures['test']} held-out pairs; "
         f"survival of the filter {statistics.mean(figures['survival']):.1%}",
         "",
         "| way | accuracy, all pairs | accuracy, pairs with a preference | Spearman |",
         "|---|---|---|---|",
     ]
     before = figures["before"]
-    lines.append(
-        f"| the student before | {' | '.join(f'{before[name]:.3f}' for name in ('accuracy', 'decided', 'spearman'))} |"
-    )
+    cells = [f"{before[name]:.3f}" for name in ("accuracy", "decided", "spearman")]
+    lines.append(f"| the student before | {' | '.join(cells)} |")
     for way, runs in figures["results"].items():
         cells = [_spread([one[name] for one in runs]) for name in ("accuracy", "decided", "spearman")]
         lines.append(f"| {way} | {' | '.join(cells)} |")

@@ -21,7 +21,8 @@ from rational_rewards.demo.measure import (
 from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.critic import Critic
 
-SIDE_BY_SIDE = 64  # answers: for a tiny model that costs little more than one
+# Answers: for a tiny model that costs little more than one.
+SIDE_BY_SIDE = 64
 # What the embedded critic has to reach. Writing is the hardest to read for a model of its size.
 WANTED = {
     **{f"apart.{key}": 0.85 if key == "text_rendering" else 0.95 for key in DIMENSIONS},
@@ -114,7 +115,8 @@ def table(figures: dict[str, Any]) -> str:
         ),
     ]
     lines = [
-        f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, {figures['seconds']} s",
+        f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, "
+        f"{figures['seconds']} s",
         "",
     ]
     lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
@@ -126,12 +128,14 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
+    faithfulness = f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}"
+    lost = f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}"
     return {
-        "true faithfulness before and after": f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}",
+        "true faithfulness before and after": faithfulness,
         "share of the missing faithfulness that was won": "-"
         if found["recovered"] is None
         else f"{found['recovered']:.1%}",
-        "points that true flaws cost, before and after": f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}",
+        "points that true flaws cost, before and after": lost,
         "prompts that got worse": f"{len(found['worse'])} of {prompts}",
         "what went wrong and is insisted on": _share(found["needed"]),
         "what is insisted on and went wrong": _share(found["insisted"]),

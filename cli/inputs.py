@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.image_metadata import prompt_of
+from ..models.images import open_image
 from ..models.judgement import Judgement
 from ..models.refine import RefinedPrompt
 from .output import user_path
@@ -49,6 +50,8 @@ def own_prompt(path: str) -> str:
     """The prompt in an image's metadata. Raises QuestionError where there is none."""
     prompt = prompt_of(path)
     if prompt is None:
+        # What is no image at all says so itself.
+        open_image(path)
         raise QuestionError(f"{path} does not tell which prompt it was made from: give it with --prompt.")
     return prompt
 

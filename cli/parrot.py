@@ -94,7 +94,7 @@ def _add_dataset(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 
 def dataset_at(given: str) -> Path:
-    """The folder of a dataset, from its folder or its name under the user's preferences; it need not exist."""
+    """The folder of a dataset, named by itself or by its name under the user's preferences."""
     from ..preferences.dataset import LINES, dataset_folder
 
     folder = user_path(given)

@@ -29,10 +29,24 @@ ASKED = "Describe the picture."
 RUBRICS = Path(__file__).parent / "rubrics"
 # About 2.5 million parameters, of which the vision tower has half a million; 64 visual tokens a picture.
 EMBEDDED = Shape(
-    hidden=160, layers=4, heads=5, kv_heads=5, head_dim=32, mlp=480, vision_hidden=96, vision_layers=4, vision_heads=3,
-    vision_mlp=288, deepstack=(1, 2), vocabulary=1024, tied=True, patch=8, vision_positions=256, rope_theta=10_000.0,
+    hidden=160,
+    layers=4,
+    heads=5,
+    kv_heads=5,
+    head_dim=32,
+    mlp=480,
+    vision_hidden=96,
+    vision_layers=4,
+    vision_heads=3,
+    vision_mlp=288,
+    deepstack=(1, 2),
+    vocabulary=1024,
+    tied=True,
+    patch=8,
+    vision_positions=256,
+    rope_theta=10_000.0,
     pixels=(SIZE * SIZE, SIZE * SIZE),
-)  # fmt: skip
+)
 SCHEDULE = Schedule(learning_rate=2e-3, warmup=0.03, weight_decay=0.01, muon=True)
 
 
@@ -40,7 +54,8 @@ def caption_example(number: int, seed: int) -> Example:
     """A picture of the shapes world and its caption."""
     rng = stream(seed, "caption", number)
     request = random_request(rng)
-    if rng.random() < 0.7:  # reading is the hard part; any letters, so that each is read for itself
+    # Reading is the hard part; any letters, so that each is read for itself.
+    if rng.random() < 0.7:
         request = _with_word(request, rng)
     scene = imagine(request, rng.getrandbits(32))
     messages = [

@@ -17,16 +17,27 @@ from typing import Any
 from ..models.rubrics.rubric import list_rubrics, load_rubric
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
-MARKS = ("<think>", "</think>")  # added by Qwen3, but not marked special
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+# Added by Qwen3, but not marked special.
+MARKS = ("<think>", "</think>")
 # Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line
 # ends.
-QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -39,7 +50,8 @@ class Shape:
     `vocabulary` is the width of the output layer; ids that the tokenizer lacks are never text.
     """
 
-    family: str = "qwen3_vl"  # or "qwen2_5_vl"
+    # Or "qwen2_5_vl".
+    family: str = "qwen3_vl"
     hidden: int = 64
     layers: int = 2
     heads: int = 4
@@ -53,10 +65,13 @@ class Shape:
     deepstack: tuple[int, ...] = (0,)
     vocabulary: int = 2048
     tied: bool = False
-    patch: int = 0  # pixels of a patch's side; 0: as the family has it
-    vision_positions: int = 2304  # learned positions of the vision tower, a square number
+    # Pixels of a patch's side; 0: as the family has it.
+    patch: int = 0
+    # Learned positions of the vision tower, a square number.
+    vision_positions: int = 2304
     rope_theta: float = 5_000_000.0
-    pixels: tuple[int, int] = (65536, 16777216)  # smallest and largest picture
+    # Smallest and largest image, in pixels.
+    pixels: tuple[int, int] = (65536, 16777216)
 
 
 TINY = Shape()
@@ -183,18 +198,21 @@ def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0)
     tokenizer = build_tokenizer(
         [*_rubric_texts(), *corpus], size=min(shape.vocabulary, 2048), at_least=at_least
     )
-    with (
-        tempfile.TemporaryDirectory() as scratch
-    ):  # written and read back, so that each version builds its own classes
+    # Written and read back, so that each version builds its own classes.
+    with tempfile.TemporaryDirectory() as scratch:
         tokenizer.save_pretrained(scratch)
         mean = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.48145466, 0.4578275, 0.40821073]
         std = [0.5, 0.5, 0.5] if shape.family == "qwen3_vl" else [0.26862954, 0.26130258, 0.27577711]
         image = {
             "image_processor_type": "Qwen2VLImageProcessorFast",
             "processor_class": "Qwen3VLProcessor" if shape.family == "qwen3_vl" else "Qwen2_5_VLProcessor",
-            "patch_size": _patch(shape), "temporal_patch_size": 2, "merge_size": 2, "image_mean": mean, "image_std": std,
+            "patch_size": _patch(shape),
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "image_mean": mean,
+            "image_std": std,
             "size": {"shortest_edge": shape.pixels[0], "longest_edge": shape.pixels[1]},
-        }  # fmt: skip
+        }
         video = image | {
             "video_processor_type": "Qwen3VLVideoProcessor"
             if shape.family == "qwen3_vl"

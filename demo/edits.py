@@ -24,7 +24,8 @@ from .scene import (
     with_thing,
 )
 
-BACKGROUND = -1  # the target of an edit that concerns no thing
+# The target of an edit that concerns no thing.
+BACKGROUND = -1
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,14 @@ from .randomness import stream
 from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_of
 from .sentences import Case, EditCase
 
-HELD_OUT = 900_000_001  # seed of the worlds that nothing is trained on
-PORTION = 64  # questions asked at once
+# Seed of the worlds that nothing is trained on.
+HELD_OUT = 900_000_001
+# Questions asked at once.
+PORTION = 64
 
 
-APART = 100_000  # numbers from here on are for `held_out_apart`
+# Numbers from here on are for `held_out_apart`.
+APART = 100_000
 
 
 @dataclass
@@ -53,7 +56,8 @@ class PairMeasures:
     """
 
     all: Share = field(default_factory=Share)
-    decided: Share = field(default_factory=Share)  # pairs that are no true tie
+    # Pairs that are no true tie.
+    decided: Share = field(default_factory=Share)
     by_dimension: dict[str, Share] = field(default_factory=dict)
     by_task: dict[str, Share] = field(default_factory=dict)
     agree: Share = field(default_factory=Share)
@@ -69,13 +73,16 @@ class SingleMeasures:
 
     judged: Share = field(default_factory=Share)
     spearman: float = 0.0
-    spearman_weighted: float = (
-        0.0  # a flaw counts as many points as it costs: an edit that was not done, or a missing word, three
-    )
-    one_flaw: Share = field(default_factory=Share)  # pictures with one flaw: exactly that one is named
-    flaws: Share = field(default_factory=Share)  # true flaws that are named
-    named: Share = field(default_factory=Share)  # named flaws that are true
-    scores: dict[str, Share] = field(default_factory=dict)  # a dimension's score within a quarter of a point
+    # A flaw counts as many points as it costs: an edit that was not done, or a missing word, three.
+    spearman_weighted: float = 0.0
+    # Pictures with one flaw: exactly that one is named.
+    one_flaw: Share = field(default_factory=Share)
+    # True flaws that are named.
+    flaws: Share = field(default_factory=Share)
+    # Named flaws that are true.
+    named: Share = field(default_factory=Share)
+    # A dimension's score within a quarter of a point.
+    scores: dict[str, Share] = field(default_factory=dict)
 
 
 def held_out(count: int) -> list[World]:
@@ -232,7 +239,8 @@ def _refined_by(
             before = flaws_of(first.request, first.scene)
             try:
                 after = flaws_of(first.request, second)
-            except ValueError:  # the refined prompt asks for another number of things
+            # The refined prompt asks for another number of things.
+            except ValueError:
                 after = [*before, Flaw(TEXT_FAITHFULNESS, "missing", weight=4)]
             insisted, needed = insistences(asked), insistences(refined(first.request, before))
             counts = len(insisted), len(needed), len(insisted & needed)

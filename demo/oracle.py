@@ -37,10 +37,14 @@ from .scene import (
 )
 from .sentences import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
 
-LOOKS = 3  # times it looks at a pair whose preference it was told
-LEAKS = 0.03  # share of single judgements that mention the reference
-SWAYED = 0.03  # share of single judgements whose scores the partner image pulls over
-TRUST = 0.8  # how often the reference wins over a look of its own
+# Times it looks at a pair whose preference it was told.
+LOOKS = 3
+# Share of single judgements that mention the reference.
+LEAKS = 0.03
+# Share of single judgements whose scores the partner image pulls over.
+SWAYED = 0.03
+# How often the reference wins over a look of its own.
+TRUST = 0.8
 
 
 class Oracle:
@@ -118,7 +122,8 @@ class Oracle:
                 return a, b
             a, b = self._look(truth[0], rng), self._look(truth[1], rng)
         if _verdict(a, b) == preferred or preferred == "tie" or rng.random() < 0.5:
-            return a, b  # it keeps to what it saw, whatever the hint
+            # It keeps to what it saw, whatever the hint.
+            return a, b
         return (_worse(a, rng), b) if preferred == "B" else (a, _worse(b, rng))
 
     def _look(self, case: Case, rng: random.Random) -> Case:

@@ -32,8 +32,10 @@ from .scene import (
     with_thing,
 )
 
-INSISTED = 0.12  # share of its habit that is left where a prompt insists
-HABITS = {"thing": 0.7, "background": 0.4, "word": 0.9, "quality": 0.8}  # chance of a flaw, at `flaws` = 1
+# Share of its habit that is left where a prompt insists.
+INSISTED = 0.12
+# Chance of a flaw, at `flaws` = 1.
+HABITS = {"thing": 0.7, "background": 0.4, "word": 0.9, "quality": 0.8}
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ def perfect(request: Request, seed: int) -> Scene:
     for index, wish in enumerate(request.wishes):
         size = wish.size or stream(seed, "size", index).choice(SIZES)
         things.append(Thing(wish.count, size, wish.colour, wish.shape, wish.place or default[index]))
-    if (
-        len({thing.place for thing in things}) < number
-    ):  # places given in part: everything gets a place of its own
+    # Where places are given in part, everything gets a place of its own.
+    if len({thing.place for thing in things}) < number:
         taken = [wish.place for wish in request.wishes if wish.place]
         left = [place for place in PLACES if place not in taken]
         things = [

@@ -20,9 +20,12 @@ from .render import render
 from .scene import IMAGE_FAITHFULNESS, PHYSICAL_QUALITY, TEXT_FAITHFULNESS, TEXT_RENDERING, Request, Scene
 from .sentences import Case, EditCase, PictureCase, total
 
-EDITS = 0.2  # share of image edits
-ALIKE = 0.5  # share of pairs that differ in one dimension only
-BY = "shapes world"  # who chose
+# Share of image edits.
+EDITS = 0.2
+# Share of pairs that differ in one dimension only.
+ALIKE = 0.5
+# Who chose.
+BY = "shapes world"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class World:
     prompt: str
     a: Case
     b: Case
-    looks: tuple[int, int]  # seeds that the two pictures are drawn from
+    # Seeds that the two pictures are drawn from.
+    looks: tuple[int, int]
     differs: str = ""
 
     @cached_property
@@ -126,7 +130,8 @@ def one_flaw_more(request: Request, scene: Scene, dimension: str, rng: random.Ra
         return spoil_background(scene, rng)
     if good:
         return spoil_thing(request, scene, rng.choice(good), rng)
-    index = rng.randrange(len(scene.things))  # everything is wrong: one thing is mended
+    # Everything is wrong: one thing is mended.
+    index = rng.randrange(len(scene.things))
     return replace(
         scene, things=tuple(whole.things[i] if i == index else t for i, t in enumerate(scene.things))
     )
@@ -141,7 +146,8 @@ def _as_wished(thing: object, wish: object) -> bool:
 def _edit_world(seed: int, number: int) -> World:
     rng = stream(seed, "pair", number)
     edit = random_edit(rng.getrandbits(32))
-    look = rng.getrandbits(32)  # an edit keeps the source's look
+    # An edit keeps the source's look.
+    look = rng.getrandbits(32)
     habits = rng.uniform(0.2, 0.9)
     differs = ""
     if rng.random() >= ALIKE:

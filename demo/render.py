@@ -13,11 +13,15 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from .randomness import chance
 from .scene import BACKGROUNDS, COLOURS, PLACES, SCRIBBLE, Scene, Thing
 
-SIZE = 128  # of a picture, in pixels; all measures below are in 128ths of the side
+# Of a picture, in pixels; all measures below are in 128ths of the side.
+SIZE = 128
 COLUMN = 128 / 3
-SPACING = 30  # between equal shapes, one above the other
-MIDDLE = 48  # of the space for things; the writing stands below
-WRITING = 111  # the letters' middle
+# Between equal shapes, one above the other.
+SPACING = 30
+# Of the space for things; the writing stands below.
+MIDDLE = 48
+# The letters' middle.
+WRITING = 111
 FONT = Path(__file__).parent.parent / "models" / "cards" / "fonts" / "NotoSans-Bold.woff"
 OVERSAMPLING = 2
 

@@ -46,7 +46,7 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Look:
-    """One picture: RGB, what the critic says about it, and its true flaws as an answer to the first prompt."""
+    """One image: RGB, what the critic says about it, and its true flaws for the first prompt."""
 
     image: Image.Image
     judgement: Judgement
@@ -86,8 +86,9 @@ def painted(prompt: str, seed: int, size: int = SIZE, flaws: float = FLAWS) -> P
     """
     if not is_paintable(parse_request(prompt)):
         raise QuestionError(
-            "The shapes painter found nothing that it can paint in the prompt: ask for one to three coloured shapes, such as "
-            '"two small blue squares on the left and a red star on a pink background with the word SUN".'
+            "The shapes painter found nothing that it can paint in the prompt: ask for one to three "
+            'coloured shapes, such as "two small blue squares on the left and a red star on a pink background with '
+            'the word SUN".'
         )
     return paint(prompt, seed, size, flaws)
 
@@ -143,9 +144,8 @@ def aligned(request: Request, painting: Painting) -> Scene:
         else:
             things[index] = same[1]
             left.remove(same)
-    for index, (_, thing) in zip(
-        unmet, left, strict=False
-    ):  # asked for under another name: that is what stands in its place
+    # Asked for under another name: that is what stands in its position.
+    for index, (_, thing) in zip(unmet, left, strict=False):
         things[index] = thing
     return replace(painting.scene, things=tuple(things))
 
@@ -175,8 +175,9 @@ def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, 
     return {
         "Critic": f"{critic.name}, {number / 1e6:.1f} million parameters, {size / 1e6:.1f} MB in memory",
         "Judged on": where,
-        "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} pictures, loading and painting included",
-        "Pictures": f"{SIZE} × {SIZE} pixels, as the critic saw them; seeds {seeds}, one a prompt, both pictures the same",
+        "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} images, loading and painting included",
+        "Images": f"{SIZE} × {SIZE} pixels, as the critic saw them; "
+        f"seeds {seeds}, one a prompt, the same for both images",
         "Checked against the truth": f"{right} of {asked} scores are exactly right",
     }
 
@@ -198,9 +199,8 @@ def table(rounds: Sequence[Round]) -> str:
         lines.append(f"{prompt:{wide}}  {scores:12}  {says:{named}}  {flaws}")
     before, after = totals(rounds)
     flaws = f"{before[1]} -> {after[1]}"
-    lines.append(
-        f"{'all: mean score, true flaws':{wide}}  {shown(before[0])} -> {shown(after[0])}  {'':{named}}  {flaws}"
-    )
+    scores = f"{shown(before[0])} -> {shown(after[0])}"
+    lines.append(f"{'all: mean score, true flaws':{wide}}  {scores}  {'':{named}}  {flaws}")
     return "\n".join(lines)
 
 

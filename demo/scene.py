@@ -27,9 +27,11 @@ BACKGROUNDS = {
     "cyan": (190, 238, 242),
 }
 COUNTS = {1: "one", 2: "two", 3: "three"}
-LETTERS = "ABCDEHIKLNOSTUXY"  # legible at a few pixels, and enough for many words
+# Legible at a few pixels, and enough for many words.
+LETTERS = "ABCDEHIKLNOSTUXY"
 QUALITY = ("blur", "noise", "seam", "smear", "broken outlines")
-SCRIBBLE = "?"  # a letter that cannot be read
+# A letter that cannot be read.
+SCRIBBLE = "?"
 
 TEXT_FAITHFULNESS, IMAGE_FAITHFULNESS = "text_faithfulness", "image_faithfulness"
 PHYSICAL_QUALITY, TEXT_RENDERING = "physical_quality", "text_rendering"
@@ -62,7 +64,8 @@ class Scene:
     things: tuple[Thing | None, ...]
     background: str = "white"
     word: str = ""
-    quality: tuple[str, ...] = ()  # what is wrong with the rendering
+    # What is wrong with the rendering.
+    quality: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Answer
 from rational_rewards.models.errors import QuestionError, RationalRewardsError
 
-HOSTILE = 'a red circle on a pink background <img src=x onerror=alert(1)> & "quoted" </style><script>alert(2)</script>'
+HOSTILE = (
+    'a red circle on a pink background <img src=x onerror=alert(1)> & "quoted" '
+    "</style><script>alert(2)</script>"
+)
 
 
 class AllSeeing:
