@@ -27,7 +27,8 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LEAD = (
     "A painter with bad habits painted each prompt. A critic saw the prompt and the image, and nothing else; "
     "it said what is wrong, gave scores and rewrote the prompt. The painter painted again with the same "
-    "seed. The world of coloured shapes is known exactly, so the critic’s words can be held against the truth."
+    "seed. The world of coloured shapes is known exactly, so the critic’s words can be held against "
+    "the truth."
 )
 ARROW = '<span class="arrow" role="img" aria-label="to">→</span>'
 

@@ -87,8 +87,8 @@ def painted(prompt: str, seed: int, size: int = SIZE, flaws: float = FLAWS) -> P
     if not is_paintable(parse_request(prompt)):
         raise QuestionError(
             "The shapes painter found nothing that it can paint in the prompt: ask for one to three "
-            'coloured shapes, such as "two small blue squares on the left and a red star on a pink background with '
-            'the word SUN".'
+            'coloured shapes, such as "two small blue squares on the left and a red star on a pink '
+            'background with the word SUN".'
         )
     return paint(prompt, seed, size, flaws)
 

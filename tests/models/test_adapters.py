@@ -207,7 +207,7 @@ def test_the_shell_takes_an_adapter_and_names_it_in_every_report(
     options += ["--max-new-tokens", "64", "--max-pixels", "16384", "--adapter"]
     for command in ("critique", "compare"):
         assert main([command, *files, *options, "soft light"]) == 0
-        assert "JudgedImage by tiny (none (fp32)) + soft light." in capsys.readouterr().out
+        assert "Judged by tiny (none (fp32)) + soft light." in capsys.readouterr().out
     assert main(["score", files[0], *options, "hard light"]) == 1
     assert 'The adapter "hard light" is not in' in capsys.readouterr().err
 
