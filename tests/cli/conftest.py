@@ -20,7 +20,7 @@ def folder(tmp_path, pictures, monkeypatch):
 
 @pytest.fixture
 def ask(checkpoint_folder, folder):
-    """`ask("critique", "a.png", ...)` runs a command with the tiny critic, which it loads from a checkpoint."""
+    """`ask("critique", "a.png", ...)` runs a command with the tiny critic from its checkpoint."""
     options = ["--checkpoint", str(checkpoint_folder()), "--device", "cpu"]
     options += ["--max-new-tokens", "64", "--max-pixels", "16384"]
 
