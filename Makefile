@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions of torch and its companions that fit each other; only for this development environment, never for users.
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
+# Test processes side by side, each with one thread.
+WORKERS ?= 2
 
-.PHONY: demo setup test kills lint clean
+.PHONY: demo setup test kills lint format clean
 
 demo: $(VENV)/light
 	$(BIN)/python -m rational_rewards demo
@@ -21,8 +23,8 @@ $(VENV)/light: requirements.txt pyproject.toml
 
 setup: $(VENV)/done
 
-$(VENV)/done: $(VENV)/light tests/requirements.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r tests/requirements.txt
+$(VENV)/done: $(VENV)/light pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group dev
 	$(BIN)/python scripts/prepare_comfyui.py
 	touch $@
 
@@ -31,8 +33,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 test: setup lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
 kills: setup

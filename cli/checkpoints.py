@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..models import paths
 from ..models.errors import CheckpointError
-from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, show, user_path
+from ..models.files import user_path
+from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, readable, show
 
 if TYPE_CHECKING:
     from ..models.checkpoints.discovery import Checkpoint, Official
@@ -29,21 +30,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def checkpoint_list(options: argparse.Namespace) -> int:
     """`checkpoints`."""
-    from ..models.checkpoints.discovery import EMBEDDED_NAME, OFFICIAL, choices, find_checkpoints
+    from ..models.checkpoints.discovery import listed
 
     roots = paths.model_roots()
-    local = {checkpoint.name: checkpoint for checkpoint in find_checkpoints(roots)}
-    downloads = {official.repo: official for official in OFFICIAL if official.name not in local}
-    show(f"Looking in {' and '.join(str(root) for root in roots)}")
-    for name in choices(roots):
-        if name in local:
-            show(f"{name}  (on this computer, {local[name].bytes / 1e9:.1f} GB)")
-        elif name == EMBEDDED_NAME:
-            show(f"{name}  (comes with the pack; judges coloured shapes only)")
-        elif name in downloads:
-            show(f"{name}  (a download of {downloads[name].bytes / 1e9:.1f} GB)")
-        else:
-            show(f"{name}  (on this computer)")
+    show(readable(f"Looking in {' and '.join(str(root) for root in roots)}"))
+    for entry in listed(roots):
+        show(readable(f"{entry.name:40}  {entry.state}"))
     return 0
 
 
@@ -117,12 +109,12 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 
 
 def _downloaded(official: Official, root: Path, options: argparse.Namespace) -> Path:
-    from ..models.checkpoints.downloads import download, plan_download
+    from ..models.checkpoints.downloads import cost_of, download
 
     offline = paths.settings().offline
-    plan = plan_download(official, root, offline=offline)
-    if plan.missing and not options.yes:
-        _ask(str(plan))
+    # Where nothing may be downloaded, `download` says so itself.
+    if not (options.yes or offline):
+        _ask(cost_of(official, root))
     return download(official, root, _byte_progress(options.quiet), offline=offline)
 
 

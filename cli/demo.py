@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 from ..models.errors import QuestionError
+from ..models.files import user_path
 from .options import add_quiet, text, whole_number
-from .output import UsageError, check_targets, progress_on, readable, show, user_path
+from .output import UsageError, check_targets, progress_on, readable, show
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

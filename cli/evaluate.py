@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, PreferenceError, QuestionError
 from ..models.images import open_image
 from .checkpoints import load_critic
+from .datasets import existing_dataset
 from .options import add_result, sampling
 from .output import check_targets, complain, deliver, progress_on
-from .parrot import existing_dataset
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Evaluation
+    from ..evaluation.metrics import Evaluation
     from ..models.critic import Critic
     from ..preferences.pairs import PreferencePair
 
@@ -37,6 +37,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def evaluate_critic(options: argparse.Namespace) -> int:
     """`evaluate`: accuracy on a dataset of preferences, and what it is made of."""
+    from ..evaluation.report import report
     from ..preferences.dataset import pairs_in
 
     pairs = pairs_in(existing_dataset(options.dataset))
@@ -48,14 +49,16 @@ def evaluate_critic(options: argparse.Namespace) -> int:
         raise PreferenceError(next(iter(failed.values())))
     critic = load_critic(options)
     evaluation, cancelled = _evaluated(critic, usable, options, failed)
+    if evaluation is not None:
+        failed |= evaluation.failed
+        evaluation.failed = failed
     for identity, sentence in failed.items():
         complain(f"pair {identity}: {sentence}")
     if failed:
         complain(f"{len(failed)} of {len(pairs)} pairs failed and are not counted.")
     if evaluation is None:
         return 130 if cancelled else 1
-    entries = [{"id": identity, "error": sentence} for identity, sentence in failed.items()]
-    deliver(options.json, evaluation.to_markdown(), {**evaluation.to_dict(), "failed": entries})
+    deliver(options.json, report(evaluation), evaluation.to_dict())
     if cancelled:
         complain(f"cancelled; {len(evaluation.outcomes)} of {len(pairs)} pairs had been judged")
         return 130
@@ -113,8 +116,15 @@ def _evaluate(
 ) -> Evaluation:
     from ..evaluation.evaluate import evaluate
 
-    settings: dict[str, Any] = {"rubric": options.rubric, **sampling(options)}
-    return evaluate(critic, pairs, not options.one_order, batch=PORTION, progress=progress, **settings)
+    return evaluate(
+        critic,
+        pairs,
+        not options.one_order,
+        batch=PORTION,
+        progress=progress,
+        rubric=options.rubric,
+        sampling=sampling(options),
+    )
 
 
 def _joined(parts: Sequence[Evaluation]) -> Evaluation | None:
@@ -125,4 +135,5 @@ def _joined(parts: Sequence[Evaluation]) -> Evaluation | None:
     for part in parts[1:]:
         joined.outcomes += part.outcomes
         joined.names |= part.names
+        joined.failed |= part.failed
     return joined

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.errors import QuestionError
+from ..models.files import user_path
 from ..models.image_metadata import prompt_of
 from ..models.images import open_image
 from ..models.judgement import Judgement
 from ..models.refine import RefinedPrompt
-from .output import user_path
 
 
 @dataclass
@@ -37,7 +37,7 @@ def image_files(prompt: str | None, given: Sequence[str]) -> list[JudgedFile]:
     listed = [JudgedFile(path) for path in expanded(given)]
     for file in listed:
         if not Path(file.path).is_file():
-            file.error = f"There is no picture {file.path}."
+            file.error = f"There is no image {file.path}."
             continue
         try:
             file.prompt = prompt if prompt is not None else own_prompt(file.path)
@@ -72,7 +72,7 @@ def expanded(given: Sequence[str]) -> list[str]:
     """The files that are named: themselves, the images in a folder, or what a pattern such as *.png stands
     for.
 
-    A name that is neither stays as it is. Raises QuestionError for a folder without images and a pattern
+    Each file is named once; a name that is none of these stays as it is. Raises QuestionError for a folder without images and a pattern
     without files.
     """
     paths: list[str] = []
@@ -86,7 +86,7 @@ def expanded(given: Sequence[str]) -> list[str]:
             paths += _matching(str(path))
         else:
             paths.append(str(path))
-    return paths
+    return list(dict.fromkeys(paths))
 
 
 def natural_order(path: str) -> list[tuple[int, int, str]]:

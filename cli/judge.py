@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, QuestionError, RationalRewardsError
+from ..models.files import user_path
 from ..models.images import open_image
-from ..models.refine import refine_prompts
+from ..models.refine import refine_prompts, with_refined
 from .checkpoints import load_critic
 from .inputs import JudgedFile, expanded, image_files, pair_prompt
 from .options import add_judging, number, sampling, text
-from .output import (
-    check_image_target,
-    check_targets,
-    complain,
-    deliver,
-    not_written,
-    progress_on,
-    user_path,
-)
+from .output import check_image_target, check_targets, complain, deliver, not_written, progress_on
 
 if TYPE_CHECKING:
     from ..models.critic import Critic
@@ -112,6 +104,8 @@ def score_images(options: argparse.Namespace) -> int:
     """`score`: one line an image."""
     files = _files(options)
     critic = _critic_for(options, files)
+    if options.fast:
+        critic.require("expected_scores")
 
     def judge(portion: Sequence[JudgedFile], progress: Progress) -> None:
         images = [critic.engine.prepare(open_image(file.path)) for file in portion]
@@ -259,8 +253,7 @@ def _draw_card(
 
     assert file.judgement is not None
     assert file.refined is not None
-    rewritten = file.refined.prompt if file.refined.changed else ""
-    shown = dataclasses.replace(file.judgement, refined_request=rewritten)
+    shown = with_refined(file.judgement, file.refined)
     card = draw_cards([open_image(file.path)], [shown], [file.prompt])[0]
     path = user_path(target)
     if position is not None:

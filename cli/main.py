@@ -63,7 +63,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from ..models.libraries import versions
+        from ..models.version import pack_version
 
-        show(f"rational-rewards {versions()['rational_rewards']}")
+        show(f"rational-rewards {pack_version()}")
         parser.exit()

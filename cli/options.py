@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..models.critic import SamplingOptions
 
 
 def text(value: str) -> str:
@@ -136,7 +139,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
     add_result(parser)
 
 
-def sampling(options: argparse.Namespace) -> dict[str, Any]:
+def sampling(options: argparse.Namespace) -> SamplingOptions:
     """How the critic answers, as `Critic.critique` and `Critic.compare` take it."""
     return {
         "answer": options.answer,

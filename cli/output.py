@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from ..models import files
 from ..models.engines.base import Progress
 from ..models.errors import RationalRewardsError
+from ..models.files import user_path
 from .wording import in_shell_words
 
 PREFIX = "rational_rewards: "
@@ -123,14 +124,6 @@ def not_written(target: str | Path, error: OSError) -> OutputError:
     """The error for a file that cannot be written."""
     reason = error.strerror or str(error)
     return OutputError(f"{target} could not be written ({reason}): make room there, or name another file.")
-
-
-def user_path(given: str | Path) -> Path:
-    """A path as somebody typed or pasted it: "~" is the home folder, quotes around it are dropped."""
-    text = str(given).strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1]
-    return Path(os.path.expanduser(text))
 
 
 def check_targets(targets: dict[str, str | None], inputs: Iterable[str] = ()) -> None:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..models import paths
 from ..models.errors import PreferenceError
+from ..models.files import user_path
 from . import demo
-from .checkpoints import did_you_mean, load_critic
+from .checkpoints import load_critic
+from .datasets import dataset_at, existing_dataset
 from .options import add_answer, add_critic, add_quiet, number, whole_number
-from .output import (
-    check_image_target,
-    check_targets,
-    not_written,
-    progress_on,
-    readable,
-    show,
-    user_path,
-)
+from .output import check_image_target, check_targets, not_written, progress_on, readable, show
 
 LAYOUTS = ("mmrb2", "genai-t2i", "genai-edit", "editreward")
 
@@ -93,32 +86,6 @@ def _add_dataset(parser: argparse.ArgumentParser, more: str = "") -> None:
     )
 
 
-def dataset_at(given: str) -> Path:
-    """The folder of a dataset, named by itself or by its name under the user's preferences."""
-    from ..preferences.dataset import LINES, dataset_folder
-
-    folder = user_path(given)
-    if str(folder) != folder.name or (folder / LINES).is_file():
-        return folder
-    return dataset_folder(paths.preferences_root(), str(folder))
-
-
-def existing_dataset(given: str) -> Path:
-    """The folder of a dataset that is there.
-
-    Raises PreferenceError for one that is not, with the nearest name.
-    """
-    from ..preferences.dataset import LINES
-
-    folder = dataset_at(given)
-    if (folder / LINES).is_file():
-        return folder
-    known = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
-    there = f"there are {', '.join(known)}" if known else "make one with `parrot import`"
-    meant = did_you_mean(folder.name, known)
-    raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {there}.{meant}')
-
-
 def import_preferences(options: argparse.Namespace) -> int:
     """`parrot import`."""
     from ..preferences.dataset import PreferenceDataset
@@ -188,11 +155,11 @@ def rationalize(options: argparse.Namespace) -> int:
 
 def train_adapter(options: argparse.Namespace) -> int:
     """`parrot train`."""
-    from ..evaluation.plots import loss_plot
     from ..models.files import replacing
     from ..parrot.pipeline import CHANGED, has_changed, latest_rows
     from ..training.adapter import learn
     from ..training.distillation import Recipe
+    from ..training.plots import loss_plot
 
     folder = existing_dataset(options.dataset)
     check_image_target("--plot", options.plot)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ..models import paths
+from ..models.files import user_path
 from .options import text
-from .output import json_text, readable, readable_data, show, user_path
+from .output import json_text, readable, readable_data, show
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

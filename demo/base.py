@@ -13,8 +13,9 @@ from typing import Any
 
 from ..models.checkpoints.layers import replace_patch_convolution
 from ..models.engines.base import Progress
+from ..models.engines.encoding import encoder_of
 from ..models.rubrics.rubric import load_rubric
-from ..training.collate import Batches, Example, encoder_of
+from ..training.collate import Batches, Example
 from ..training.trainer import Schedule, Trained, train
 from .checkpoint import Shape, build_model, build_processor
 from .edits import edited, random_edit

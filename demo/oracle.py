@@ -16,7 +16,7 @@ from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..parrot.teacher import Reference
-from ..preferences.pairs import PreferencePair, Preferred, mirrored
+from ..preferences.pairs import PreferencePair, Preferred, swapped
 from .edits import Edit
 from .flaw_reader import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
@@ -107,7 +107,7 @@ class Oracle:
                 parts[f"{key}.score"] = format_score(score)
         parts |= _concluded(case, parts)
         if rng.random() < SWAYED:
-            worse = mirrored(pair.preferred) == reference.letter
+            worse = swapped(pair.preferred) == reference.letter
             for key in (key for key, value in parts.items() if key.endswith(".score") and value != "N/A"):
                 parts[key] = "4.0" if worse else "1.5"
         if rng.random() < LEAKS:

@@ -15,8 +15,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from ..models.checkpoints.discovery import CRITIC
 from ..models.engines.base import Progress
 from ..models.errors import ParrotError
+from ..models.files import write_json, write_text
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric, rubric_for
 from ..parrot.anchored import rationalize
@@ -220,9 +222,7 @@ def _own(work: Path, plan: Plan) -> None:
     file, text = work / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".part")
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, file)
+        write_text(file, text)
     elif file.read_text(encoding="utf-8") != text:
         raise ParrotError(f"{work} was begun with another plan: choose another folder, or delete it.")
 
@@ -239,9 +239,11 @@ def _save(
     processor.save_pretrained(scratch)
     if rubrics:
         shutil.copytree(rubrics, scratch / "rubrics")
+        # It learned to score behind its reasons only.
+        write_json(scratch / CRITIC, {"capabilities": {"expected_scores": False}})
     if plan:
         made_with = {**asdict(plan), "created_with": versions("transformers", "torch")}
-        (scratch / "made_with.json").write_text(json.dumps(made_with, indent=2) + "\n", encoding="utf-8")
+        write_json(scratch / "made_with.json", made_with)
     os.replace(scratch, folder)
 
 

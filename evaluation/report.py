@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ..models.markdown import table_cell
+from .metrics import Evaluation, Rate, Tally
 
-if TYPE_CHECKING:
-    from .evaluate import Evaluation, Rate, Tally
-
-MOST_IDS = 40  # of a kind; the JSON has all
+# Of a kind; the JSON has all.
+MOST_IDS = 40
 TASKS = {"t2i": "text to image", "edit": "image edit"}
 
 
@@ -21,7 +20,7 @@ def report(evaluation: Evaluation) -> str:
         )
     )
     groups = {TASKS.get(task, task): tally for task, tally in evaluation.by_task.items()}
-    groups |= {f"chosen by {_cell(chooser)}": tally for chooser, tally in evaluation.by_chooser.items()}
+    groups |= {f"chosen by {table_cell(chooser)}": tally for chooser, tally in evaluation.by_chooser.items()}
     parts.append(_breakdown("Pairs", groups))
     for title, ids in (
         ("Pairs it got wrong", evaluation.wrong),
@@ -30,8 +29,14 @@ def report(evaluation: Evaluation) -> str:
     ):
         if ids:
             more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
-            parts.append(f"**{title} ({len(ids)}).** {', '.join(map(_cell, ids[:MOST_IDS]))}{more}")
-    parts.append(f"*JudgedImage by {_cell(evaluation.critic)}.*")
+            parts.append(f"**{title} ({len(ids)}).** {', '.join(map(table_cell, ids[:MOST_IDS]))}{more}")
+    if evaluation.failed:
+        rows = [
+            f"- {table_cell(id)}: {sentence}" for id, sentence in list(evaluation.failed.items())[:MOST_IDS]
+        ]
+        title = f"**Pairs that could not be judged ({len(evaluation.failed)}), not counted.**"
+        parts.append("\n".join([title, "", *rows]))
+    parts.append(f"*Judged by {table_cell(evaluation.critic)}.*")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -68,7 +73,7 @@ def _measures(evaluation: Evaluation) -> str:
         ("Accuracy where there is a preference, ties of the critic half", evaluation.accuracy),
         ("Accuracy over all pairs, a tie being an answer of its own", evaluation.accuracy_with_ties),
         ("Both orders give the same winner", evaluation.order_agreement),
-        ("The picture shown first wins (50 % is no bias)", evaluation.shown_first_wins),
+        ("The image shown first wins (50 % is no bias)", evaluation.shown_first_wins),
         ("A wins when A is shown first", evaluation.a_wins),
         ("A was preferred", evaluation.a_preferred),
     ]
@@ -103,7 +108,3 @@ def _breakdown(title: str, groups: dict[str, Tally]) -> str:
             f"| {name} | {percent(rate)} | {between(rate)} | {tally.right} | {tally.wrong} | {tally.tied} | {ties} |"
         )
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

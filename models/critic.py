@@ -4,37 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from PIL import Image
 
+from .answering import Answering
 from .critique import Critique, JudgedImage
-from .engines.base import Answer, Engine, Progress, SamplingParams
-from .errors import CheckpointError, QuestionError
+from .engines.base import AnswerFormat, Capabilities, Engine, Progress, Residency, SamplingParams, Until
+from .errors import CapabilityError, CheckpointError, QuestionError
 from .images import MAX_PIXELS, open_image
 from .judgement import Comparison, Dimension, Judgement
-from .lru_cache import LRUCache
 from .question import Question
-from .rubrics.rubric import PARTS, Rubric, load_rubric, rubric_for
+from .rubrics.rubric import Rubric, load_rubric, rubric_for
 
 if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
     from .checkpoints.loading import Loaded
 
-Picture = Image.Image | str | Path
-OWN_RUBRICS = "rubrics"  # folder of a checkpoint that brings its own wording
-CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
-ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
+ImageInput = Image.Image | str | Path
+Images = ImageInput | Sequence[ImageInput]
+Prompts = str | Sequence[str]
+Quantization = Literal["nf4", "int8", "none"]
+Attention = Literal["auto", "sdpa", "flash_attention_2"]
 
+# Folder of a checkpoint that brings its own wording.
+OWN_RUBRICS = "rubrics"
+# Names of images in questions as the canvas names the inputs.
+INPUT_NAMES = {"image": "image", "a": "image_a", "b": "image_b", "source": "source_image"}
+UNABLE = {
+    "expected_scores": "cannot score without reasoning: choose mode = reasoned on Score",
+    "training": "cannot be trained here: connect a critic from Load Critic",
+    "choose": "cannot predict a preference from words: choose another critic on Load Critic",
+    "locked": "cannot hold its answers to a format: set answer to free",
+    "confidence": "does not say how sure it is: use another critic where confidence is needed",
+    "resume": "cannot continue an answer: raise max_new_tokens",
+}
 
 log = logging.getLogger(__name__)
 
 
-class Critic:
-    """Judges pictures with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics.
+class SamplingOptions(TypedDict, total=False):
+    """How a critic answers, as keywords: see `SamplingParams`."""
 
-    `own_rubrics` is a folder with the wording that the checkpoint was trained on; it takes the place of the built-in rubrics.
+    answer: AnswerFormat
+    temperature: float
+    seed: int
+    max_new_tokens: int
+
+
+class Critic:
+    """Judges images with an engine. `name` says in reports who judged; `rubric_folders` hold the user's own rubrics.
+
+    `own_rubrics` is a folder with the wording that the checkpoint was trained on; it replaces the built-in rubrics.
+    `adapter` is the name of the adapter that judges; `fingerprint` tells weights apart that share a name; `loaded` is what
+    `load` loaded, for saving.
     """
 
     def __init__(
@@ -43,136 +69,169 @@ class Critic:
         name: str = "critic",
         rubric_folders: Sequence[Path] = (),
         own_rubrics: Path | None = None,
+        adapter: str = "",
+        fingerprint: str = "",
+        loaded: Loaded | None = None,
     ):
         self.engine = engine
         self.name = name
         self.rubric_folders = tuple(rubric_folders)
         self.own_rubrics = (own_rubrics,) if own_rubrics else ()
-        self.loaded: Loaded | None = None  # what `load` loaded, for training on it
-        self.adapter = ""  # name of the adapter that judges
-        self.fingerprint = ""  # of checkpoint and adapter: names may come to stand for other weights
-        self.patcher: Any = None  # ComfyUI's handle of the model; it looks for it on what goes over a wire
-        self.answers: LRUCache[Answer] = LRUCache()
+        self.adapter = adapter
+        self.fingerprint = fingerprint
+        self.loaded = loaded
+        self.answering = Answering(engine)
 
     @classmethod
     def load(
         cls,
         checkpoint: str | Path,
-        quantization: str = "nf4",
+        quantization: Quantization = "nf4",
         device: str = "auto",
-        attention: str = "auto",
+        attention: Attention = "auto",
         max_pixels: int = MAX_PIXELS,
         rubric_folders: Sequence[Path] = (),
         save_quantized: bool = False,
         adapter: str | Path = "none",
-        **options: Any,
-    ) -> Critic:
-        """The critic of a checkpoint folder, or of the embedded checkpoint's name. `quantization`: "nf4", "int8" or "none"; `device`: "auto", "cuda", "cpu", ...
+        residency: Callable[[Any], Residency] | None = None,
+        on_progress: Callable[[float, int], None] | None = None,
+    ) -> Self:
+        """The critic of a checkpoint folder, or of the embedded checkpoint's name.
 
-        `save_quantized` saves the quantized weights beside the original, once, so that the next load reads those.
-        `adapter` is the folder of a LoRA adapter, its name in the model folders, or "none".
-        `options` go on to `loading.load`. Raises CheckpointError.
+        `device` is "auto", "cuda", "mps", "xpu" or "cpu". `save_quantized` saves the quantized weights beside the original,
+        once, so that the next load reads those. `adapter` is the folder of a LoRA adapter, its name in the model folders, or
+        "none". `residency` makes the keeper of the loaded model, where a host moves models; `on_progress(done, total)`
+        is called while weights are read and may raise to cancel. Raises CheckpointError.
         """
         from .checkpoints import adapters, discovery, loading
         from .engines.transformers_engine import TransformersEngine
 
         folder = discovery.EMBEDDED if checkpoint == discovery.EMBEDDED_NAME else Path(checkpoint)
-        chosen = adapters.given_adapter(adapter)
-        if chosen:  # all that can be wrong with it is told before the model is loaded
+        lora = adapters.given_adapter(adapter)
+        if lora:
+            # All that can be wrong with it is said before the model is loaded.
             adapters.require_peft()
-            adapters.check_fits(chosen, discovery.inspect_checkpoint(folder))
-        loaded = loading.load(folder, quantization, pick_device(device), attention, **options)
+            adapters.check_fits(lora, discovery.inspect_checkpoint(folder))
+        loaded = loading.load(folder, quantization, pick_device(device), attention, on_progress=on_progress)
         for note in loaded.notes:
             log.info("%s", note)
         if save_quantized:
             try:
                 loading.save_quantized(loaded)
-            except (
-                CheckpointError
-            ) as error:  # the critic itself is fine: it is only read more slowly next time
+            except CheckpointError as error:
+                # The critic itself is fine: it is only read more slowly next time.
                 log.warning("%s", error)
-        name = (
-            loaded.checkpoint.name
-            if loaded.checkpoint.embedded
-            else f"{loaded.checkpoint.name} ({loaded.quantization})"
+        source = loaded.checkpoint
+        name = source.name if source.embedded else f"{source.name} ({loaded.quantization})"
+        if lora:
+            # After the quantized copy was saved, which must not hold it.
+            adapters.attach(loaded.model, lora.folder)
+            name += f" + {lora.name}"
+        engine = TransformersEngine(
+            loaded.model,
+            loaded.processor,
+            max_pixels,
+            capabilities=Capabilities(**source.capabilities),
+            residency=residency(loaded.model) if residency else None,
         )
-        if chosen:  # after the copy was saved, which must not hold it
-            adapters.attach(loaded.model, chosen.folder)
-            name += f" + {chosen.name}"
-        engine = TransformersEngine(loaded.model, loaded.processor, max_pixels)
-        own = loaded.checkpoint.folder / OWN_RUBRICS
-        critic = cls(engine, name, rubric_folders, own if own.is_dir() else None)
-        critic.loaded, critic.adapter = loaded, chosen.name if chosen else ""
-        critic.fingerprint = adapters.fingerprint(loaded.checkpoint, chosen)
-        return critic
+        own_rubrics = source.folder / OWN_RUBRICS
+        return cls(
+            engine,
+            name,
+            rubric_folders,
+            own_rubrics if own_rubrics.is_dir() else None,
+            lora.name if lora else "",
+            adapters.fingerprint(source, lora),
+            loaded,
+        )
+
+    def require(self, capability: str) -> None:
+        """Raise CapabilityError, with what to do, where the engine lacks a capability (a field of `Capabilities`)."""
+        if not getattr(self.engine.capabilities, capability):
+            raise CapabilityError(f"{self.name} {UNABLE[capability]}.")
 
     def critique(
         self,
-        images: Picture | Sequence[Picture],
-        prompt: str | Sequence[str],
-        source: Picture | Sequence[Picture] | None = None,
+        images: Images,
+        prompt: Prompts,
+        source: Images | None = None,
         *,
         rubric: str = "auto",
-        until: str = "judgement",
+        until: Until = "judgement",
         progress: Progress = Progress(),
-        **settings: Any,
+        **sampling: Unpack[SamplingOptions],
     ) -> Critique:
-        """Judge every image. `prompt` and `source` are one for all images, or one an image; a source makes it an image-edit judgement.
+        """Judge every image. `prompt` and `source` are one for all images, or one an image; a source makes it an edit.
 
-        `until`: "scores" stops behind the last score, "judgement" behind the summary, "refinement" also rewrites the prompt.
-        `settings`: `answer` ("locked" or "free"), `temperature`, `seed`, `max_new_tokens`. Raises QuestionError and OutOfMemoryError.
+        `until`: "scores" stops behind the last score, "judgement" behind the summary, "refinement" also rewrites the
+        prompt. `sampling`: `answer` ("locked" or "free"), `temperature`, `seed`, `max_new_tokens`. Raises QuestionError and
+        OutOfMemoryError.
         """
         questions = self.questions({"image": images}, prompt, source, rubric)
-        asked = SamplingParams(until=until, **settings)
-        return Critique(
-            [
-                JudgedImage(q, j)
-                for q, j in zip(questions, self.judge(questions, asked, progress), strict=True)
-            ],
-            self,
-            asked,
-        )
+        params = SamplingParams(until=until, **sampling)
+        judgements = self.judge(questions, params, progress)
+        items = [JudgedImage(q, j) for q, j in zip(questions, judgements, strict=True)]
+        return Critique(items, self, params)
 
-    def score(self, images: Any, prompt: Any, source: Any = None, **options: Any) -> list[float | None]:
-        """Overall scores, 0..1, one an image; None where none could be read. Options as `critique`."""
-        return [j.score for j in self.critique(images, prompt, source, until="scores", **options).judgements]
+    def score(
+        self,
+        images: Images,
+        prompt: Prompts,
+        source: Images | None = None,
+        *,
+        rubric: str = "auto",
+        progress: Progress = Progress(),
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[float | None]:
+        """Overall scores, 0..1, one an image; None where none could be read. Arguments as `critique`."""
+        critique = self.critique(
+            images, prompt, source, rubric=rubric, until="scores", progress=progress, **sampling
+        )
+        return critique.scores
 
     def fast_score(
         self,
-        images: Any,
-        prompt: Any,
-        source: Any = None,
+        images: Images,
+        prompt: Prompts,
+        source: Images | None = None,
         *,
         rubric: str = "auto",
         progress: Progress = Progress(),
     ) -> list[Judgement]:
-        """Judgements with expected scores and no words, from one reading of each image. They rank; they are not calibrated."""
+        """Judgements with expected scores and no words, from one reading of each image. They rank; they are not calibrated.
+
+        Raises CapabilityError where this critic's scores mean nothing without reasoning.
+        """
+        self.require("expected_scores")
         questions = self.questions({"image": images}, prompt, source, rubric)
         judgements = []
         for done, question in enumerate(questions):
             progress.update(done, len(questions), "scores", "")
             expected = self.engine.expected_scores(question, progress)
-            names = {spec.key: spec.name for spec in question.rubric.dimensions}
-            found = {
-                k: Dimension(names[k], e.score, e.score is not None, "", e.confidence)
-                for k, e in expected.items()
+            dimensions = {
+                spec.key: Dimension(
+                    spec.name,
+                    expected[spec.key].score,
+                    applicable=expected[spec.key].score is not None,
+                    confidence=expected[spec.key].confidence,
+                )
+                for spec in question.rubric.dimensions
             }
-            judgements.append(
-                Judgement(found, notes=["Fast scores are read without reasoning and are not calibrated."])
-            )
+            note = "Fast scores are read without reasoning and are not calibrated."
+            judgements.append(Judgement(dimensions, notes=[note]))
         return judgements
 
     def compare(
         self,
-        a: Picture | Sequence[Picture],
-        b: Picture | Sequence[Picture],
-        prompt: str | Sequence[str],
-        source: Picture | Sequence[Picture] | None = None,
+        a: Images,
+        b: Images,
+        prompt: Prompts,
+        source: Images | None = None,
         *,
         both_orders: bool = True,
         rubric: str = "auto",
         progress: Progress = Progress(),
-        **settings: Any,
+        **sampling: Unpack[SamplingOptions],
     ) -> list[Comparison]:
         """Compare images pair by pair; a single image on one side meets every image of the other.
 
@@ -181,71 +240,90 @@ class Critic:
         questions = self.questions({"a": a, "b": b}, prompt, source, rubric)
         if both_orders:
             questions = [ordered for question in questions for ordered in (question, swapped(question))]
-        found = self._read(questions, SamplingParams(until="judgement", **settings), progress, Comparison)
+        params = SamplingParams(until="judgement", **sampling)
+        comparisons = self.answering.read(Comparison, questions, params, progress)
         if not both_orders:
-            return found
-        return [Comparison.both_orders(one, two) for one, two in zip(found[::2], found[1::2], strict=True)]
+            return comparisons
+        orders = zip(comparisons[::2], comparisons[1::2], strict=True)
+        return [Comparison.both_orders(first, second) for first, second in orders]
 
     def judge(
-        self, questions: Sequence[Question], settings: SamplingParams, progress: Progress = Progress()
+        self, questions: Sequence[Question], sampling: SamplingParams, progress: Progress = Progress()
     ) -> list[Judgement]:
         """Judgements of single-image questions, in order."""
-        return self._read(questions, settings, progress, Judgement)
+        return self.answering.read(Judgement, questions, sampling, progress)
 
     def refine(
-        self, judged: Sequence[JudgedImage], settings: SamplingParams, progress: Progress = Progress()
+        self, judged: Sequence[JudgedImage], sampling: SamplingParams, progress: Progress = Progress()
     ) -> list[Judgement]:
-        """The same judgements with refined requests: the answers go on where they stopped.
+        """The same judgements with refined prompts: the answers continue where they stopped.
 
         Where a rubric has no refinement, the built-in one of its task is asked for it.
         """
-        wanted = dataclasses.replace(settings, until="refinement")
-        questions = [self._with_refinement(one.question) for one in judged]
-        found = self.judge(questions, wanted, progress)
-        empty = [i for i, one in enumerate(found) if not one.refined_request]
-        if empty and settings.answer == "free":  # written freely and left out: the form asks for it
-            locked = dataclasses.replace(wanted, answer="locked")
-            for i, one in zip(
-                empty, self.judge([questions[i] for i in empty], locked, progress), strict=True
-            ):
-                found[i] = one
-        return [_refined(one.judgement, new) for one, new in zip(judged, found, strict=True)]
+        params = dataclasses.replace(sampling, until="refinement")
+        questions = [self._with_refinement(item.question) for item in judged]
+        answers = self.judge(questions, params, progress)
+        empty = [i for i, answer in enumerate(answers) if not answer.refined_request]
+        if empty and sampling.answer == "free":
+            # Left out of a free answer: the locked format asks for it.
+            locked = dataclasses.replace(params, answer="locked")
+            again = self.judge([questions[i] for i in empty], locked, progress)
+            for i, answer in zip(empty, again, strict=True):
+                answers[i] = answer
+        return [_refined(item.judgement, answer) for item, answer in zip(judged, answers, strict=True)]
 
     def questions(
-        self, images: dict[str, Any], prompt: str | Sequence[str], source: Any = None, rubric: str = "auto"
+        self,
+        images: Mapping[str, Images],
+        prompt: Prompts,
+        source: Images | None = None,
+        rubric: str = "auto",
     ) -> list[Question]:
-        """One question an image (`images` has "image") or a pair of images ("a" and "b"); what is given once is used for all.
+        """One question an image (`images` has "image") or a pair ("a" and "b"); what is given once is used for all.
 
-        Raises QuestionError where the numbers do not fit, RubricError where the rubric does not exist.
+        Each image is opened and shrunk before the next one. Raises QuestionError where the numbers do not fit, RubricError
+        where the rubric does not exist.
         """
-        given = {name: _pictures(value, name) for name, value in images.items()}
-        count = max(map(len, given.values()))
+        columns = {name: _listed(value, INPUT_NAMES[name]) for name, value in images.items()}
+        count = max(map(len, columns.values()))
         if source is not None:
-            given["source"] = _pictures(source, "source_image")
-        columns = {name: _one_each(value, count, _INPUTS[name]) for name, value in given.items()}
-        prompts = _one_each([prompt] if isinstance(prompt, str) else list(prompt), count, "prompt")
+            columns["source"] = _listed(source, INPUT_NAMES["source"])
+        for name, column in columns.items():
+            _check_count(len(column), count, INPUT_NAMES[name])
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        _check_count(len(prompts), count, "prompt")
         chosen = self.rubric(rubric, edit=source is not None, pair="a" in images)
         prepared = {
-            name: [self.engine.prepare(picture) for picture in column] for name, column in columns.items()
+            name: [self.engine.prepare(open_image(image)) for image in column]
+            for name, column in columns.items()
         }
         return [
-            Question(chosen, prompts[i], {name: column[i] for name, column in prepared.items()})
-            for i in range(count)
+            Question(
+                chosen,
+                _broadcast(prompts, index),
+                {name: _broadcast(column, index) for name, column in prepared.items()},
+            )
+            for index in range(count)
         ]
 
     def rubric(self, name: str, edit: bool, pair: bool = False) -> Rubric:
-        """The rubric of that name; for "auto" the checkpoint's own, or the built-in one, of the task. Raises RubricError and QuestionError."""
+        """The rubric of that name; for "auto" the checkpoint's own, or the built-in one, of the task.
+
+        Raises RubricError and QuestionError.
+        """
         if name == "auto":
             return rubric_for("edit" if edit else "t2i", pair, self.own_rubrics)
         chosen = load_rubric(name, (*self.rubric_folders, *self.own_rubrics))
         if chosen.pair != pair:
-            raise QuestionError(
-                f'The rubric "{name}" is for {"two images" if chosen.pair else "one image"}: choose another, or "auto".'
-            )
+            images = "two images" if chosen.pair else "one image"
+            raise QuestionError(f'The rubric "{name}" is for {images}: choose another, or "auto".')
         if (chosen.task == "edit") != edit:
-            hint = "connect source_image" if chosen.task == "edit" else "disconnect source_image"
+            if chosen.task == "edit":
+                raise QuestionError(
+                    f'The rubric "{name}" is for image edits: connect source_image, or choose "auto".'
+                )
             raise QuestionError(
-                f'The rubric "{name}" is for {_task_name(chosen.task)}: {hint}, or choose "auto".'
+                f'The rubric "{name}" is for images without a source: disconnect source_image, or choose "auto".'
             )
         return chosen
 
@@ -254,105 +332,16 @@ class Critic:
             return question
         return dataclasses.replace(question, rubric=self.rubric("auto", edit=question.rubric.task == "edit"))
 
-    def _read(
-        self, questions: Sequence[Question], settings: SamplingParams, progress: Progress, kind: type
-    ) -> list[Any]:
-        """The answers read as Judgement or Comparison. What left the format is asked once more, never guessed."""
-        answers = self._answer(questions, settings, progress)
-        if settings.answer == "free":
-            cut = [
-                i
-                for i, answer in enumerate(answers)
-                if answer.cut_off and answer.tokens <= settings.max_new_tokens
-            ]
-            self._again(answers, cut, questions, settings, progress)
-        found = [self._parse(q, a, kind) for q, a in zip(questions, answers, strict=True)]
-        if settings.answer == "free" and (bad := [i for i, one in enumerate(found) if not one.complete]):
-            locked = dataclasses.replace(settings, answer="locked")
-            self._again(answers, bad, questions, locked, progress)
-            for i in bad:
-                found[i] = dataclasses.replace(
-                    self._parse(questions[i], answers[i], kind), notes=[ASKED_AGAIN]
-                )
-        for one, answer in zip(found, answers, strict=True):
-            if answer.cut_off and CUT_OFF not in one.notes:
-                one.notes.append(CUT_OFF)
-        return found
-
-    @staticmethod
-    def _parse(question: Question, answer: Answer, kind: type) -> Any:
-        if answer.parts is None:
-            return kind.parse(answer.text, rubric=question.rubric)
-        return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)
-
-    def _again(
-        self,
-        answers: list[Answer],
-        which: list[int],
-        questions: Sequence[Question],
-        settings: SamplingParams,
-        progress: Progress,
-    ) -> None:
-        if not which:
-            return
-        going_on = [answers[i] if answers[i].cut_off and settings.answer == "free" else None for i in which]
-        again = self._answer([questions[i] for i in which], settings, progress, going_on)
-        for i, answer in zip(which, again, strict=True):
-            answers[i] = answer
-
-    def _answer(
-        self,
-        questions: Sequence[Question],
-        settings: SamplingParams,
-        progress: Progress,
-        going_on: Sequence[Answer | None] = (),
-    ) -> list[Answer]:
-        """Answers from the memo where they reach far enough; the rest from the engine, equal questions once."""
-        keys = [self._key(question, settings) for question in questions]
-        found: dict[
-            Any, Answer
-        ] = {}  # not looked up twice: with many questions the memo forgets the first before the last is answered
-        wanted: dict[Any, tuple[Question, Answer | None]] = {}
-        for i, (key, question) in enumerate(zip(keys, questions, strict=True)):
-            earlier = going_on[i] if going_on else None
-            known = self.answers.get(key)
-            if earlier is None and known is not None and _reach(known) >= _reach(settings):
-                found[key] = known
-            else:
-                wanted[key] = (question, earlier or known)
-        if wanted:
-            asked = [question for question, _ in wanted.values()]
-            written = self.engine.answer(
-                asked, settings, progress, [earlier for _, earlier in wanted.values()]
-            )
-            for key, answer in zip(wanted, written, strict=True):
-                self.answers.put(key, answer)
-                found[key] = answer
-        return [found[key] for key in keys]
-
-    @staticmethod
-    def _key(question: Question, settings: SamplingParams) -> tuple[Any, ...]:
-        sampling = (settings.temperature, settings.seed) if settings.temperature > 0 else ()
-        return (question.digest, settings.answer, settings.max_new_tokens, sampling)
-
-
-_INPUTS = {
-    "image": "image",
-    "a": "image_a",
-    "b": "image_b",
-    "source": "source_image",
-}  # names as on the canvas
-
 
 def swapped(question: Question) -> Question:
-    """The same pair with A and B exchanged."""
+    """The same pair with A and B swapped."""
     images = dict(question.images)
     images["a"], images["b"] = images["b"], images["a"]
     return dataclasses.replace(question, images=images)
 
 
 def pick_device(device: str = "auto") -> str:
-    """The device for "auto": a CUDA card, Apple's GPU, an Intel GPU, or the CPU."""
+    """The device for "auto": a CUDA GPU, Apple's GPU, an Intel GPU, or the CPU."""
     import torch
 
     if device != "auto":
@@ -372,26 +361,21 @@ def _refined(judgement: Judgement, answer: Judgement) -> Judgement:
     )
 
 
-def _reach(what: Answer | SamplingParams) -> int:
-    return PARTS.index(what.until)
-
-
-def _pictures(images: Any, name: str) -> list[Image.Image]:
-    listed = list(images) if isinstance(images, (list, tuple)) else [images]
+def _listed(images: Images, name: str) -> list[ImageInput]:
+    if isinstance(images, (str, Path, Image.Image)):
+        return [images]
+    listed: list[ImageInput] = list(images)
     if not listed:
-        raise QuestionError(f"`{name}` is empty: give at least one picture.")
-    return [open_image(image) for image in listed]
+        raise QuestionError(f"`{name}` is empty: give at least one image.")
+    return listed
 
 
-def _one_each(values: list[Any], count: int, name: str) -> list[Any]:
-    if len(values) == count:
-        return values
-    if len(values) == 1:
-        return values * count
-    raise QuestionError(
-        f"`{name}` has {len(values)} entries for {count} pictures: give one for all, or one for each."
-    )
+def _check_count(given: int, count: int, name: str) -> None:
+    if given not in (1, count):
+        raise QuestionError(
+            f"`{name}` has {given} entries for {count} images: give one for all, or one for each."
+        )
 
 
-def _task_name(task: str) -> str:
-    return "image edits" if task == "edit" else "images without a source"
+def _broadcast(column: Sequence[Any], index: int) -> Any:
+    return column[index] if len(column) > 1 else column[0]

@@ -25,6 +25,10 @@ class AnswerError(RationalRewardsError):
     """An answer cannot be written in the format of its rubric: a part is missing or unusable."""
 
 
+class CapabilityError(RationalRewardsError):
+    """This critic cannot do what was asked of it; another one can."""
+
+
 class OutOfMemoryError(RationalRewardsError):
     """The judgement did not fit into memory, not even in the smallest portion."""
 

@@ -1,18 +1,38 @@
-"""Writing files so that a reader sees the old contents or the new, never half of either."""
+"""Paths as people paste them, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ABANDONED_SECONDS = 3600.0
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as people paste it: with spaces or quotes around it, with `~`, or as a file:// address."""
+    if isinstance(text, Path):
+        return text
+    text = text.strip().replace("\0", "")
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if text.lower().startswith("file://"):
+        address = urllib.parse.urlsplit(text)
+        host = f"//{address.netloc}" if address.netloc not in ("", "localhost") else ""
+        text = urllib.request.url2pathname(host + address.path)
+        # "file:///C:/images" on a system where that is no drive.
+        text = re.sub(r"^[\\/](?=[A-Za-z]:)", "", text)
+    # Not `Path.expanduser`, which fails for a user that does not exist.
+    return Path(os.path.expanduser(text))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 Read are, in this order: this pack's own metadata (Save with Scores), ComfyUI's prompt graph or its workflow,
 and the parameters that AUTOMATIC1111 and related programs write; in PNG text chunks and in the EXIF data of
-JPEG and WebP.
+JPEG and WebP. Last comes a text file of the image's name beside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ def prompt_of(image: str | Path) -> str | None:
             prompt = _plain(reader(texts[name]))
             if prompt:
                 return prompt
-    return None
+    return _beside(Path(image))
+
+
+def _beside(image: Path) -> str | None:
+    """The text file of the image's name, as data sets for training have them."""
+    try:
+        return _plain(image.with_suffix(".txt").read_text(encoding="utf-8", errors="replace")) or None
+    except OSError:
+        return None
 
 
 def _texts(image: str | Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .answers.parsing import read_answer, read_score, unwrapped
+from .markdown import table_cell
 from .rubrics.rubric import Rubric, rubric_for
 
 Winner = Literal["A", "B", "tie"]
@@ -25,7 +27,8 @@ class Dimension:
     score: float | None = None
     applicable: bool = True
     justification: str = ""
-    confidence: float | None = None  # probability mass (0..1) that the model put on the score it gave
+    # Probability mass (0..1) that the model put on the score it gave.
+    confidence: float | None = None
 
 
 @dataclass
@@ -38,15 +41,12 @@ class Judgement:
     comments: str = ""
     refined_request: str = ""
     raw: str = ""
-    notes: list[str] = field(
-        default_factory=list
-    )  # what the reader should know, e.g. that the answer was cut off
+    # What the reader should know, such as that the answer was cut off.
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Judgement:
         """Read any answer in the published format, however damaged. Never raises on the text; missing stays None."""
-        from .answers.parsing import read_answer
-
         rubric = rubric or rubric_for(task, pair=False)
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
 
@@ -54,9 +54,7 @@ class Judgement:
     def from_parts(
         cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
     ) -> Judgement:
-        """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the form or the parser gives them."""
-        from .answers.parsing import read_score
-
+        """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the grammar or the parser gives them."""
         dimensions = {}
         for spec in rubric.dimensions:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
@@ -64,10 +62,14 @@ class Judgement:
             dimensions[spec.key] = Dimension(
                 spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score")
             )
-        analysis, summary, comments, request = (
-            parts.get(key, "").strip() for key in ("analysis", "summary", "comments", "refined_request")
+        return cls(
+            dimensions,
+            analysis=parts.get("analysis", "").strip(),
+            summary=parts.get("summary", "").strip(),
+            comments=parts.get("comments", "").strip(),
+            refined_request=unwrapped(parts.get("refined_request", "")),
+            raw=raw,
         )
-        return cls(dimensions, analysis, summary, comments, request, raw)
 
     @property
     def mean(self) -> float | None:
@@ -115,7 +117,7 @@ class Judgement:
         ]
         for d in self.dimensions.values():
             lines.append(
-                f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {_cell(d.justification)} |"
+                f"| {d.name} | {_show(d.score, 1) if d.applicable else 'N/A'} | {table_cell(d.justification)} |"
             )
         for title, text in (
             ("Summary", self.summary),
@@ -154,8 +156,6 @@ class Comparison:
     @classmethod
     def parse(cls, text: str, task: str = "t2i", rubric: Rubric | None = None) -> Comparison:
         """Read any pairwise answer in the published format, however damaged. Never raises on the text."""
-        from .answers.parsing import read_answer
-
         rubric = rubric or rubric_for(task, pair=True)
         return cls.from_parts(read_answer(text, rubric), rubric, raw=text)
 
@@ -164,13 +164,12 @@ class Comparison:
         cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
     ) -> Comparison:
         """From the texts of the answer by key ("text_faithfulness.score_a", ...)."""
-        from .answers.parsing import read_score
-
         dimensions = {}
         for spec in rubric.dimensions:
             score_a, applies_a = read_score(parts.get(f"{spec.key}.score_a", ""))
             score_b, applies_b = read_score(parts.get(f"{spec.key}.score_b", ""))
-            if not (applies_a and applies_b):  # a dimension that is N/A for either image cannot compare them
+            # A dimension that is N/A for either image cannot compare them.
+            if not (applies_a and applies_b):
                 score_a = score_b = None
             sure = mean([confidence.get(f"{spec.key}.score_a"), confidence.get(f"{spec.key}.score_b")])
             justification = parts.get(f"{spec.key}.justification", "").strip()
@@ -211,7 +210,7 @@ class Comparison:
         return cls(dimensions, agree, first.analysis, first.summary, raw, notes)
 
     def swap(self) -> Comparison:
-        """The same comparison with A and B exchanged (the texts stay as they are)."""
+        """The same comparison with A and B swapped (the texts stay as they are)."""
         swapped = {
             k: dataclasses.replace(d, score_a=d.score_b, score_b=d.score_a)
             for k, d in self.dimensions.items()
@@ -238,7 +237,9 @@ class Comparison:
         """The image with the higher total; None where nothing could be read."""
         if self.margin is None:
             return None
-        return "tie" if abs(self.margin) < 1e-9 else "A" if self.margin > 0 else "B"
+        if abs(self.margin) < 1e-9:
+            return "tie"
+        return "A" if self.margin > 0 else "B"
 
     @property
     def complete(self) -> bool:
@@ -271,26 +272,26 @@ class Comparison:
         ]
         for d in self.dimensions.values():
             scores = (_show(d.score_a, 1), _show(d.score_b, 1)) if d.applicable else ("N/A", "N/A")
-            lines.append(f"| {d.name} | {scores[0]} | {scores[1]} | {_cell(d.justification)} |")
+            lines.append(f"| {d.name} | {scores[0]} | {scores[1]} | {table_cell(d.justification)} |")
         if self.summary:
             lines += ["", f"**Summary.** {self.summary}"]
         lines += [f"\n*{note}*" for note in self.notes]
         return "\n".join(lines)
 
 
-def report(found: Sequence[Judgement | Comparison], judge: str) -> str:
-    """The reports of a whole batch, one below the other, and who judged."""
-    parts = [one.to_markdown() for one in found]
+def report(results: Sequence[Judgement | Comparison], judge: str) -> str:
+    """The reports of a batch, one below the other, and who judged."""
+    parts = [result.to_markdown() for result in results]
     if len(parts) > 1:
-        what = "Pair" if isinstance(found[0], Comparison) else "Image"
-        parts = [f"## {what} {number}\n\n{part}" for number, part in enumerate(parts, 1)]
-    return "\n\n".join([*parts, f"*JudgedImage by {judge}.*"])
+        kind = "Pair" if isinstance(results[0], Comparison) else "Image"
+        parts = [f"## {kind} {number}\n\n{part}" for number, part in enumerate(parts, 1)]
+    return "\n\n".join([*parts, f"*Judged by {judge}.*"])
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are there; None where there is none."""
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+    """Mean of the values that are not None; None where there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _show(value: float | None, digits: int) -> str:
@@ -299,7 +300,3 @@ def _show(value: float | None, digits: int) -> str:
 
 def _name(winner: Winner | None) -> str:
     return {"A": "A wins", "B": "B wins", "tie": "A tie", None: "No winner could be read"}[winner]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

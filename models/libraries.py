@@ -10,11 +10,11 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from .errors import CheckpointError
+from .version import pack_version
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +56,11 @@ def version(package: str) -> tuple[int, ...]:
 
 def versions(*packages: str) -> dict[str, str]:
     """The versions of Python, this pack and the packages, by name; a package that is not installed is left out."""
-    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    own = re.search(
-        r'^version = "(.+)"', pyproject, re.MULTILINE
-    )  # in ComfyUI the pack is a folder, not an installed package
-    found = {"python": platform.python_version(), "rational_rewards": own[1] if own else "unknown"}
+    numbers = {"python": platform.python_version(), "rational_rewards": pack_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            numbers[package] = importlib.metadata.version(package)
+    return numbers
 
 
 def require(package: str, minimum: str, otherwise: str = "") -> None:
@@ -81,9 +77,25 @@ def require(package: str, minimum: str, otherwise: str = "") -> None:
         )
 
 
+def require_known_to_transformers(package: str, otherwise: str = "") -> None:
+    """Raise CheckpointError where a package was installed after transformers had looked for it.
+
+    transformers asks once in a process which packages there are; what comes later half works, and fails at the end of a
+    training at the latest.
+    """
+    from transformers.utils import import_utils
+
+    is_available = getattr(import_utils, f"is_{package}_available", None)
+    if is_available and not is_available():
+        raise CheckpointError(
+            f"{package} was installed while ComfyUI was running: restart ComfyUI (or this program){otherwise}."
+        )
+
+
 def require_bitsandbytes(quantization: str, device: torch.device) -> None:
     """Raise CheckpointError unless bitsandbytes is there and quantizes a small tensor on `device`."""
     require("bitsandbytes", "0.50", ", or choose quantization = none")
+    require_known_to_transformers("bitsandbytes", ", or choose quantization = none")
     failure = ""
     try:
         with without_kernel_downloads():

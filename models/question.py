@@ -1,9 +1,10 @@
-"""A question to the critic: one prompt and its pictures under one rubric."""
+"""A question to the critic: one prompt and its images under one rubric."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,12 +13,17 @@ from PIL import Image
 from .errors import QuestionError
 from .rubrics.rubric import Rubric
 
-LONGEST_PROMPT = 100_000  # characters; far above any prompt, far below what would fill the model's memory
+# Characters; far above any prompt, far below what would fill the model's memory.
+LONGEST_PROMPT = 100_000
+EMPTY = {
+    "t2i": "The prompt is empty, so there is nothing to judge the image by: write what the image should show.",
+    "edit": "The prompt is empty, so there is nothing to judge the edit by: write what should have changed.",
+}
 
 
 @dataclass(frozen=True)
 class Question:
-    """`images` are RGB pictures by the names the rubric asks for ("image", "source", "a", "b")."""
+    """`images` are RGB images by the names the rubric asks for ("image", "source", "a", "b")."""
 
     rubric: Rubric
     prompt: str
@@ -29,6 +35,8 @@ class Question:
             raise QuestionError(
                 f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose another rubric.'
             )
+        if is_blank(self.prompt):
+            raise QuestionError(EMPTY[self.rubric.task])
         if len(self.prompt) > LONGEST_PROMPT:
             raise QuestionError(
                 f"The prompt has {len(self.prompt):,} characters: shorten it to {LONGEST_PROMPT:,} or fewer."
@@ -37,9 +45,14 @@ class Question:
     @functools.cached_property
     def digest(self) -> str:
         """The same for equal pixels, prompt and rubric, and only for those."""
-        found = hashlib.sha256(repr((self.rubric, self.prompt)).encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256(repr((self.rubric, self.prompt)).encode("utf-8", "surrogatepass"))
         for name in sorted(self.images):
             image = self.images[name]
-            found.update(f"{name} {image.size}".encode())
-            found.update(image.tobytes())
-        return found.hexdigest()
+            digest.update(f"{name} {image.size}".encode())
+            digest.update(image.tobytes())
+        return digest.hexdigest()
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: spaces, control, format and half characters only."""
+    return all(unicodedata.category(char)[0] in "ZC" for char in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,11 @@ def refine_prompts(
         _merge(item.question.prompt, refined.get(i), refine_below, keep)
         for i, item in enumerate(critique.items)
     ]
+
+
+def with_refined(judgement: Judgement, refined: RefinedPrompt) -> Judgement:
+    """The judgement with the prompt as Refine Prompt gives it, or with none where nothing was to be rewritten."""
+    return dataclasses.replace(judgement, refined_request=refined.prompt if refined.changed else "")
 
 
 def needs_refinement(judgement: Judgement, refine_below: float) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .checkpoints.layers import memory
+from .critic import Critic
 from .engines.base import Residency
 
 
@@ -23,7 +24,16 @@ class RationalRewardsCritic(nn.Module):
     def __init__(self, inner: nn.Module):
         super().__init__()
         self.inner = inner
-        self.device = place_of(inner)
+        self.device = device_of(inner)
+
+
+class ResidentCritic(Critic):
+    """A critic whose model ComfyUI moves. ComfyUI looks for `patcher` on what goes over a wire."""
+
+    @property
+    def patcher(self) -> Any:
+        """The memory manager's handle of the model; None for one that stays on the CPU."""
+        return getattr(self.engine.residency, "patcher", None)
 
 
 class ComfyResidency(Residency):
@@ -78,7 +88,7 @@ def move(model: nn.Module, device: torch.device) -> None:
                     owner.SCB = owner.SCB.to(device)  # type: ignore[union-attr]
 
 
-def place_of(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
     """The device that a model lies on as a whole."""
     return next(model.parameters()).device
 
@@ -114,10 +124,10 @@ def _patcher_class() -> type:
             # `extra_memory` is a budget, and may be next to nothing on a small card; there is no smaller critic to load.
             before = self.loaded_size()
             try:
-                self._place(device_to)
+                self._move_to(device_to)
             except BaseException:
                 # The manager does not list a model whose loading failed, so nobody else would ever move the half of it back.
-                self._place(self.offload_device)
+                self._move_to(self.offload_device)
                 raise
             return self.loaded_size() - before
 
@@ -131,7 +141,7 @@ def _patcher_class() -> type:
             # False comes with every repeated request of the same model and from `__del__`, and must not move it.
             model = getattr(self, "model", None)  # not there if the constructor failed
             if unpatch_all and model is not None:
-                self._place(self.offload_device)
+                self._move_to(self.offload_device)
             return model
 
         def patch_model(self, *args: Any, **kwargs: Any) -> Any:
@@ -141,12 +151,12 @@ def _patcher_class() -> type:
         def unpatch_model(self, device_to: torch.device | None = None, unpatch_weights: bool = True) -> None:
             # Same, but the caller may still want it elsewhere.
             if device_to is not None and unpatch_weights:
-                self._place(device_to)
+                self._move_to(device_to)
 
         def load(self, device_to: torch.device | None = None, *args: Any, **kwargs: Any) -> None:
             # The part of `patch_model` that moves weights.
             if device_to is not None:
-                self._place(device_to)
+                self._move_to(device_to)
 
         def add_patches(self, *args: Any, **kwargs: Any) -> list[Any]:
             # LoRA loaders of diffusion models have no key in common with it.
@@ -160,7 +170,7 @@ def _patcher_class() -> type:
             # Nothing is ever pinned.
             pass
 
-        def _place(self, device: torch.device) -> None:
+        def _move_to(self, device: torch.device) -> None:
             if self.model.device != device:
                 self.model.device = torch.device(
                     "meta"

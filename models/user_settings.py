@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from .files import user_path
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,7 @@ class UserSettings:
 
     def roots(self, models: Path, usual: list[Path]) -> list[Path]:
         """The folders for critics, the chosen one first; a relative one lies in ComfyUI's `models` folder."""
-        # Not `Path.expanduser`, which fails for a user that is not there: ComfyUI asks for these while it loads the pack.
-        chosen = [models / os.path.expanduser(self.model_folder)] if self.model_folder else []
+        chosen = [models / user_path(self.model_folder)] if self.model_folder else []
         return list(dict.fromkeys([*chosen, *usual]))
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..models.checkpoints import adapters, discovery
+from ..models.critic import Attention, Quantization
 from ..models.errors import CheckpointError
 from ..models.images import LIMIT_PIXELS, MAX_PIXELS
 from . import host
+from .critic_loader import CriticRequest, load_critic
 from .schema import CATEGORY, CriticType, advanced, schema
-
-# Critics that are on a wire now, by their settings: two loaders with the same settings share one. Weak, so that this keeps nothing alive.
-in_use: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
 
 
 class LoadCritic(io.ComfyNode):
@@ -92,8 +90,9 @@ class LoadCritic(io.ComfyNode):
         roots = host.model_roots()
         stamps: list[Any] = []
         with contextlib.suppress(CheckpointError, OSError):  # told when the node runs
-            found = discovery.resolve(checkpoint or "", roots)
-            stamps.append(discovery.stamp(found.folder) if isinstance(found, discovery.Checkpoint) else None)
+            resolved = discovery.resolve(checkpoint or "", roots)
+            local = isinstance(resolved, discovery.Checkpoint)
+            stamps.append(discovery.stamp(resolved.folder) if local else None)
         with contextlib.suppress(CheckpointError, OSError):
             chosen = adapters.resolve_adapter(adapter or adapters.NONE, roots)
             stamps.append(chosen.stamp if chosen else None)
@@ -103,54 +102,11 @@ class LoadCritic(io.ComfyNode):
     def execute(
         cls,
         checkpoint: str,
-        quantization: str = "nf4",
-        adapter: str = "none",
-        attention: str = "auto",
+        quantization: Quantization = "nf4",
+        adapter: str = adapters.NONE,
+        attention: Attention = "auto",
         max_pixels: int = MAX_PIXELS,
         save_quantized: bool = False,
     ) -> io.NodeOutput:
-        from ..models.checkpoints import downloads
-        from ..models.critic import Critic
-        from ..models.residency import ComfyResidency
-
-        roots, bar = host.model_roots(), host.Bar()
-
-        def loading(done: float, total: int) -> None:
-            host.check_cancel()
-            bar.show(done, total)
-
-        chosen = adapters.resolve_adapter(adapter, roots)
-        found = discovery.resolve(checkpoint, roots)
-        if isinstance(found, discovery.Official):
-            offline = host.settings().offline
-            folder = downloads.download(found, roots[0], bar.show, host.check_cancel, offline=offline)
-        else:
-            folder = found.folder
-        taste = (str(chosen.folder), *chosen.stamp) if chosen else ()
-        stamp = str(discovery.stamp(folder))
-        # With save_quantized: a critic that has been used can no longer be saved, so that it is loaded anew.
-        key = (str(folder), stamp, quantization, taste, attention, max_pixels, save_quantized)
-        critic = in_use.get(key)
-        if critic is None:
-            if in_use:
-                host.forget_earlier_runs()
-            whole = discovery.inspect_checkpoint(folder)
-            if not whole.embedded:  # that one stays off the card
-                host.make_room(whole.bytes_loaded(quantization))
-            critic = Critic.load(
-                folder,
-                quantization,
-                str(host.device()),
-                attention,
-                max_pixels,
-                host.rubric_folders(),
-                save_quantized=save_quantized,
-                adapter=chosen.folder if chosen else adapters.NONE,
-                on_progress=loading,
-            )
-            if critic.loaded and not whole.embedded:
-                residency = ComfyResidency(critic.loaded.model, host.device())
-                critic.engine.residency, critic.patcher = residency, residency.patcher
-                residency.ready()
-            in_use[key] = critic
-        return io.NodeOutput(critic)
+        request = CriticRequest(checkpoint, quantization, adapter, attention, max_pixels, save_quantized)
+        return io.NodeOutput(load_critic(request))

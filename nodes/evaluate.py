@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..models.critic import Critic
 from ..models.errors import PreferenceError, QuestionError
 from ..models.images import pil_to_tensor
 from ..preferences.dataset import dataset_folder, pairs_in
@@ -63,17 +64,18 @@ class EvaluateCritic(io.ComfyNode):
         return dataset_changed(dataset)
 
     @classmethod
-    def execute(cls, critic: Any, dataset: str, both_orders: bool = True) -> io.NodeOutput:
+    def execute(cls, critic: Critic, dataset: str, both_orders: bool = True) -> io.NodeOutput:
         from ..evaluation.evaluate import evaluate
         from ..evaluation.plots import evaluation_plot
+        from ..evaluation.report import report
 
         folder = dataset_folder(host.preferences_root(), dataset)
         pairs = pairs_in(folder)
         if all(pair.preferred == "tie" for pair in pairs):
             raise PreferenceError(ONLY_TIES.format(name=folder.name))
-        found = evaluate(critic, pairs, both_orders, progress=host.progress())
-        if found.accuracy.share is None:
+        evaluation = evaluate(critic, pairs, both_orders, progress=host.progress())
+        if evaluation.accuracy.share is None:
             raise QuestionError(UNREAD)
-        report = found.to_markdown()
-        plot = pil_to_tensor(evaluation_plot(found))
-        return io.NodeOutput(found.accuracy.share, report, plot, ui=host.preview(cls, plot, report))
+        words = report(evaluation)
+        plot = pil_to_tensor(evaluation_plot(evaluation))
+        return io.NodeOutput(evaluation.accuracy.share, words, plot, ui=host.preview(cls, plot, words))

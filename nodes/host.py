@@ -14,6 +14,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
+from ..models import paths
 from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
 
@@ -32,6 +33,11 @@ def register_model_folders() -> None:
     """Make `models/rationalrewards` and `models/LLM` known; folders from extra_model_paths.yaml stay in front."""
     for name in ("rationalrewards", "LLM"):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+    paths.record_comfyui(
+        paths.ComfyUIFolders(
+            Path(folder_paths.get_user_directory()), Path(folder_paths.models_dir), tuple(_critic_folders())
+        )
+    )
 
 
 def settings() -> UserSettings:
@@ -41,10 +47,12 @@ def settings() -> UserSettings:
 
 def model_roots() -> list[Path]:
     """Where checkpoints may lie, the download target first."""
-    usual = [
-        Path(path) for name in ("rationalrewards", "LLM") for path in folder_paths.get_folder_paths(name)
-    ]
-    return settings().roots(Path(folder_paths.models_dir), usual)
+    return settings().roots(Path(folder_paths.models_dir), _critic_folders())
+
+
+def _critic_folders() -> list[Path]:
+    names = ("rationalrewards", "LLM")
+    return [Path(path) for name in names for path in folder_paths.get_folder_paths(name)]
 
 
 def rubric_folders() -> list[Path]:

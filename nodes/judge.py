@@ -1,15 +1,16 @@
-"""Critique, Score and Compare. `settings` are the inputs that go to the critic under their own names: rubric, seed and so on."""
+"""Critique, Score and Compare. `sampling` are the inputs that go to the critic under their own names: seed, temperature, ..."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from comfy_api.latest import io
 
+from ..models.critic import Critic, SamplingOptions
 from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
-from ..models.judgement import Comparison, Judgement, report
+from ..models.judgement import Judgement, Winner, report
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
 from .schema import (
@@ -24,14 +25,30 @@ from .schema import (
     source_input,
 )
 
+if TYPE_CHECKING:
+    from PIL import Image
+    from typing_extensions import Unpack
+
+DIMENSIONS = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
+# The output `winner`, which Record Preference reads.
+WINNERS: dict[Winner, int] = {"A": 1, "B": 2, "tie": 0}
 UNREAD = (
     "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer to locked, or raise "
     "max_new_tokens."
 )
 
 
-def _pictures(image: torch.Tensor, source_image: torch.Tensor | None) -> tuple[list[Any], list[Any] | None]:
-    return tensor_to_pil(image), None if source_image is None else tensor_to_pil(source_image, "source_image")
+class _JudgingNode(io.ComfyNode):
+    """What Critique, Score and Compare share."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> Any:
+        # An edited rubric is another question.
+        return host.rubrics_changed()
+
+
+def _sources(source_image: torch.Tensor | None) -> list[Image.Image] | None:
+    return None if source_image is None else tensor_to_pil(source_image, "source_image")
 
 
 def _scores(judgements: list[Judgement]) -> list[float]:
@@ -51,7 +68,7 @@ def _dimension(judgement: Judgement, key: str) -> float:
     return score if score is not None else judgement.mean  # type: ignore[return-value]
 
 
-class Critique(io.ComfyNode):
+class Critique(_JudgingNode):
     """Judge every image of a batch, in words and scores."""
 
     @classmethod
@@ -61,7 +78,16 @@ class Critique(io.ComfyNode):
             display_name="Critique",
             category=f"{CATEGORY}/critic",
             description="Says in words what is wrong with each image in every dimension, then scores it from 1 to 4.",
-            search_aliases=["judge", "review", "rate image", "evaluate", "quality", "VLM critic", "feedback"],
+            search_aliases=[
+                "judge",
+                "review",
+                "rating",
+                "rate image",
+                "evaluate",
+                "quality",
+                "VLM critic",
+                "feedback",
+            ],
             inputs=[
                 critic_input(),
                 io.Image.Input("image", tooltip="The image, or a batch; every image of it is judged."),
@@ -85,21 +111,23 @@ class Critique(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **others: Any) -> Any:
-        return host.rubrics_changed()
-
-    @classmethod
     def execute(
         cls,
-        critic: Any,
+        critic: Critic,
         image: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        **settings: Any,
+        rubric: str = "auto",
+        **sampling: Unpack[SamplingOptions],
     ) -> io.NodeOutput:
-        progress = host.progress(cls.hidden)
-        images, sources = _pictures(image, source_image)
-        critique = critic.critique(images, prompt, sources, progress=progress, **settings)
+        critique = critic.critique(
+            tensor_to_pil(image),
+            prompt,
+            _sources(source_image),
+            rubric=rubric,
+            progress=host.progress(cls.hidden),
+            **sampling,
+        )
         words = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
@@ -107,7 +135,7 @@ class Critique(io.ComfyNode):
         return io.NodeOutput(critique, scores, words, ui=ui)
 
 
-class Score(io.ComfyNode):
+class Score(_JudgingNode):
     """The numbers alone: overall and for each dimension."""
 
     @classmethod
@@ -118,10 +146,10 @@ class Score(io.ComfyNode):
                 "image_faithfulness",
                 "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not apply.",
             ),
-            ("physical_quality", "Is the picture convincing and clean? 1 to 4."),
+            ("physical_quality", "Is the image convincing and clean? 1 to 4."),
             (
                 "text_rendering",
-                "Is the writing right? 1 to 4; the mean of the others where no writing was asked for.",
+                "Is the text in the image right? 1 to 4; the mean of the others where no text was asked for.",
             ),
         ]
         return schema(
@@ -129,7 +157,15 @@ class Score(io.ComfyNode):
             display_name="Score",
             category=f"{CATEGORY}/critic",
             description="Scores every image: overall from 0 to 1, and each dimension from 1 to 4.",
-            search_aliases=["rate", "reward", "rank", "aesthetic score", "quality score", "evaluate"],
+            search_aliases=[
+                "rate",
+                "rating",
+                "reward",
+                "rank",
+                "aesthetic score",
+                "quality score",
+                "evaluate",
+            ],
             inputs=[
                 critic_input(),
                 io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
@@ -143,7 +179,7 @@ class Score(io.ComfyNode):
                     default="reasoned",
                     optional=True,
                     tooltip="reasoned explains before it scores. fast reads a score without reasoning: many times quicker and good for a first "
-                    "sieve, but not calibrated; never mix the two.",
+                    "filter, but not calibrated; never mix the two. The demo critic cannot score fast.",
                 ),
             ],
             outputs=[
@@ -162,32 +198,26 @@ class Score(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **others: Any) -> Any:
-        return host.rubrics_changed()
-
-    @classmethod
     def execute(
         cls,
-        critic: Any,
+        critic: Critic,
         image: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        mode: str = "reasoned",
-        **settings: Any,
+        rubric: str = "auto",
+        mode: Literal["reasoned", "fast"] = "reasoned",
+        **sampling: Unpack[SamplingOptions],
     ) -> io.NodeOutput:
-        progress = host.progress(cls.hidden)
-        images, sources = _pictures(image, source_image)
+        images, sources, progress = tensor_to_pil(image), _sources(source_image), host.progress(cls.hidden)
         if mode == "fast":
-            judgements = critic.fast_score(
-                images, prompt, sources, rubric=settings.get("rubric", "auto"), progress=progress
-            )
+            judgements = critic.fast_score(images, prompt, sources, rubric=rubric, progress=progress)
         else:
-            judgements = critic.critique(
-                images, prompt, sources, until="scores", progress=progress, **settings
-            ).judgements
+            critique = critic.critique(
+                images, prompt, sources, rubric=rubric, until="scores", progress=progress, **sampling
+            )
+            judgements = critique.judgements
         scores = _scores(judgements)
-        keys = ("text_faithfulness", "image_faithfulness", "physical_quality", "text_rendering")
-        columns = [[_dimension(judgement, key) for judgement in judgements] for key in keys]
+        columns = [[_dimension(judgement, key) for judgement in judgements] for key in DIMENSIONS]
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
         pages = [panel.judgement_page(judgement) for judgement in judgements]
         texts = [report(judgements, critic.name)]
@@ -195,7 +225,7 @@ class Score(io.ComfyNode):
         return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
-class Compare(io.ComfyNode):
+class Compare(_JudgingNode):
     """Which of two images is better, and why."""
 
     @classmethod
@@ -205,8 +235,8 @@ class Compare(io.ComfyNode):
             display_name="Compare",
             category=f"{CATEGORY}/critic",
             description="Compares two images of the same prompt and passes the better one on. Judges both orders unless both_orders "
-            "is off, so that neither place is favoured.",
-            search_aliases=["A/B", "pairwise", "better image", "winner", "preference", "versus"],
+            "is off, so that neither position is favoured.",
+            search_aliases=["A/B", "pairwise", "better image", "pick best", "winner", "preference", "versus"],
             inputs=[
                 critic_input(),
                 io.Image.Input("image_a", tooltip="Image A, or a batch."),
@@ -245,44 +275,43 @@ class Compare(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **others: Any) -> Any:
-        return host.rubrics_changed()
-
-    @classmethod
     def execute(
         cls,
-        critic: Any,
+        critic: Critic,
         image_a: torch.Tensor,
         image_b: torch.Tensor,
         prompt: str,
         source_image: torch.Tensor | None = None,
-        **settings: Any,
+        both_orders: bool = True,
+        rubric: str = "auto",
+        **sampling: Unpack[SamplingOptions],
     ) -> io.NodeOutput:
-        progress = host.progress(cls.hidden)
-        sources = None if source_image is None else tensor_to_pil(source_image, "source_image")
-        found: list[Comparison] = critic.compare(
+        comparisons = critic.compare(
             tensor_to_pil(image_a, "image_a"),
             tensor_to_pil(image_b, "image_b"),
             prompt,
-            sources,
-            progress=progress,
-            **settings,
+            _sources(source_image),
+            both_orders=both_orders,
+            rubric=rubric,
+            progress=host.progress(cls.hidden),
+            **sampling,
         )
-        for number, comparison in enumerate(found, 1):
+        for number, comparison in enumerate(comparisons, 1):
             if comparison.winner is None or not comparison.complete:
                 raise QuestionError(UNREAD.format(what="pair", number=number))
         images = [
-            _one(image_b if comparison.winner == "B" else image_a, i) for i, comparison in enumerate(found)
+            _single(image_b if comparison.winner == "B" else image_a, index)
+            for index, comparison in enumerate(comparisons)
         ]
-        winners = [{"A": 1, "B": 2}.get(str(comparison.winner), 0) for comparison in found]
-        words = report(found, critic.name)
-        margins = [comparison.margin for comparison in found]
-        pages = [panel.comparison_page(comparison) for comparison in found]
+        winners = [WINNERS[comparison.winner] for comparison in comparisons if comparison.winner]
+        words = report(comparisons, critic.name)
+        margins = [comparison.margin for comparison in comparisons]
+        pages = [panel.comparison_page(comparison) for comparison in comparisons]
         ui = panel.ui(pages, [words], "pair", critic.name, host.workflow_id(cls.hidden))
-        return io.NodeOutput(images, winners, margins, words, found, ui=ui)
+        return io.NodeOutput(images, winners, margins, words, comparisons, ui=ui)
 
 
-def _one(batch: torch.Tensor, i: int) -> torch.Tensor:
-    """Image `i` of a batch (or the only one), as a batch of one."""
-    at = i if len(batch) > 1 else 0
-    return batch[at : at + 1]
+def _single(batch: torch.Tensor, index: int) -> torch.Tensor:
+    """One image of a batch (or the only one), as a batch of one."""
+    start = index if len(batch) > 1 else 0
+    return batch[start : start + 1]

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from comfy_api.latest import io
 
 from ..models.errors import PreferenceError
-from ..models.images import tensor_to_pil
+from ..models.images import pil_to_tensor, tensor_to_pil
 from ..preferences.dataset import PreferenceDataset, dataset_folder
 from ..preferences.pairs import PREFERRED, Preferred
 from . import host
 from .schema import CATEGORY, prompt_input, schema, source_input
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Value = TypeVar("Value")
+Pair = tuple["Image.Image", "Image.Image", "Image.Image | None"]
+ChosenBy = Literal["human", "critic"]
+# The choice of `preferred` while nobody has chosen.
+UNDECIDED: Literal["not yet"] = "not yet"
 
 
 def dataset_input() -> Any:
     return io.String.Input(
         "dataset",
         default="my-taste",
-        tooltip="Name of the collection of preferences. It lies in ComfyUI's user folder, under rational_rewards/preferences.",
+        tooltip="Name of the collection of preferences. It is kept in ComfyUI's user folder, under rational_rewards/preferences.",
     )
 
 
@@ -31,7 +41,8 @@ def dataset_changed(dataset: str | None) -> int:
     try:
         return PreferenceDataset(dataset_folder(root, dataset)).size()
     except PreferenceError:
-        return -1  # explained when the node runs
+        # Explained when the node runs.
+        return -1
 
 
 class RecordPreference(io.ComfyNode):
@@ -65,9 +76,10 @@ class RecordPreference(io.ComfyNode):
                 prompt_input(of="both images were"),
                 io.Combo.Input(
                     "preferred",
-                    options=list(PREFERRED),
-                    default="A",
-                    tooltip="Which image is better. tie when neither is. It counts for every pair of a batch.",
+                    options=[UNDECIDED, *PREFERRED],
+                    default=UNDECIDED,
+                    tooltip="Run once to see both images, choose A, B or tie, and run again. Nothing is recorded while it says "
+                    "not yet, which it does again after every recording. It counts for every pair of a batch.",
                 ),
                 dataset_input(),
                 source_input(),
@@ -78,54 +90,120 @@ class RecordPreference(io.ComfyNode):
                     optional=True,
                     tooltip="Who chose: you, or a critic whose choice you record.",
                 ),
+                io.Int.Input(
+                    "winner",
+                    default=0,
+                    min=0,
+                    max=2,
+                    optional=True,
+                    force_input=True,
+                    tooltip="Compare's winner, to record a critic's choice: 1 is A, 2 is B, 0 a tie. Where it is connected it "
+                    "decides instead of preferred; set chosen_by to critic.",
+                ),
             ],
             outputs=[
                 io.Int.Output("count", tooltip="How many preferences the dataset now holds."),
                 io.String.Output("dataset", tooltip="The name of the dataset."),
             ],
+            # Lists come whole, so that a list of winners meets the pairs that it is about.
+            is_input_list=True,
             is_output_node=True,
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str | None = None, **others: Any) -> int:
+    def fingerprint_inputs(cls, dataset: Sequence[str | None] = (None,), **others: Any) -> int:
         # Choosing A, then B, then A again must record the second A, too.
-        return dataset_changed(dataset)
+        return dataset_changed(dataset[0] if dataset else None)
 
     @classmethod
     def execute(
         cls,
-        image_a: torch.Tensor,
-        image_b: torch.Tensor,
-        prompt: str,
-        preferred: Preferred,
-        dataset: str,
-        source_image: torch.Tensor | None = None,
-        chosen_by: str = "human",
+        image_a: list[torch.Tensor],
+        image_b: list[torch.Tensor],
+        prompt: list[str],
+        preferred: list[Preferred | Literal["not yet"]],
+        dataset: list[str],
+        source_image: list[torch.Tensor] | None = None,
+        chosen_by: Sequence[ChosenBy] = ("human",),
+        winner: list[int] | None = None,
     ) -> io.NodeOutput:
-        found = PreferenceDataset(dataset_folder(host.preferences_root(), dataset))
-        a, b = tensor_to_pil(image_a, "image_a"), tensor_to_pil(image_b, "image_b")
-        if len(a) != len(b):
-            raise PreferenceError(
-                f"`image_a` has {len(a)} images and `image_b` has {len(b)}: connect as many to one as to the other, to be paired in order."
-            )
-        sources = [None] if source_image is None else tensor_to_pil(source_image, "source_image")
-        if len(sources) not in (1, len(a)):
-            raise PreferenceError(
-                f"`source_image` has {len(sources)} images for {len(a)} pairs: connect one for all of them, or one for each."
-            )
-        if len(sources) == 1:
-            sources *= len(a)
-        pairs = list(zip(a, b, sources, strict=True))
-        for number, (one, other, source) in enumerate(pairs, 1):  # all of the batch or nothing
+        # Every input comes as a list (see the schema), so that Compare's winners meet their own pairs.
+        store = PreferenceDataset(dataset_folder(host.preferences_root(), dataset[0]))
+        pairs = _pairs(image_a, image_b, source_image)
+        prompts = _per_pair(prompt, len(pairs), "prompt")
+        choices: list[Preferred | Literal["not yet"]]
+        if winner is None:
+            choices = _per_pair(preferred, len(pairs), "preferred")
+        else:
+            choices = [_from_winner(number) for number in _per_pair(winner, len(pairs), "winner")]
+        if UNDECIDED in choices:
+            text = f"Choose A, B or tie, and run again. {_holds(store)}"
+            return io.NodeOutput(len(store), store.folder.name, ui=_shown(cls, pairs, text, recorded=False))
+        votes: list[tuple[Image.Image, Image.Image, str, Preferred, Image.Image | None]] = []
+        for (a, b, source), words, choice in zip(pairs, prompts, choices, strict=True):
+            if choice != UNDECIDED:
+                votes.append((a, b, words, choice, source))
+        # All of them or none.
+        for number, vote in enumerate(votes, 1):
             host.check_cancel()
             try:
-                found.check(one, other, prompt, preferred, source)
+                store.check(*vote)
             except PreferenceError as error:
-                raise PreferenceError(
-                    f"Pair {number} of {len(pairs)}: {error}" if len(pairs) > 1 else str(error)
-                ) from None
-        for one, other, source in pairs:
-            found.record(one, other, prompt, preferred, source, chosen_by)
-        count, name = len(found), found.folder.name
-        text = f"{name} holds {count} preference{'' if count == 1 else 's'}."
-        return io.NodeOutput(count, name, ui={"text": [text]})
+                where = f"Pair {number} of {len(votes)}: " if len(votes) > 1 else ""
+                raise PreferenceError(f"{where}{error}") from None
+        for vote in votes:
+            store.record(*vote, chosen_by=chosen_by[0])
+        text = f"Recorded: {', '.join(choices)}. {_holds(store)}"
+        return io.NodeOutput(len(store), store.folder.name, ui=_shown(cls, pairs, text, recorded=True))
+
+
+def _from_winner(winner: int) -> Preferred:
+    choices: dict[int, Preferred] = {0: "tie", 1: "A", 2: "B"}
+    if winner not in choices:
+        raise PreferenceError(
+            f"`winner` is {winner}: connect Compare's winner, which is 1 for A, 2 for B, 0 for a tie."
+        )
+    return choices[winner]
+
+
+def _pairs(
+    image_a: list[torch.Tensor], image_b: list[torch.Tensor], source_image: list[torch.Tensor] | None
+) -> list[Pair]:
+    """The pairs of two batches (or lists of batches), first with first, each with its source."""
+    a, b = _images(image_a, "image_a"), _images(image_b, "image_b")
+    if len(a) != len(b):
+        raise PreferenceError(
+            f"`image_a` has {len(a)} images and `image_b` has {len(b)}: connect as many to one as to the other, to be "
+            "paired in order."
+        )
+    if source_image is None:
+        return [(first, second, None) for first, second in zip(a, b, strict=True)]
+    sources = _per_pair(_images(source_image, "source_image"), len(a), "source_image")
+    return list(zip(a, b, sources, strict=True))
+
+
+def _images(batches: list[torch.Tensor], name: str) -> list[Image.Image]:
+    return [image for batch in batches for image in tensor_to_pil(batch, name)]
+
+
+def _per_pair(values: Sequence[Value], count: int, name: str) -> list[Value]:
+    """One value for each pair: the values as they are, or the only one for all. Raises PreferenceError for other numbers."""
+    if len(values) == 1:
+        return [values[0]] * count
+    if len(values) != count:
+        raise PreferenceError(
+            f"`{name}` has {len(values)} values for {count} pairs: connect one for all of them, or one for each."
+        )
+    return list(values)
+
+
+def _holds(store: PreferenceDataset) -> str:
+    count = len(store)
+    return f"{store.folder.name} holds {count} preference{'' if count == 1 else 's'}."
+
+
+def _shown(node: type[io.ComfyNode], pairs: list[Pair], text: str, recorded: bool) -> dict[str, Any]:
+    """The images of all pairs on the node, A before B; `recorded` lets the page clear the choice."""
+    images = [image for a, b, _ in pairs for image in (a, b)]
+    previews = [host.preview(node, pil_to_tensor(image))["images"][0] for image in images]
+    return {"images": previews, "text": [text], "rational_rewards_recorded": [recorded]}

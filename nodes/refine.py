@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io
 
 from ..models.critique import Critique
+from ..models.errors import QuestionError
 from ..models.images import pil_to_tensor, tensor_to_pil
-from ..models.refine import refine_prompts
+from ..models.refine import RefinedPrompt, refine_prompts, with_refined
 from . import host, panel
 from .schema import CATEGORY, CritiqueType, schema
 
@@ -21,11 +24,11 @@ class RefinePrompt(io.ComfyNode):
             node_id="RationalRewardsRefinePrompt",
             display_name="Refine Prompt",
             category=f"{CATEGORY}/critic",
-            description="Rewrites the prompt so that the next picture mends what the critique found. Weights, embeddings, LoRA tags, wildcards and "
+            description="Rewrites the prompt so that the next image mends what the critique found. Weights, embeddings, LoRA tags, wildcards and "
             "everything in keep survive.",
             search_aliases=["improve prompt", "rewrite prompt", "prompt enhancer", "better prompt", "refine"],
             inputs=[
-                CritiqueType.Input("critique", tooltip="The critique of the first picture, from Critique."),
+                CritiqueType.Input("critique", tooltip="The critique of the first image, from Critique."),
                 io.Float.Input(
                     "refine_below",
                     default=4.0,
@@ -33,7 +36,7 @@ class RefinePrompt(io.ComfyNode):
                     max=4.0,
                     step=0.1,
                     optional=True,
-                    tooltip="The prompt is rewritten when any dimension scores below this. 4 rewrites all but perfect pictures; the paper used 3.",
+                    tooltip="The prompt is rewritten when any dimension scores below this. 4 rewrites all but perfect images; the paper used 3.",
                 ),
                 io.String.Input(
                     "keep",
@@ -75,7 +78,7 @@ class RefinePrompt(io.ComfyNode):
 
 
 class CritiqueCard(io.ComfyNode):
-    """A picture to share: the image, its scores, the reasons and the refined prompt."""
+    """An image to share: the image, its scores, the reasons and the refined prompt."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -88,18 +91,48 @@ class CritiqueCard(io.ComfyNode):
             inputs=[
                 CritiqueType.Input("critique", tooltip="The critique from Critique."),
                 io.Image.Input("image", tooltip="The images that were judged, in the same order."),
+                io.String.Input(
+                    "refined_prompt",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Refine Prompt, to show the prompt as it rewrites it. Without it the card rewrites what is not "
+                    "perfect, with nothing kept on purpose.",
+                ),
             ],
             outputs=[io.Image.Output("card", tooltip="One card per image, as a batch.")],
+            # Lists come whole, so that a list of prompts meets the images that it is about.
+            is_input_list=True,
             is_output_node=True,
         )
 
     @classmethod
-    def execute(cls, critique: Critique, image: torch.Tensor) -> io.NodeOutput:
+    def execute(
+        cls,
+        critique: list[Critique],
+        image: list[torch.Tensor],
+        refined_prompt: list[str] | None = None,
+    ) -> io.NodeOutput:
         from ..models.cards.layout import draw_cards
 
-        pictures = tensor_to_pil(image)
-        items = critique.of(len(pictures))
+        images = [pixels for batch in image for pixels in tensor_to_pil(batch)]
+        items = [item for single in critique for item in single.items]
+        if len(critique) == 1:
+            items = critique[0].of(len(images))
+        if refined_prompt is None:
+            refined = [new for single in critique for new in refine_prompts(single, progress=host.progress())]
+        else:
+            refined = [RefinedPrompt(new, "", changed=True) for new in refined_prompt]
+        if not len(images) == len(items) == len(refined):
+            raise QuestionError(
+                f"`image` has {len(images)} images, `critique` judges {len(items)} and `refined_prompt` has {len(refined)} "
+                "prompts: connect what belongs to the same batch."
+            )
         prompts = [item.question.prompt for item in items]
-        cards = draw_cards(pictures, critique.refined(progress=host.progress()), prompts)
-        card = pil_to_tensor(*cards)
+        judgements = [
+            with_refined(
+                item.judgement, replace(new, changed=new.changed and new.prompt != item.question.prompt)
+            )
+            for item, new in zip(items, refined, strict=True)
+        ]
+        card = pil_to_tensor(*draw_cards(images, judgements, prompts))
         return io.NodeOutput(card, ui=host.preview(cls, card))

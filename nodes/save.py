@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 import torch
@@ -12,11 +11,13 @@ from comfy.cli_args import args
 from comfy_api.latest import io, ui
 from PIL.PngImagePlugin import PngInfo
 
-from ..models.critique import Critique
-from ..models.images import tensor_to_pil
+from ..models.critique import Critique, JudgedImage
+from ..models.files import replacing
+from ..models.images import tensor_to_pil_with_alpha
 from .schema import CATEGORY, CritiqueType, schema
 
-KEY = "rational_rewards"  # name of the PNG text chunk
+# Name of the PNG text chunk.
+KEY = "rational_rewards"
 
 
 class SaveWithScores(io.ComfyNode):
@@ -49,31 +50,34 @@ class SaveWithScores(io.ComfyNode):
     def execute(
         cls, image: torch.Tensor, critique: Critique, filename_prefix: str = "RationalRewards"
     ) -> io.NodeOutput:
-        pictures = tensor_to_pil(image)
-        items = critique.of(len(pictures))
+        # Saved as they came: the critic judges on white, a transparent image stays transparent.
+        images = tensor_to_pil_with_alpha(image)
+        items = critique.of(len(images))
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), *pictures[0].size
+            filename_prefix, folder_paths.get_output_directory(), *images[0].size
         )
-        saved: list[Any] = []
-        for number, (picture, item) in enumerate(zip(pictures, items, strict=True)):
+        results: list[ui.SavedResult] = []
+        for number, (pixels, item) in enumerate(zip(images, items, strict=True)):
             file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
-            picture.save(
-                Path(folder) / file,
-                pnginfo=cls._metadata(critique, item.judgement.to_dict(), item.question.prompt),
-            )
-            saved.append(ui.SavedResult(file, subfolder, io.FolderType.output))
-        return io.NodeOutput(ui={"images": saved})
+            with replacing(Path(folder) / file) as scratch:
+                pixels.save(scratch, pnginfo=cls._metadata(critique, item))
+            results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
+        return io.NodeOutput(ui={"images": results})
 
     @classmethod
-    def _metadata(cls, critique: Critique, judgement: dict[str, Any], prompt: str) -> PngInfo:
+    def _metadata(cls, critique: Critique, item: JudgedImage) -> PngInfo | None:
+        # The user wants no metadata, and the judgement quotes the prompt.
+        if args.disable_metadata:
+            return None
         info = PngInfo()
-        info.add_text(
-            KEY,
-            json.dumps({"critic": critique.critic.name, "prompt": prompt, **judgement}, ensure_ascii=False),
-        )
-        if not args.disable_metadata:
-            if cls.hidden.prompt:
-                info.add_text("prompt", json.dumps(cls.hidden.prompt))
-            for key, value in (cls.hidden.extra_pnginfo or {}).items():
-                info.add_text(key, json.dumps(value))
+        judgement = {
+            "critic": critique.critic.name,
+            "prompt": item.question.prompt,
+            **item.judgement.to_dict(),
+        }
+        info.add_text(KEY, json.dumps(judgement, ensure_ascii=False))
+        if cls.hidden.prompt:
+            info.add_text("prompt", json.dumps(cls.hidden.prompt))
+        for key, value in (cls.hidden.extra_pnginfo or {}).items():
+            info.add_text(key, json.dumps(value))
         return info

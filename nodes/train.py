@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..models.critic import Critic
 from ..models.errors import RationalRewardsError
 from ..models.images import pil_to_tensor
 from ..parrot.critic_teacher import CriticTeacher
@@ -59,11 +60,11 @@ class RationalizePreferences(io.ComfyNode):
         return dataset_changed(dataset)
 
     @classmethod
-    def execute(cls, critic: Any, dataset: str, seed: int = 0) -> io.NodeOutput:
+    def execute(cls, critic: Critic, dataset: str, seed: int = 0) -> io.NodeOutput:
         folder = dataset_folder(host.preferences_root(), dataset)
         pairs = pairs_in(folder)
         teacher = CriticTeacher.of(critic)
-        found = rationalize_pairs(
+        rationalized = rationalize_pairs(
             pairs,
             folder,
             teacher,
@@ -72,8 +73,8 @@ class RationalizePreferences(io.ComfyNode):
             seed=seed,
             progress=host.progress(),
         )
-        report = found.to_markdown()
-        return io.NodeOutput(dataset, report, found.survival.rate or 0.0, ui={"text": [report]})
+        report = rationalized.to_markdown()
+        return io.NodeOutput(dataset, report, rationalized.survival.rate or 0.0, ui={"text": [report]})
 
 
 class TrainCriticAdapter(io.ComfyNode):
@@ -144,7 +145,7 @@ class TrainCriticAdapter(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        critic: Any,
+        critic: Critic,
         dataset: str,
         name: str,
         epochs: int = Recipe.epochs,
@@ -152,12 +153,14 @@ class TrainCriticAdapter(io.ComfyNode):
         learning_rate: float = Recipe.learning_rate,
         seed: int = 0,
     ) -> io.NodeOutput:
-        from ..evaluation.plots import loss_plot
+        from ..training.plots import loss_plot
 
         folder = dataset_folder(host.preferences_root(), dataset)
         rows = latest_rows(folder)
         recipe = Recipe(epochs=epochs, rank=rank, learning_rate=learning_rate, seed=seed)
         learned = learn(critic, rows, name, host.model_roots()[0], recipe, host.progress())
-        report = "\n\n".join([learned.to_markdown(), *[CHANGED] * has_changed(rows, folder)])
+        report = learned.to_markdown()
+        if has_changed(rows, folder):
+            report += f"\n\n{CHANGED}"
         plot = pil_to_tensor(loss_plot(learned.trained.losses, f"Loss of {learned.name}"))
         return io.NodeOutput(learned.name, report, plot, ui=host.preview(cls, plot, report))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..models.answers.writing import format_score, normal_parts, with_winners, write_answer
 from ..models.critic import Critic
-from ..models.engines.base import Progress, SamplingParams
+from ..models.engines.base import AnswerFormat, Progress, SamplingParams
 from ..models.errors import AnswerError
 from ..models.images import open_image
 from ..models.judgement import Comparison
@@ -43,7 +43,7 @@ class CriticTeacher:
         critic: Critic,
         *,
         temperature: float = 0.0,
-        answer: str = "locked",
+        answer: AnswerFormat = "locked",
         max_new_tokens: int = 2048,
         rubrics: Rubrics = rubric_for,
         insist: bool = False,
@@ -51,15 +51,15 @@ class CriticTeacher:
         self.critic = critic
         self.insist = insist
         self.rubrics = rubrics
-        self.settings = SamplingParams(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
+        self.sampling = SamplingParams(answer=answer, temperature=temperature, max_new_tokens=max_new_tokens)
         digest = hashlib.sha256(WORDING.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:8]
         weights = f" ({critic.fingerprint})" if critic.fingerprint else ""
         self.name = f"{critic.name}{weights}, {answer}, temperature {temperature:g}, {max_new_tokens} tokens, wording {digest}"
-        if pixels := getattr(
-            critic.engine, "max_pixels", 0
-        ):  # an engine on another computer decides for itself
-            self.name += f", {pixels} pixels"
-        self.name += ", insisting" * insist
+        # An engine on another computer decides for itself, and says 0.
+        if critic.engine.max_pixels:
+            self.name += f", {critic.engine.max_pixels} pixels"
+        if insist:
+            self.name += ", insisting"
         self.note = INSISTING if insist else ""
 
     @classmethod
@@ -84,7 +84,7 @@ class CriticTeacher:
                 self._question(with_note(rubric, hint) if hinted else rubric, pair.prompt, pair.images)
             )
         texts = self._answers(
-            questions, seeds, dataclasses.replace(self.settings, until="judgement"), progress
+            questions, seeds, dataclasses.replace(self.sampling, until="judgement"), progress
         )
         if not (anchored and self.insist):
             return texts
@@ -98,19 +98,18 @@ class CriticTeacher:
     ) -> list[Preferred | None]:
         """The preference that the critic reads from request and rationale, as one of three answers.
 
-        An engine that cannot choose between answers without pictures leaves it to the rationale's own scores.
+        An engine that cannot choose between answers without images leaves it to the rationale's own scores.
         """
-        from ..models.engines.transformers_engine import TransformersEngine
-
-        engine, found = self.critic.engine, []
+        predicted: list[Preferred | None] = []
         for done, (prompt, rationale) in enumerate(zip(prompts, rationales, strict=True)):
             progress.check()
-            if isinstance(engine, TransformersEngine) and not self.insist:
-                found.append(self._choose(engine, prompt, rationale))
-            else:  # the rubric for edits has the dimensions of both tasks
-                found.append(Comparison.parse(rationale, rubric=self.rubrics("edit", True)).winner)
+            if self.critic.engine.capabilities.choose and not self.insist:
+                predicted.append(self._choose(prompt, rationale))
+            else:
+                # The rubric for edits has the dimensions of both tasks.
+                predicted.append(Comparison.parse(rationale, rubric=self.rubrics("edit", True)).winner)
             progress.update(done + 1, len(prompts), "consistency", "")
-        return found
+        return predicted
 
     def project(
         self,
@@ -131,7 +130,7 @@ class CriticTeacher:
             )
             questions.append(self._question(rubric, pair.prompt, images))
         texts = self._answers(
-            questions, seeds, dataclasses.replace(self.settings, until="refinement"), progress
+            questions, seeds, dataclasses.replace(self.sampling, until="refinement"), progress
         )
         if not self.insist:
             return texts
@@ -165,20 +164,20 @@ class CriticTeacher:
         self,
         questions: Sequence[Question],
         seeds: Sequence[int],
-        settings: SamplingParams,
+        sampling: SamplingParams,
         progress: Progress,
     ) -> list[str]:
         engine = self.critic.engine
         if not questions:
             return []
-        if settings.temperature == 0:
+        if sampling.temperature == 0:
             return [
                 answer.text
-                for answer in engine.answer(questions, settings, progress, [None] * len(questions))
+                for answer in engine.answer(questions, sampling, progress, [None] * len(questions))
             ]
         texts: list[str] = []
         for question, seed in zip(questions, seeds, strict=True):  # the engine takes one seed a call
-            seeded = dataclasses.replace(settings, seed=seed)
+            seeded = dataclasses.replace(sampling, seed=seed)
             texts.append(
                 engine.answer([question], seeded, progress.within(len(texts), 1, len(questions)), [None])[
                     0
@@ -186,15 +185,10 @@ class CriticTeacher:
             )
         return texts
 
-    def _choose(self, engine: Any, prompt: str, rationale: str) -> Preferred:
-        from ..models.engines.choice import choose
-
-        asked = wording()["consistency"]
-        index, _ = choose(
-            engine,
-            fill(asked["question"].strip(), {"prompt": prompt, "rationale": rationale}),
-            asked["answers"],
-        )
+    def _choose(self, prompt: str, rationale: str) -> Preferred:
+        consistency = wording()["consistency"]
+        question = fill(consistency["question"].strip(), {"prompt": prompt, "rationale": rationale})
+        index, _ = self.critic.engine.choose(question, consistency["answers"])
         return PREFERRED[index]
 
 

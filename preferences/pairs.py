@@ -1,10 +1,10 @@
-"""What every phase starts from: two pictures for one request, and which of them somebody preferred."""
+"""What every phase starts from: two images for one prompt, and which of them somebody preferred."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 Preferred = Literal["A", "B", "tie"]
 PREFERRED: tuple[Preferred, ...] = ("A", "B", "tie")
@@ -12,7 +12,7 @@ PREFERRED: tuple[Preferred, ...] = ("A", "B", "tie")
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """One preference. `id` is unique in its dataset; the pictures are files; with a `source` it is about an image edit.
+    """One preference. `id` is unique in its dataset; the images are files; with a `source` it is about an image edit.
 
     `chosen_by` says who chose: "human", or the name of the critic.
     """
@@ -32,12 +32,12 @@ class PreferencePair:
 
     @property
     def images(self) -> dict[str, Path]:
-        """The pictures by the names that rubrics for two images use."""
-        found = {"a": self.image_a, "b": self.image_b}
-        return found if self.source is None else {"source": self.source, **found}
+        """The images by the names that rubrics for two images use."""
+        images = {"a": self.image_a, "b": self.image_b}
+        return images if self.source is None else {"source": self.source, **images}
 
 
-def mirrored(preferred: Preferred) -> Preferred:
-    """The same preference when A and B change places."""
-    swap: dict[Any, Preferred] = {"A": "B", "B": "A", "tie": "tie"}
-    return swap[preferred]
+def swapped(preferred: Preferred) -> Preferred:
+    """The same preference when A and B are swapped."""
+    other: dict[Preferred, Preferred] = {"A": "B", "B": "A", "tie": "tie"}
+    return other[preferred]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from ..models.engines.base import Progress
 from ..models.errors import PreferenceError
+from ..models.files import replacing
 from .dataset import PreferenceDataset
 from .pairs import PreferencePair
 from .parquet_columns import (
@@ -19,8 +19,8 @@ from .parquet_columns import (
     Layout,
     Unreadable,
     layout_named,
+    read_image,
     read_label,
-    read_picture,
     read_text,
     recognise,
 )
@@ -67,15 +67,15 @@ def import_parquet(
     report = ImportReport()
     files = _files(Path(path))
     with _explained(Path(path)):
-        opened = [(file, _open(parquet, file, layout)) for file in files]
-        total = sum(counted for _, (_, _, counted) in opened)
-        for file, (found, label, _) in opened:
-            if found.name not in report.layouts:
-                report.layouts.append(found.name)
-            for number, row in enumerate(_rows(parquet, file, found, label), 1):
+        opened = [_open(parquet, file, layout) for file in files]
+        total = sum(source.rows for source in opened)
+        for source in opened:
+            if source.layout.name not in report.layouts:
+                report.layouts.append(source.layout.name)
+            for number, row in enumerate(_rows(parquet, source), 1):
                 progress.check()
-                _add(row, found, label, dataset, report, file, number)
-                progress.update(report.rows, total, file.name, "")
+                _add(row, source, dataset, report, number)
+                progress.update(report.rows, total, source.file.name, "")
     return report
 
 
@@ -99,17 +99,10 @@ def export_parquet(
         raise PreferenceError(
             f"{len(homeless)} of {len(pairs)} preferences are {what}, for which {layout} has no room: export as mmrb2."
         )
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        with _explained(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            schema = _schema(columns)
-            with parquet.ParquetWriter(unfinished, schema) as writer:
-                for group in _groups(pairs, columns, progress):
-                    writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-            os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    schema = _schema(columns)
+    with _explained(target), replacing(target) as scratch, parquet.ParquetWriter(scratch, schema) as writer:
+        for group in _groups(pairs, columns, progress):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
     return len(pairs)
 
 
@@ -125,49 +118,78 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _open(parquet: Any, file: Path, layout: str) -> tuple[Layout, str, int]:
-    """A file's layout, label column and number of rows."""
+@dataclass(frozen=True)
+class _Source:
+    """A file with its layout, its label column with the names of its classes, and the number of its rows."""
+
+    file: Path
+    layout: Layout
+    label: str
+    classes: tuple[str, ...]
+    rows: int
+
+
+def _open(parquet: Any, file: Path, layout: str) -> _Source:
+    """What a file holds. Raises PreferenceError for labels that are numbers without a meaning."""
+    import pyarrow
+
     with parquet.ParquetFile(file) as opened:
-        found, label = recognise(opened.schema_arrow.names, layout)
-        return found, label, opened.metadata.num_rows
+        schema = opened.schema_arrow
+        recognised, label = recognise(schema.names, layout)
+        classes = _class_names(schema, label)
+        kind = schema.field(label).type
+        numbers = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
+        if not classes and (numbers or pyarrow.types.is_boolean(kind)):
+            raise PreferenceError(
+                f"The labels in {file} are numbers ({kind}), and the file does not say which image they stand for: "
+                f"write A, B or tie into the column `{label}`."
+            )
+        return _Source(file, recognised, label, classes, opened.metadata.num_rows)
 
 
-def _rows(parquet: Any, file: Path, layout: Layout, label: str) -> Iterator[dict[str, Any]]:
+def _class_names(schema: Any, column: str) -> tuple[str, ...]:
+    """The names of a ClassLabel column, as Hugging Face `datasets` writes them into the schema; () without any."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    if isinstance(names, dict):
+        # Older files have {"0": "A", ...}.
+        names = [names[key] for key in sorted(names, key=int)]
+    return tuple(str(name) for name in names)
+
+
+def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any]]:
     """The rows of a file, one at a time. In memory is what the file's writer put into one page of each column."""
     # Without these two, and with larger batches, pyarrow would hold several copies of whole row groups.
-    with parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
-        wanted = {layout.prompt, label, CHOSEN_BY, *layout.pictures}
+    with parquet.ParquetFile(source.file, pre_buffer=False, buffer_size=1 << 20) as opened:
+        wanted = {source.layout.prompt, source.label, CHOSEN_BY, *source.layout.images}
         columns = [name for name in opened.schema_arrow.names if name in wanted]
         for batch in opened.iter_batches(batch_size=1, columns=columns, use_threads=False):
             yield from batch.to_pylist()
 
 
 def _add(
-    row: dict[str, Any],
-    layout: Layout,
-    label: str,
-    dataset: PreferenceDataset,
-    report: ImportReport,
-    file: Path,
-    number: int,
+    row: dict[str, Any], opened: _Source, dataset: PreferenceDataset, report: ImportReport, number: int
 ) -> None:
-    """Add one row, or write down why it cannot be read."""
+    """Add one row, or note why it cannot be read."""
     report.rows += 1
+    layout, folder = opened.layout, opened.file.parent
     try:
-        preferred, prompt = read_label(row.get(label)), read_text(row.get(layout.prompt))
-        image_a = read_picture(row.get(layout.image_a), "image A", file.parent)
-        image_b = read_picture(row.get(layout.image_b), "image B", file.parent)
-        source = (
-            read_picture(row.get(layout.source), "the source image", file.parent) if layout.source else None
-        )
+        preferred = read_label(row.get(opened.label), opened.classes)
+        prompt = read_text(row.get(layout.prompt))
+        image_a = read_image(row.get(layout.image_a), "image A", folder)
+        image_b = read_image(row.get(layout.image_b), "image B", folder)
+        source = read_image(row.get(layout.source), "the source image", folder) if layout.source else None
         if image_a is None or image_b is None:
             raise Unreadable("image A is missing" if image_a is None else "image B is missing")
         if source is None and layout.source and not layout.lists:
             raise Unreadable("the source image is missing")
         if preferred != "tie" and image_a.size == image_b.size and image_a.tobytes() == image_b.tobytes():
-            raise Unreadable("image A and image B are the same picture, yet one is preferred")
+            raise Unreadable("image A and image B are the same image, yet one is preferred")
     except Unreadable as reason:
-        report.unread.setdefault(str(reason), []).append(f"{file.name}:{number}")
+        report.unread.setdefault(str(reason), []).append(f"{opened.file.name}:{number}")
         return
     if dataset.add(image_a, image_b, prompt, preferred, source, str(row.get(CHOSEN_BY) or "human")):
         report.added += 1
@@ -198,7 +220,7 @@ def _groups(
 
 
 def _row(pair: PreferencePair, layout: Layout) -> tuple[dict[str, Any], int]:
-    """A row, and the bytes of its pictures. The files go in as they are: they are PNG already."""
+    """A row, and the bytes of its images. The files go in as they are: they are PNG already."""
     row: dict[str, Any] = {
         layout.prompt: pair.prompt,
         layout.label: layout.spelling[pair.preferred],
@@ -209,24 +231,24 @@ def _row(pair: PreferencePair, layout: Layout) -> tuple[dict[str, Any], int]:
         row[layout.id] = pair.id
     size = 0
     files = (*((pair.source,) if layout.source else ()), pair.image_a, pair.image_b)
-    for column, file in zip(layout.pictures, files, strict=True):
+    for column, file in zip(layout.images, files, strict=True):
         cells = [] if file is None else [{"bytes": _bytes(file), "path": file.name}]
         row[column] = cells if layout.lists else cells[0]
         size += sum(len(cell["bytes"]) for cell in cells)
     return row, size
 
 
-def _bytes(picture: Path) -> bytes:
+def _bytes(image: Path) -> bytes:
     try:
-        return picture.read_bytes()
+        return image.read_bytes()
     except OSError as error:
         raise PreferenceError(
-            f"The picture {picture} of this dataset cannot be read ({error.strerror}): put it back, or delete the lines that name it."
+            f"The image {image} of this dataset cannot be read ({error.strerror}): put it back, or delete the lines that name it."
         ) from error
 
 
 def _schema(layout: Layout) -> Any:
-    """The Arrow schema, with the note by which Hugging Face `datasets` shows the picture columns as pictures."""
+    """The Arrow schema, with the note by which Hugging Face `datasets` shows the image columns as images."""
     import pyarrow
 
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -236,10 +258,10 @@ def _schema(layout: Layout) -> Any:
         if name
     ]
     fields = [(name, pyarrow.string()) for name in texts]
-    fields += [(name, pyarrow.list_(picture) if layout.lists else picture) for name in layout.pictures]
+    fields += [(name, pyarrow.list_(picture) if layout.lists else picture) for name in layout.images]
     image = {"_type": "Image"}
     features: dict[str, Any] = {name: {"dtype": "string", "_type": "Value"} for name in texts}
-    features |= {name: [image] if layout.lists else image for name in layout.pictures}
+    features |= {name: [image] if layout.lists else image for name in layout.images}
     return pyarrow.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 

@@ -1,9 +1,10 @@
-"""The Parquet columns of the published preference sets, and how they spell a picture, a request and a label."""
+"""The Parquet columns of the published preference sets, and how they write an image, a prompt and a label."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Layout:
     spelling: dict[Preferred, str]
     models: tuple[str, str]  # who made A and B: unknown here, written empty
     source: str | None = None
-    lists: bool = False  # picture cells are lists; an empty list of sources is text to image
+    lists: bool = False  # image cells are lists; an empty list of sources is text to image
     id: str | None = None
     empty: tuple[str, ...] = ()  # further texts that readers of this layout look for
 
@@ -38,8 +39,8 @@ class Layout:
         return (self.prompt, self.image_a, self.image_b, *source)
 
     @property
-    def pictures(self) -> tuple[str, ...]:
-        """The columns with pictures."""
+    def images(self) -> tuple[str, ...]:
+        """The columns with images."""
         return (*((self.source,) if self.source else ()), self.image_a, self.image_b)
 
     def holds(self, task: str) -> bool:
@@ -95,13 +96,18 @@ LAYOUTS: dict[str, Layout] = {
         ),
     )
 }
-CHOSEN_BY = "chosen_by"  # our own column beside the published ones
-LABELS = ("chosen", "vote_type", "ranking")  # of any layout: some tools rename them
+# Our own column beside the published ones.
+CHOSEN_BY = "chosen_by"
+# Of any layout: some tools rename them.
+LABELS = ("chosen", "vote_type", "ranking")
 
 _SPELLINGS: dict[Preferred, tuple[str, ...]] = {
-    "A": ("a", "left", "leftvote", "1", "model_1", "a>b", "b<a"),
-    "B": ("b", "right", "rightvote", "2", "model_2", "b>a", "a<b"),
-    "tie": ("tie", "draw", "equal", "tievote", "bothbad_vote", "a=b", "b=a", "a=b=good", "a=b=bad"),
+    "A": ("a", "left", "leftvote", "model_1", "model_a", "image_a", "imagea", "a>b", "b<a"),
+    "B": ("b", "right", "rightvote", "model_2", "model_b", "image_b", "imageb", "b>a", "a<b"),
+    "tie": (
+        *("tie", "draw", "equal", "tievote", "bothbad_vote", "both_bad", "both_good"),
+        *("a=b", "b=a", "a=b=good", "a=b=bad"),
+    ),
 }
 _LABELS: dict[str, Preferred] = {word: preferred for preferred, words in _SPELLINGS.items() for word in words}
 
@@ -115,25 +121,25 @@ def recognise(columns: Iterable[str], layout: str = "auto") -> tuple[Layout, str
 
     Raises PreferenceError when it is none that is known, or not the one that was asked for.
     """
-    there = set(columns)
-    wanted = list(LAYOUTS.values()) if layout == "auto" else [layout_named(layout)]
-    found = next((one for one in wanted if there.issuperset(one.required)), None)
-    if found is None:
+    present = set(columns)
+    candidates = list(LAYOUTS.values()) if layout == "auto" else [layout_named(layout)]
+    recognised = next((candidate for candidate in candidates if present.issuperset(candidate.required)), None)
+    if recognised is None:
         if layout != "auto":
-            missing = ", ".join(sorted(set(wanted[0].required) - there))
+            missing = ", ".join(sorted(set(candidates[0].required) - present))
             raise PreferenceError(
                 f"This is no file in the {layout} layout, because it lacks the columns {missing}: try auto."
             )
-        shown = ", ".join(sorted(there)[:12]) or "none"
+        shown = ", ".join(sorted(present)[:12]) or "none"
         raise PreferenceError(
             f"The columns of this file ({shown}) are those of no known preference set: rename them as in one of {', '.join(LAYOUTS)}."
         )
-    label = next((name for name in (found.label, *LABELS) if name in there), None)
+    label = next((name for name in (recognised.label, *LABELS) if name in present), None)
     if label is None:
         raise PreferenceError(
-            f"This {found.name} file has no column `{found.label}`: without it nobody's preference is known."
+            f"This {recognised.name} file has no column `{recognised.label}`: without it nobody's preference is known."
         )
-    return found, label
+    return recognised, label
 
 
 def layout_named(name: str) -> Layout:
@@ -143,33 +149,43 @@ def layout_named(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def read_label(value: Any) -> Preferred:
-    """A label in any of the published spellings. Raises Unreadable."""
-    if value is None or value != value or str(value).strip() == "":  # NaN differs from itself
+def read_label(value: Any, names: Sequence[str] = ()) -> Preferred:
+    """A label in any of the published spellings. Raises Unreadable.
+
+    A number is one of the classes in `names`, counted from 0. Without names it is not read: whether 1 is the first image or
+    the second differs from file to file, and a wrong guess would turn every preference round.
+    """
+    if value is None or value != value or str(value).strip() == "":
         raise Unreadable("there is no label")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # whole numbers beside a missing one become floats in many tools
+    if isinstance(value, (bool, int, float)):
+        if not names:
+            raise Unreadable("the label is a number, and the file does not say what it stands for")
+        if isinstance(value, bool) or value != int(value) or not 0 <= value < len(names):
+            raise Unreadable(f"the label {value} is none of the file's {len(names)} classes")
+        value = names[int(value)]
     word = "".join(str(value).lower().split())
+    if re.fullmatch(r"[+-]?[0-9.]+", word):
+        raise Unreadable("the label is a number, and the file does not say what it stands for")
     if word not in _LABELS:
         raise Unreadable(f'the label "{str(value)[:40]}" is not known')
     return _LABELS[word]
 
 
 def read_text(value: Any) -> str:
-    """A request. Raises Unreadable."""
+    """A prompt. Raises Unreadable."""
     if not isinstance(value, str) or not value.strip():
         raise Unreadable("there is no prompt")
     return value
 
 
-def read_picture(cell: Any, what: str, folder: Path) -> Image.Image | None:
-    """A picture from a cell: bytes, {"bytes", "path"}, or a list of at most one of them. None for an empty cell.
+def read_image(cell: Any, what: str, folder: Path) -> Image.Image | None:
+    """An image from a cell: bytes, {"bytes", "path"}, or a list of at most one of them. None for an empty cell.
 
     A path without bytes counts only if it leads to a file inside `folder`. Raises Unreadable.
     """
     if isinstance(cell, (list, tuple)):
         if len(cell) > 1:
-            raise Unreadable(f"{what} is {len(cell)} pictures where there can be one")
+            raise Unreadable(f"{what} is {len(cell)} images where there can be one")
         cell = cell[0] if cell else None
     data = cell
     if isinstance(cell, dict):
@@ -182,7 +198,7 @@ def read_picture(cell: Any, what: str, folder: Path) -> Image.Image | None:
         with Image.open(io.BytesIO(data)) as opened:
             return open_image(ImageOps.exif_transpose(opened))
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        raise Unreadable(f"{what} is not a picture that can be read") from error
+        raise Unreadable(f"{what} is not an image that can be read") from error
 
 
 def _file(path: Any, what: str, folder: Path) -> bytes | None:

@@ -64,7 +64,9 @@ class Server:
                 cwd=checkout,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"HF_HUB_OFFLINE": "1"} | (environment or {}),
+                env=os.environ
+                | {"HF_HUB_OFFLINE": "1", "RATIONAL_REWARDS_RECORD": str(folder / "comfyui.json")}
+                | (environment or {}),
                 start_new_session=True,
             )
         self._wait()

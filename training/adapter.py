@@ -23,6 +23,7 @@ from ..parrot.run_lock import exclusive
 from ..parrot.stream import count_lines, digest
 from ..preferences.dataset import is_plain_name
 from .distillation import Recipe, distill
+from .plots import describe_losses
 from .trainer import Trained
 
 NO_ROOM = "There is not enough memory to train this critic: load it as nf4, or lower max_pixels on Load Critic, and rationalize again."
@@ -42,7 +43,6 @@ class Learned:
 
     def to_markdown(self) -> str:
         """A short report."""
-        losses = self.trained.losses
         return "\n".join(
             [
                 f"## Adapter {self.name}",
@@ -50,7 +50,7 @@ class Learned:
                 f"Trained on {self.critic} with {self.rows:,} rows, {self.recipe.epochs} times over, in {self.trained.steps:,} steps "
                 f"(rank {self.recipe.rank}, learning rate {self.recipe.learning_rate:g}, seed {self.recipe.seed}).",
                 "",
-                f"Loss {losses[0][1]:.3f} at first, {losses[-1][1]:.3f} at last." if losses else "",
+                describe_losses(self.trained.losses),
                 "",
                 "Choose it as `adapter` on Load Critic; press R if the list does not show it yet.",
             ]
@@ -70,11 +70,11 @@ def learn(
     A name that is taken gets a number behind it. Stopped and called again, it goes on. Raises ParrotError, also for rows that a
     critic with other rubrics wrote, and OutOfMemoryError.
     """
-    from ..models.engines.transformers_engine import TransformersEngine
-
+    critic.require("training")
     engine, loaded = critic.engine, critic.loaded
-    if not isinstance(engine, TransformersEngine) or loaded is None:
+    if loaded is None:
         raise ParrotError("Only a critic from Load Critic can be trained: connect one.")
+    trainable = engine.trainable()
     if critic.adapter:
         raise ParrotError(
             f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic to train one.'
@@ -86,9 +86,15 @@ def learn(
     work = rows.parent / STATES / hashlib.sha256(state.encode()).hexdigest()[:12]
     with exclusive(work, "training on these rows"):
         try:
-            engine.residency.ready(training_bytes(loaded.model, recipe))
+            engine.residency.ready(training_bytes(trainable.model, recipe))
             trained = distill(
-                rows, work, loaded.model, loaded.processor, recipe, progress, max_pixels=engine.max_pixels
+                rows,
+                work,
+                trainable.model,
+                trainable.processor,
+                recipe,
+                progress,
+                max_pixels=engine.max_pixels,
             )
         except Exception as error:
             if not is_out_of_memory(error):
@@ -123,9 +129,8 @@ def _check_wording(critic: Critic, rows: Path) -> None:
 def training_bytes(model: Any, recipe: Recipe) -> int:
     """About how much memory training needs besides the weights: a batch's logits and their gradient, and a layer's activations."""
     text = model.config.get_text_config()
-    layer = (
-        16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size
-    )  # bf16; between layers only checkpoints
+    # bf16; between layers only checkpoints.
+    layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size
     return recipe.tokens * (8 * text.vocab_size + layer)
 
 

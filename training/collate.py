@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..models.answers.vocabulary import Vocabulary
 from ..models.engines.encoding import Encoder
 
 IGNORED = -100  # label of a token that is not learned, as in torch
@@ -71,17 +70,6 @@ def collate(encoder: Encoder, examples: Sequence[Example]) -> dict[str, torch.Te
         "mm_token_type_ids": (input_ids == encoder.image_token).long(),
     }
     return batch | (encoder.pixels(pictures) if pictures else {})
-
-
-def encoder_of(model: Any, processor: Any) -> Encoder:
-    """The encoder of a model that is in memory."""
-    stops: Any = model.generation_config.eos_token_id
-    stops = stops if isinstance(stops, list) else [stops]
-    return Encoder(
-        processor,
-        Vocabulary(processor.tokenizer, model.get_output_embeddings().weight.shape[0], stops),
-        model.config,
-    )
 
 
 def answer_ids(encoder: Encoder, answer: str) -> list[int]:

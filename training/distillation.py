@@ -5,6 +5,7 @@ The student sees request, pictures and rubric, never the label or the reference 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..models.checkpoints.adapters import require_peft
+from ..models.checkpoints.adapters import WEIGHTS, require_peft
 from ..models.checkpoints.layers import language_linears, replace_patch_convolution
 from ..models.engines.base import Progress
-from ..models.engines.encoding import Encoder
+from ..models.engines.encoding import Encoder, encoder_of
 from ..models.errors import ParrotError
 from ..models.images import MAX_PIXELS, fit, fitted_size, open_image
+from ..models.libraries import short
 from ..parrot.rows import row_messages
 from ..parrot.stream import Record, read_records
-from .collate import Batches, Example, answer_ids, by_length, encoder_of
+from .collate import Batches, Example, answer_ids, by_length
 from .trainer import Schedule, Trained, train
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -143,14 +147,15 @@ def _adapt(
         torch.manual_seed(recipe.seed)
         student = peft.get_peft_model(model, config)
     try:
-        if model.device.type == "cuda":  # the activations of long questions with pictures would fill the card
+        # The activations of long questions with images would fill the GPU.
+        if model.device.type == "cuda":
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
         for weight in student.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
         trained = train(student, batches, folder, recipe.schedule, progress, say)
-        student.save_pretrained(folder / "adapter")
+        _save_adapter(peft, student, folder / "adapter")
     finally:
         if model.device.type == "cuda":
             model.gradient_checkpointing_disable()
@@ -158,6 +163,30 @@ def _adapt(
         student.unload()
         model.requires_grad_(False).eval()
     return trained
+
+
+def _save_adapter(peft: Any, student: Any, folder: Path) -> None:
+    """Save the trained LoRA; by hand where peft's own way fails, so that hours of training are not lost to it."""
+    try:
+        student.save_pretrained(folder)
+        return
+    except Exception as error:
+        log.warning("peft could not save the adapter.", exc_info=True)
+        failure = short(error)
+    try:
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = peft.get_peft_model_state_dict(student)
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in weights.items()}, folder / WEIGHTS
+        )
+        student.peft_config["default"].save_pretrained(folder)
+    except Exception as error:
+        raise ParrotError(
+            f"The trained adapter could not be saved in {folder} ({failure}; {short(error)}): "
+            "make room there and train again, which resumes at the last saved step."
+        ) from error
 
 
 def targets(model: Any) -> list[str]:

@@ -77,14 +77,14 @@ class Headings:
         self.items = {words: (tuple(found), self._kind(words, found)) for words, found in items.items()}
         self.pattern = _pattern(self.items)
 
-    def place(self, item: AnswerItem) -> int:
+    def position(self, item: AnswerItem) -> int:
         """Where an item stands in the answer, counted from 0."""
-        return next(place for place, one in enumerate(self.answer) if one is item)
+        return next(index for index, other in enumerate(self.answer) if other is item)
 
     @property
     def dimensions_from(self) -> int:
-        """Place of the first item that belongs to a dimension."""
-        return next((place for place, item in enumerate(self.answer) if item.dimension), len(self.answer))
+        """Position of the first item that belongs to a dimension."""
+        return next((index for index, item in enumerate(self.answer) if item.dimension), len(self.answer))
 
     def _kind(self, words: str, items: list[AnswerItem]) -> str:
         item = items[0]

@@ -7,6 +7,7 @@ Everything is derived from `Rubric.answer`. What counts where an answer is damag
 - A text that stands twice: the first that is neither empty nor the placeholder of the answer's format.
 - Two different scores for one dimension, below one heading or below two: no score, because nothing says which one counts.
 - A second justification with a score below one dimension's heading belongs to a section that lost its heading: left out.
+- The complete answer written twice: the first one counts.
 - An unknown dimension ends the known one above it. What stands in front of the first heading is left out.
 - A whole number at the very end of an answer that should go on is left out, because it may be the start of "3.5".
 - A thinking block is left out; one that never ends holds no answer. A code fence around the answer is taken off.
@@ -49,8 +50,10 @@ _REASON = (
     rf"(?:[{SPACE}]*[\[(]|[{SPACE}]+[-–—][{SPACE}]+|[{SPACE}]*—|[;,][{SPACE}]+|(?P<stop>\.)[{SPACE}]+)"
     rf"(?![{SPACE}]*(?:[-+.,/]?[0-9]|(?:or|to|and|of|out|from|n/?a|maybe|perhaps|between)\b))"
 )
+# A score may be called approximate; the number is what it says all the same.
+_ABOUT = rf"(?:(?:[~≈∼]|(?:approximately|approx\.?|about|around|roughly|circa|ca\.)(?=[{SPACE}*_`]))[{SPACE}]*{_OPEN})?"
 _SCORE = re.compile(
-    rf"(?P<open>{_OPEN})(?P<whole>[0-9])(?:(?:\.(?P<point>[0-9]{{1,6}})|,(?P<comma>[0-9]{{1,2}}))(?![0-9]))?(?P<close>{_CLOSE})"
+    rf"(?P<open>{_OPEN}{_ABOUT})(?P<whole>[0-9])(?:(?:\.(?P<point>[0-9]{{1,6}})|,(?P<comma>[0-9]{{1,2}}))(?![0-9]))?(?P<close>{_CLOSE})"
     rf"(?P<scale>(?:\(?(?:/|out[{SPACE}]+of|(?P<of>of))[{SPACE}]*4(?:[.,]0{{1,2}})?|分|points?(?![^\W_]))(?![.,]?[0-9]){_CLOSE})?"
     rf"(?:(?P<end>[.。]?[{SPACE}]*\Z)|(?P<reason>{_REASON}))",
     re.IGNORECASE,
@@ -104,6 +107,15 @@ def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
     headings = Headings(rubric)
     text = _without_thoughts(text.replace("\r\n", "\n"), headings)
     lines = find_headings(text, headings)
+    again = _second_start(lines, headings)
+    if again:
+        first = _read(text[:again], find_headings(text[:again], headings), headings, rubric)
+        if _is_complete(first, rubric):
+            return first
+    return _read(text, lines, headings, rubric)
+
+
+def _read(text: str, lines: list[HeadingLine], headings: Headings, rubric: Rubric) -> dict[str, str]:
     end = _answer_end(text, lines)
     reader = _Reader(text, headings, _judgement_start(lines, headings))
     for line in lines:
@@ -117,6 +129,26 @@ def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
         )
         parts |= _dimension_parts(blocks, reason)
     return {item.key: parts[item.key] for item in rubric.answer if item.key and item.key in parts}
+
+
+def _second_start(lines: list[HeadingLine], headings: Headings) -> int:
+    """Offset of the heading that opens an answer for the second time, or 0."""
+    opening = [
+        line.start
+        for line in lines
+        if line.kind == "section" and line.marked and line.item is headings.answer[0]
+    ]
+    return opening[1] if len(opening) > 1 else 0
+
+
+def _is_complete(parts: dict[str, str], rubric: Rubric) -> bool:
+    """Whether every text is there and every score can be read."""
+    for item in rubric.answer:
+        if item.kind == "score" and read_score(parts.get(item.key, "")) == _UNREAD:
+            return False
+        if item.kind == "text" and not parts.get(item.key):
+            return False
+    return True
 
 
 def _without_thoughts(text: str, headings: Headings) -> str:
@@ -144,14 +176,14 @@ def _answer_end(text: str, lines: list[HeadingLine]) -> int:
 
 def _judgement_start(lines: list[HeadingLine], headings: Headings) -> int:
     """Offset of the heading that opens the judgement, if a dimension follows it; else 0."""
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if line.kind == "section" and line.marked:
-            if headings.place(line.item) > headings.dimensions_from:
+            if headings.position(line.item) > headings.dimensions_from:
                 return 0
             if line.item.kind == "heading":
                 return (
                     line.start
-                    if any(later.kind == "dimension" and later.holds for later in lines[place:])
+                    if any(later.kind == "dimension" and later.holds for later in lines[index:])
                     else 0
                 )
     return 0
@@ -177,13 +209,15 @@ class _Reader:
     dimension: str = ""
     body: int = 0
     level: int = 0
-    listed: int = 0  # number of the last line of a numbered list in the open section
-    seen: set[str] = field(default_factory=set)  # names of the inner headings in the open block
+    # Number of the last line of a numbered list in the open section.
+    listed: int = 0
+    # Names of the inner headings in the open block.
+    seen: set[str] = field(default_factory=set)
     texts: dict[str, list[str]] = field(default_factory=dict)
     blocks: dict[str, list[_Block]] = field(default_factory=dict)
 
     def take(self, line: HeadingLine) -> None:
-        """Go on to a line that looks like a heading."""
+        """Take the next line that looks like a heading."""
         if line.kind == "other":
             self._take_other(line)
         elif self._accepts(line):
@@ -243,7 +277,7 @@ class _Reader:
                 return line.marked
             if self.block is not None:  # "Summary: ..." inside a justification is text
                 return self._scored or not line.inline
-            return self.item is None or self.headings.place(line.item) > self.headings.place(self.item)
+            return self.item is None or self.headings.position(line.item) > self.headings.position(self.item)
         if line.start < self.judgement_start or not (line.marked or line.number or alone):
             return False
         if self.block is None:  # a list of the dimensions inside a text
@@ -357,3 +391,31 @@ def _agreed(said: dict[str, Any]) -> str:
 
 def _winner(text: str) -> str:
     return text.strip(" *_`[]\"'.").casefold()
+
+
+def unwrapped(text: str) -> str:
+    """A text without the quotation marks, brackets or code marks that enclose all of it."""
+    text = text.strip()
+    while len(text) > 1 and _encloses(text, _WRAPPERS.get(text[0], "")):
+        text = text[1:-1].strip()
+    return text
+
+
+_WRAPPERS = {
+    '"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "『": "』", "‘": "’", "'": "'", "`": "`", "[": "]", "【": "】",
+}  # fmt: skip
+
+
+def _encloses(text: str, closing: str) -> bool:
+    """Whether the first character opens what only the last one closes."""
+    opening, inside = text[0], text[1:-1]
+    if not closing or text[-1] != closing or not inside.strip():
+        return False
+    if opening == closing:
+        return opening not in inside
+    depth = 0
+    for char in inside:
+        depth += int(char == opening) - int(char == closing)
+        if depth < 0:
+            return False
+    return depth == 0

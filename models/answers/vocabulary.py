@@ -10,7 +10,13 @@ import torch
 
 from ..errors import CheckpointError
 
-CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")  # all but tab and newline
+# All control characters but tab and newline.
+CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def whole_characters(text: str) -> str:
+    """The text with halves of surrogate pairs joined where they meet, and as U+FFFD where they are alone."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Vocabulary:
@@ -41,7 +47,7 @@ class Vocabulary:
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of several texts."""
-        pieces = [self._apart(text) for text in texts]
+        pieces = [self._apart(whole_characters(text)) for text in texts]
         flat = [piece for text in pieces for piece in text]
         ids = iter(self.tokenizer(flat, add_special_tokens=False, split_special_tokens=True)["input_ids"])
         return [[token for _ in text for token in next(ids)] for text in pieces]

@@ -20,7 +20,15 @@ from torch import nn
 
 from .. import paths
 from ..errors import CheckpointError
-from ..libraries import pip_command, require, short, versions, without_kernel_downloads
+from ..files import write_json
+from ..libraries import (
+    pip_command,
+    require,
+    require_known_to_transformers,
+    short,
+    versions,
+    without_kernel_downloads,
+)
 from .discovery import ADAPTERS, Checkpoint, check_safetensors, is_file_name, read_json, weight_files
 
 log = logging.getLogger(__name__)
@@ -47,8 +55,8 @@ class Adapter:
     @property
     def base(self) -> str:
         """Name of the checkpoint that it was trained on, as far as it is told."""
-        told = self.record["base"]["name"] if self.record else self.config.get("base_model_name_or_path")
-        return PureWindowsPath(str(told)).name if told else "an unknown checkpoint"
+        named = self.record["base"]["name"] if self.record else self.config.get("base_model_name_or_path")
+        return _last_part(str(named)) if named else "an unknown checkpoint"
 
     @property
     def stamp(self) -> list[tuple[str, int, int]]:
@@ -171,14 +179,35 @@ def write_record(
         **made_with,
         "created_with": versions("peft", "transformers", "torch", "bitsandbytes"),
     }
-    path, scratch = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
+    path = folder / RECORD
     try:
-        scratch.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        os.replace(scratch, path)
+        write_json(path, record)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written ({error.strerror}): check its folder.") from error
     return path
+
+
+def model_name(path: str) -> str:
+    """What identifies a model in a path or repository name, whatever its spelling.
+
+    The last part, without case; of a hub's cache the repository's name, not the snapshot's hash; with the dots that
+    mirrors write as "___".
+
+    >>> model_name("/cache/models--org--Model-v1.5/snapshots/0123abc/")
+    'model-v1.5'
+    >>> model_name("C:\\\\models\\\\Model-v1___5")
+    'model-v1.5'
+    """
+    return _last_part(path).replace("___", ".").casefold()
+
+
+def _last_part(path: str) -> str:
+    # As on Windows, where both separators count.
+    parts = PureWindowsPath(path.strip().rstrip("\\/")).parts
+    for index, part in enumerate(parts):
+        if part == "snapshots" and index and parts[index - 1].startswith("models--"):
+            return parts[index - 1].split("--")[-1]
+    return parts[-1] if parts else path
 
 
 def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
@@ -191,7 +220,7 @@ def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
         base, here = adapter.record["base"], describe_base(checkpoint)
         fits = base["weights"] == here["weights"] and base["shapes"] == here["shapes"]
     else:
-        fits = adapter.base.casefold() in (checkpoint.folder.name.casefold(), checkpoint.name.casefold())
+        fits = model_name(adapter.base) in (model_name(str(checkpoint.folder)), model_name(checkpoint.name))
     if not _shapes_fit(_targets(adapter), checkpoint) or not fits:
         alike = adapter.base == PureWindowsPath(checkpoint.name).name
         this = "the one that has this name now" if alike else checkpoint.name
@@ -211,6 +240,7 @@ def require_peft() -> Any:
         raise CheckpointError(
             f"peft cannot be imported ({short(error)}): run {pip_command('peft')} and start again, or choose adapter = none."
         ) from error
+    require_known_to_transformers("peft", ", or choose adapter = none")
     return peft
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from .. import paths
+from ..engines.base import Capabilities
 from ..errors import CheckpointError
 
 # Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes (NF4 in name only),
@@ -19,9 +21,19 @@ MODEL_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DEPTH = 3  # folders below a root that are searched: organisation/model, at most one group above them
 ADAPTERS = "adapters"  # folder of a root that holds adapters, which are no checkpoints even where they bring a config.json
 COPY_PREFIX = "rational_rewards-"  # a folder in a checkpoint: its weights saved quantized
+# What a critic says of itself; see `Checkpoint.capabilities`.
+CRITIC = "critic.json"
 RECORD = "rational_rewards.json"  # what was downloaded: revision, names, sizes, digests
 MARKER = "rational_rewards.downloading.json"  # the same while the download runs
 HASHED = 32 * 2**20  # bytes; recorded files up to this size are compared by content, larger ones by size
+# Tensors that belong to quantized weights; without them those would be read as numbers that they are not.
+SCALES = (
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".scale_weight",
+    ".weight.quant_state.bitsandbytes__nf4",
+    ".qweight",
+)
 HEADER_LIMIT = 100 * 2**20  # bytes; the limit that the safetensors library sets for a header
 
 
@@ -67,6 +79,23 @@ class Checkpoint:
         """Whether it is the critic inside the pack, which always runs as it is on the CPU."""
         return self.folder.resolve() == EMBEDDED.resolve()
 
+    @property
+    def capabilities(self) -> dict[str, bool]:
+        """What the checkpoint says of itself in `critic.json`, by field of `Capabilities`; empty without that file.
+
+        Raises CheckpointError for a file that cannot be read.
+        """
+        path = self.folder / CRITIC
+        if not path.is_file():
+            return {}
+        try:
+            stated = read_json(path)["capabilities"]
+            return {
+                field.name: bool(stated[field.name]) for field in fields(Capabilities) if field.name in stated
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged: copy it again, or delete it.") from error
+
     def bytes_loaded(self, quantization: str) -> int:
         """About how many bytes the weights take when they are loaded as "nf4", "int8" or "none" (shares of the 8B model's shape)."""
         return (
@@ -98,6 +127,32 @@ def choices(roots: Iterable[Path]) -> list[str]:
     names += [official.repo for official in OFFICIAL if official.repo not in names]
     embedded = (EMBEDDED / "config.json").is_file() and EMBEDDED_NAME not in names
     return [*names, EMBEDDED_NAME] if embedded else names
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A name of the list, and in words whether it is on disk and how large it is or would be."""
+
+    name: str
+    state: str
+
+
+def listed(roots: Iterable[Path]) -> list[Listed]:
+    """The names of `choices`, each with its state."""
+    roots = list(roots)
+    local = {checkpoint.name: checkpoint for checkpoint in find_checkpoints(roots)}
+    entries = []
+    for name in choices(roots):
+        if name == EMBEDDED_NAME:
+            state = "inside the pack, knows coloured shapes only"
+        elif name in local:
+            state = f"on disk, {local[name].bytes / 1e9:.1f} GB"
+        else:
+            official = next(official for official in OFFICIAL if official.repo == name)
+            here = any(known.rpartition("/")[2].casefold() == official.name.casefold() for known in local)
+            state = "on disk" if here else f"not on disk, {official.bytes / 1e9:.1f} GB to download"
+        entries.append(Listed(name, state))
+    return entries
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Checkpoint | Official:
@@ -152,7 +207,7 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
             f"choose a checkpoint of type {' or '.join(MODEL_TYPES)}."
         )
     _check_record(folder)
-    _check_weights(folder)
+    _check_weights(folder, config)
     _check_processor(folder)
     found = _describe(folder, folder.name, config)
     return replace(found, name=EMBEDDED_NAME) if found.embedded else found
@@ -322,9 +377,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
                 f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign code: "
                 "get this checkpoint as safetensors."
             )
-        raise CheckpointError(
-            f"{folder} has no weights (model.safetensors or its shards and their index): download it again."
-        )
+        raise CheckpointError(_missing_weights(folder))
     try:
         weight_map = read_json(path)["weight_map"]
         if not weight_map or not all(is_file_name(file) for file in weight_map.values()):
@@ -334,9 +387,36 @@ def _weight_map(folder: Path) -> dict[str, str]:
     return weight_map
 
 
-def _check_weights(folder: Path) -> None:
+def _missing_weights(folder: Path) -> str:
+    """What is missing in a folder without model.safetensors and without an index, by name."""
+    weights = sorted(file.name for file in folder.iterdir() if file.suffix == ".safetensors")
+    shards = [name for name in weights if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
+    if shards:
+        return (
+            f"{folder} has {len(shards)} weight files ({shards[0]}, ...) but not model.safetensors.index.json, which says "
+            "what is in them: copy that file from the repository that the weights came from."
+        )
+    if len(weights) == 1:
+        return f"{folder} has no model.safetensors, but {weights[0]}: rename that file to model.safetensors."
+    if weights:
+        return (
+            f"{folder} has no model.safetensors, and of {', '.join(weights)} none is named as its weights: copy "
+            "model.safetensors, or its shards with model.safetensors.index.json, there."
+        )
+    return f"{folder} has no weights (model.safetensors, or its shards and their index): download it again."
+
+
+def _check_weights(folder: Path, config: dict[str, Any]) -> None:
     files = weight_files(folder)
     tensors = {file: check_safetensors(folder / file) for file in files}
+    if not _quantized(config):
+        for file, names in tensors.items():
+            scale = next((name for name in sorted(names) if name.endswith(SCALES)), None)
+            if scale:
+                raise CheckpointError(
+                    f"{folder / file} holds {scale}, so its weights are stored quantized, but config.json does not say how: "
+                    "copy config.json from the repository that the weights came from."
+                )
     if files == ["model.safetensors"]:
         return
     for tensor, file in _weight_map(folder).items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, DownloadError
+from ..files import write_json
 from ..libraries import require, short
 from .discovery import MARKER, OFFICIAL, RECORD, Official, inspect_checkpoint, is_file_name, read_json, sha256
 
 log = logging.getLogger(__name__)
 
 FETCHED = (".safetensors", ".json", ".txt", ".jinja", ".model")  # never pickles, never code
+# Agrees to downloads without a question, where nobody is there to answer it.
+AGREED = "RATIONAL_REWARDS_DOWNLOAD"
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "RATIONAL_REWARDS_OFFLINE")
 HEADERS = {"user-agent": "rational-rewards"}  # says nothing about the computer; public files need no token
 CHUNK = 2**18  # bytes between two looks at cancel
@@ -84,15 +86,44 @@ def plan_download(
         raise _failure(official, target, "the hub's list of files is not complete")
     total = sum(file.size for file in files)
     missing = total - sum(_present(target, file) for file in files)
-    free = shutil.disk_usage(
-        next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())
-    ).free
+    free = _free_bytes(target)
     if missing + SPARE > free:
         raise DownloadError(
             f"{official.repo} needs {(missing + SPARE) / 1e9:.1f} GB in {target}, where {free / 1e9:.1f} GB are free: "
             "make room, or add a model folder on another disk."
         )
     return Plan(official, info.sha, target, files, total, missing, free)
+
+
+# Repositories whose download the user has been told about, in this process.
+_announced: set[str] = set()
+
+
+def ask_once(official: Official, target_root: Path, offline: bool = False) -> None:
+    """Raise DownloadError with what a download would cost, the first time; queueing again is the answer.
+
+    A download that has begun needs no second question, nor does one that RATIONAL_REWARDS_DOWNLOAD=1 agrees to.
+    """
+    target = Path(target_root) / official.name
+    _check_allowed(official, target, offline)
+    if official.repo in _announced or os.environ.get(AGREED) == "1" or (target / MARKER).is_file():
+        return
+    _announced.add(official.repo)
+    raise DownloadError(f"{cost_of(official, target_root)} Queue again to start the download.")
+
+
+def cost_of(official: Official, target_root: Path) -> str:
+    """One sentence: what is not there, how much it is, where it goes and how much room there is."""
+    target = Path(target_root) / official.name
+    return (
+        f"{official.repo} is not on this computer: {official.bytes / 1e9:.1f} GB would be downloaded into {target}, "
+        f"where {_free_bytes(target) / 1e9:.1f} GB are free."
+    )
+
+
+def _free_bytes(target: Path) -> int:
+    existing = next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(existing).free
 
 
 def download(
@@ -140,7 +171,7 @@ def _download(
     before = _read_marker(plan.target, plan.official)
     if before.get("revision") == plan.revision:
         state["files"] = before["files"]
-    _write_json(plan.target / MARKER, state)
+    write_json(plan.target / MARKER, state)
     done = 0
     for file in plan.files:
         path, part = plan.target / file.name, plan.target / f"{file.name}.part"
@@ -157,7 +188,7 @@ def _download(
             os.replace(part, path)
         if file.name not in state["files"]:
             state["files"][file.name] = {"size": file.size, "sha256": sha256(path)}
-            _write_json(plan.target / MARKER, state)
+            write_json(plan.target / MARKER, state)
         done += file.size
         report(done, plan.bytes)
     os.replace(plan.target / MARKER, plan.target / RECORD)
@@ -305,12 +336,6 @@ def _read_marker(target: Path, official: Official) -> dict[str, Any]:
         return state if usable else {}
     except (OSError, ValueError, KeyError):
         return {}
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    scratch = path.with_name(f"{path.name}.part")
-    scratch.write_text(json.dumps(data, indent=2), encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def _check_allowed(official: Official, target: Path, offline: bool) -> None:

@@ -23,6 +23,7 @@ from ..libraries import (
     pip_command,
     require,
     require_bitsandbytes,
+    require_known_to_transformers,
     short,
     version,
 )
@@ -122,6 +123,7 @@ def _load(
     ours = "" if checkpoint.quantized or quantization == "none" else quantization
     require("transformers", "4.57")
     require("accelerate", "1.0")
+    require_known_to_transformers("accelerate")
     _check_config(checkpoint)
     if ours or checkpoint.quantized in ("nf4", "fp4", "int8"):
         require_bitsandbytes(ours or checkpoint.quantized, device)
@@ -264,16 +266,52 @@ def _read_processor(checkpoint: Checkpoint) -> Any:
 
     failure = ""
     try:
-        return AutoProcessor.from_pretrained(
+        processor = AutoProcessor.from_pretrained(
             str(checkpoint.folder), local_files_only=True, trust_remote_code=False
         )
+        _use_default_template(processor, checkpoint.folder)
+        return processor
+    except CheckpointError:
+        raise
     except Exception as error:
         log.warning("The processor of %s could not be loaded.", checkpoint.folder, exc_info=True)
         failure = short(error)
+    _check_image_processor_name(checkpoint.folder)
     raise CheckpointError(
         f"The tokenizer and image processor in {checkpoint.folder} could not be loaded ({failure}): "
         f"copy its *.json files again or run {pip_command('transformers>=4.57')}."
     )
+
+
+def _use_default_template(processor: Any, folder: Path) -> None:
+    """Of several chat templates, keep the one that is named default, or the only one. Raises CheckpointError."""
+    for owner in (processor, processor.tokenizer):
+        templates = getattr(owner, "chat_template", None)
+        if not isinstance(templates, dict):
+            continue
+        if "default" not in templates and len(templates) != 1:
+            names = ", ".join(sorted(templates))
+            raise CheckpointError(
+                f'{folder} has several chat templates ({names}), and none is named "default": rename the one to use.'
+            )
+        owner.chat_template = templates.get("default") or next(iter(templates.values()))
+
+
+def _check_image_processor_name(folder: Path) -> None:
+    """Raise CheckpointError where the image processor has a name that the installed transformers does not know."""
+    import transformers
+
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        try:
+            config = read_json(folder / name)
+        except (OSError, ValueError):
+            continue
+        kind = config.get("image_processor", config).get("image_processor_type")
+        if isinstance(kind, str) and not hasattr(transformers, kind):
+            raise CheckpointError(
+                f'{folder / name} names the image processor "{kind}", which the installed transformers does not know: '
+                'change "image_processor_type" there to "Qwen2VLImageProcessor".'
+            )
 
 
 def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:

@@ -18,8 +18,22 @@ STAND_IN = "\ue000{}\ue001"
 FIND_STAND_IN = re.compile("\ue000([0-9]+)\ue001")
 
 
+def encoder_of(model: Any, processor: Any) -> Encoder:
+    """The encoder of a loaded model, with the tokens that end its turn."""
+    width = model.get_output_embeddings().weight.shape[0]
+    vocabulary = Vocabulary(processor.tokenizer, width, stop_ids(model, processor.tokenizer))
+    return Encoder(processor, vocabulary, model.config)
+
+
+def stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a turn: those of the generation settings and the tokenizer's own."""
+    ids = getattr(model.generation_config, "eos_token_id", None)
+    listed = list(ids) if isinstance(ids, (list, tuple)) else [ids]
+    return sorted({token for token in (*listed, tokenizer.eos_token_id) if token is not None})
+
+
 class Encoder:
-    """Turns questions into tensors for one processor; pictures have sides in multiples of `multiple`."""
+    """Turns questions into tensors for one processor; images have sides in multiples of `multiple`."""
 
     def __init__(self, processor: Any, vocabulary: Vocabulary, config: Any):
         self.processor = processor
@@ -37,7 +51,7 @@ class Encoder:
         return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
 
     def length(self, question: Question) -> int:
-        """Number of tokens of a question, pictures included."""
+        """Number of tokens of a question, images included."""
         sizes = {name: image.size for name, image in question.images.items()}
         return len(self.prompt_ids(question.rubric.messages(question.prompt), sizes)[0])
 
@@ -47,7 +61,7 @@ class Encoder:
         images: Mapping[str, Image.Image],
         device: torch.device | str = "cpu",
     ) -> dict[str, torch.Tensor]:
-        """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared pictures in `images`."""
+        """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared images in `images`."""
         ids, names = self.prompt_ids(messages, {name: image.size for name, image in images.items()})
         input_ids = torch.tensor([ids])
         tensors = {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
@@ -55,15 +69,15 @@ class Encoder:
             tensors |= self.pixels([images[name] for name in names])
         return {key: tensor.to(device) for key, tensor in tensors.items()}
 
-    def pixels(self, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-        """`pixel_values` [patches, width] and `image_grid_thw` [images, 3] of prepared pictures."""
-        found = self.processor.image_processor(images=list(pictures), do_resize=False, return_tensors="pt")
+    def pixels(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+        """`pixel_values` [patches, width] and `image_grid_thw` [images, 3] of prepared images."""
+        found = self.processor.image_processor(images=list(images), do_resize=False, return_tensors="pt")
         return {"pixel_values": found["pixel_values"], "image_grid_thw": found["image_grid_thw"]}
 
     def prompt_ids(
         self, messages: Sequence[Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]]
     ) -> tuple[list[int], list[str]]:
-        """Token ids of a chat up to the start of the answer, and the names of its pictures in order; `sizes` are (width, height)."""
+        """Token ids of a chat up to the start of the answer, and the names of its images in order; `sizes` are (width, height)."""
         texts: list[str] = []
         names: list[str] = []
         marked = []
@@ -83,7 +97,7 @@ class Encoder:
     def _render(self, messages: list[dict[str, Any]]) -> str:
         tokenizer = self.processor.tokenizer
         template = getattr(self.processor, "chat_template", None) or tokenizer.chat_template
-        if not template:
+        if not isinstance(template, str) or not template:
             raise CheckpointError(
                 "The checkpoint has no chat template: add the file chat_template.json of the model it was made from."
             )

@@ -63,14 +63,14 @@ class GrowingLayer(DynamicLayer):
 
 @dataclass
 class Mark:
-    """A place to rewind to: the number of tokens of each row, and the logits there."""
+    """A position to rewind to: the number of tokens of each row, and the logits there."""
 
     lengths: torch.Tensor
     positions: torch.Tensor
     logits: torch.Tensor
 
     def to(self, device: torch.device) -> Mark:
-        """The same place for a session on another device."""
+        """The same position for a session on another device."""
         return Mark(self.lengths.to(device), self.positions.to(device), self.logits.to(device))
 
 
@@ -105,6 +105,16 @@ class Session:
         cache, layers = _new_cache(model)
         hidden = _hidden(model, cache, **inputs, attention_mask=mask, position_ids=positions)
         return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, _logits(model, hidden[:, -1]))
+
+    @classmethod
+    @torch.inference_mode()
+    def of_text(cls, model: Any, ids: Sequence[int], device: torch.device) -> Session:
+        """One row that has read tokens without images, whose M-RoPE positions simply count."""
+        mask = torch.ones(1, 0, dtype=torch.long, device=device)
+        positions = torch.zeros(1, dtype=torch.long, device=device)
+        session = cls(model, _new_cache(model)[1], mask, positions, torch.empty(1, 0, device=device))
+        session.feed([ids])
+        return session
 
     @classmethod
     @torch.inference_mode()
@@ -178,12 +188,12 @@ class Session:
             self._close_holes()
 
     def mark(self) -> Mark:
-        """Remember this place."""
+        """Remember this position."""
         return Mark(self.mask.sum(1), self.positions.clone(), self.logits.clone())
 
     @torch.inference_mode()
     def rewind(self, mark: Mark) -> None:
-        """Go back to a place that this session has passed."""
+        """Go back to a position that this session has passed."""
         mark = mark.to(self.mask.device)
         extra = self.mask.sum(1) - mark.lengths
         if bool((extra == extra[0]).all()):

@@ -10,31 +10,37 @@ import torch
 from PIL import Image
 
 from ..answers.grammar import AnswerGrammar, FreeState, GrammarState
-from ..answers.vocabulary import Vocabulary
 from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
 from ..images import MAX_PIXELS, fit
 from ..lru_cache import LRUCache
 from ..question import Question
 from ..rubrics.rubric import Rubric
-from .base import Answer, ExpectedScore, Progress, Residency, SamplingParams
+from .base import Answer, Capabilities, ExpectedScore, Progress, Residency, SamplingParams, Trainable
+from .choice import choose
 from .decoding import Row, write
-from .encoding import Encoder
+from .encoding import encoder_of
 from .expectation import expected_score, score_tree
 from .session import Mark, Session
 
-ROWS = 8  # answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little
-KEPT_BYTES = 2 * 1024**3  # host memory for sessions that may be continued
+# Answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little.
+ROWS = 8
+# Host memory for sessions that may be continued.
+KEPT_BYTES = 2 * 1024**3
 HOST = torch.device("cpu")
 NO_ROOM = (
-    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller quantization, or close what "
-    "else uses the card."
+    "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller quantization, "
+    "or close what else uses the GPU."
 )
 Result = TypeVar("Result")
 
 
 class TransformersEngine:
-    """`model` and `processor` as transformers loads them, the model on the device where it runs, or in the care of `residency`."""
+    """`model` and `processor` as transformers loads them, the model on its device or in the care of `residency`.
+
+    `capabilities` says what this model cannot do that the engine could. `rows` answers are written side by side;
+    `kept_bytes` of host memory hold sessions that may be continued.
+    """
 
     def __init__(
         self,
@@ -43,20 +49,24 @@ class TransformersEngine:
         max_pixels: int = MAX_PIXELS,
         rows: int = ROWS,
         kept_bytes: int = KEPT_BYTES,
+        *,
+        capabilities: Capabilities = Capabilities(),
+        residency: Residency | None = None,
     ):
         self.model = model
-        self.residency = Residency()
-        largest = dict(getattr(processor.image_processor, "size", None) or {}).get(
-            "longest_edge"
-        )  # in pixels, of the whole picture
+        self.processor = processor
+        self.capabilities = capabilities
+        self.residency = residency or Residency()
+        # In pixels, of the complete image.
+        largest = dict(getattr(processor.image_processor, "size", None) or {}).get("longest_edge")
         self.max_pixels = min(max_pixels, largest or max_pixels)
         self.rows = rows
         self.kept_bytes = kept_bytes
-        self.kept: OrderedDict[int, Row] = OrderedDict()  # rows with a session, the least recently used first
-        width = model.get_output_embeddings().weight.shape[0]
-        self.vocabulary = Vocabulary(processor.tokenizer, width, _stop_ids(model, processor.tokenizer))
-        self.encoder = Encoder(processor, self.vocabulary, model.config)
-        self.forms: LRUCache[AnswerGrammar] = LRUCache(16)
+        # Rows with a session, the least recently used first.
+        self.kept: OrderedDict[int, Row] = OrderedDict()
+        self.encoder = encoder_of(model, processor)
+        self.vocabulary = self.encoder.vocabulary
+        self.grammars: LRUCache[AnswerGrammar] = LRUCache(16)
 
     @property
     def device(self) -> torch.device:
@@ -64,34 +74,34 @@ class TransformersEngine:
         return self.model.get_input_embeddings().weight.device
 
     def prepare(self, image: Image.Image) -> Image.Image:
-        """The picture within the pixel budget, sides in multiples of the model's patches."""
+        """The image within the pixel budget, sides in multiples of the model's patches."""
         return fit(image, self.max_pixels, self.encoder.multiple)
 
     def answer(
         self,
         questions: Sequence[Question],
-        settings: SamplingParams,
+        sampling: SamplingParams,
         progress: Progress,
         earlier: Sequence[Answer | None] = (),
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
         rows = [
-            self._row(q, settings, a)
+            self._row(q, sampling, a)
             for q, a in zip(questions, earlier or [None] * len(questions), strict=True)
         ]
         tokens = self._prompt_tokens(rows)
-        self.ready(tokens, settings.max_new_tokens, len(rows))
-        size, done, retried = self._portion(len(rows), tokens + settings.max_new_tokens), 0, False
+        self.ready(tokens, sampling.max_new_tokens, len(rows))
+        size, done, retried = self._portion(len(rows), tokens + sampling.max_new_tokens), 0, False
         while done < len(rows):
             portion = rows[done : done + size]
-            if self._write(portion, settings, progress, done, len(rows)):
+            if self._write(portion, sampling, progress, done, len(rows)):
                 done += len(portion)
                 continue
             if retried:
                 raise OutOfMemoryError(NO_ROOM)
             size, retried = 1, True
             self.residency.evict_others()
-        return [self._answer(row, settings) for row in rows]
+        return [self._answer(row, sampling) for row in rows]
 
     def expected_scores(self, question: Question, progress: Progress) -> dict[str, ExpectedScore]:
         """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
@@ -108,6 +118,22 @@ class TransformersEngine:
                 self._park([row])
 
         return self._with_room(read)
+
+    @torch.inference_mode()
+    def choose(self, question: str, choices: Sequence[str]) -> tuple[int, float]:
+        """(index, probability 0..1) of the likeliest of `choices` as the answer to a question without images.
+
+        Raises ValueError where one choice is the beginning of another.
+        """
+        message = {"role": "user", "content": [{"type": "text", "text": question}]}
+        ids, _ = self.encoder.prompt_ids([message], {})
+        longest = sum(len(encoded) for encoded in self.vocabulary.encode_all(list(choices)))
+        self.ready(len(ids), longest)
+        return choose(Session.of_text(self.model, ids, self.device), self.vocabulary, choices)
+
+    def trainable(self) -> Trainable:
+        """The model, processor and encoder, for training."""
+        return Trainable(self.model, self.processor, self.encoder)
 
     def ready(self, prompt: int, new: int, rows: int = 1) -> None:
         """Have the model where it computes, with room for questions of `prompt` tokens and answers of `new` tokens, `rows` of them or
@@ -137,30 +163,30 @@ class TransformersEngine:
         self.kept.clear()
         give_back()
 
-    def _row(self, question: Question, settings: SamplingParams, earlier: Answer | None) -> Row:
+    def _row(self, question: Question, sampling: SamplingParams, earlier: Answer | None) -> Row:
         if earlier is not None:
             row: Row = earlier.resume
             if isinstance(row.state, GrammarState):
-                row.state.extend(settings.until)
+                row.state.extend(sampling.until)
             else:
-                row.state.limit = row.state.written + settings.max_new_tokens
+                row.state.limit = row.state.written + sampling.max_new_tokens
             return row
-        if settings.answer == "free":
-            state: GrammarState | FreeState = FreeState(self.vocabulary.stop_ids, settings.max_new_tokens)
+        if sampling.answer == "free":
+            state: GrammarState | FreeState = FreeState(self.vocabulary.stop_ids, sampling.max_new_tokens)
         else:
-            state = GrammarState(self._form(question.rubric, settings.max_new_tokens), settings.until)
-        generator = torch.Generator().manual_seed(settings.seed % 2**63) if settings.temperature > 0 else None
+            state = GrammarState(self._grammar(question.rubric, sampling.max_new_tokens), sampling.until)
+        generator = torch.Generator().manual_seed(sampling.seed % 2**63) if sampling.temperature > 0 else None
         return Row(question, state, generator)
 
-    def _form(self, rubric: Rubric, limit: int) -> AnswerGrammar:
-        form = self.forms.get((rubric, limit))
-        if form is None:
-            form = AnswerGrammar(rubric, self.vocabulary, limit)
-            self.forms.put((rubric, limit), form)
-        return form
+    def _grammar(self, rubric: Rubric, limit: int) -> AnswerGrammar:
+        grammar = self.grammars.get((rubric, limit))
+        if grammar is None:
+            grammar = AnswerGrammar(rubric, self.vocabulary, limit)
+            self.grammars.put((rubric, limit), grammar)
+        return grammar
 
     def _write(
-        self, rows: Sequence[Row], settings: SamplingParams, progress: Progress, done: int, total: int
+        self, rows: Sequence[Row], sampling: SamplingParams, progress: Progress, done: int, total: int
     ) -> bool:
         """Write some rows side by side; False where memory ran out, and then they can go on from where they are."""
         failed = False
@@ -169,7 +195,7 @@ class TransformersEngine:
                 if not row.state.done:
                     progress.check()
                     self._open(row)
-            write(rows, self.vocabulary, settings.temperature, progress, done, total)
+            write(rows, self.vocabulary, sampling.temperature, progress, done, total)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -236,25 +262,18 @@ class TransformersEngine:
         return 4 * widest * self.model.dtype.itemsize
 
     def _prompt_tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of the longest question, its words and its pictures."""
+        """Tokens of the longest question, its words and its images."""
         return max(self.encoder.length(row.question) for row in rows)
 
-    def _answer(self, row: Row, settings: SamplingParams) -> Answer:
+    def _answer(self, row: Row, sampling: SamplingParams) -> Answer:
         locked = isinstance(row.state, GrammarState)
         ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
         return Answer(
             text=self.vocabulary.decode(ids),
-            until=settings.until if locked else "refinement",
+            until=sampling.until if locked else "refinement",
             parts=row.state.parts if isinstance(row.state, GrammarState) else None,
             confidence=dict(row.confidence),
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,
         )
-
-
-def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end a turn, from the generation settings and the tokenizer."""
-    ids = getattr(model.generation_config, "eos_token_id", None)
-    ids = list(ids) if isinstance(ids, (list, tuple)) else [ids]
-    return sorted({token for token in (*ids, tokenizer.eos_token_id) if token is not None})

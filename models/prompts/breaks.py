@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from .syntax import enclosed
+
 BREAK = re.compile(r"\bBREAK\b")
 WORD = re.compile(r"\w{3,}")
-OPEN, CLOSE = "({<", ")}>"
 
 
 def restore_breaks(original: str, refined: str) -> str:
@@ -24,31 +25,21 @@ def restore_breaks(original: str, refined: str) -> str:
     return " ".join([*" BREAK ".join(parts).split(" "), *["BREAK"] * (len(sections) - len(parts))])
 
 
-def _depths(text: str) -> list[int]:
-    """How many brackets are open at each character; a bracket behind a backslash is text."""
-    depths, depth = [], 0
-    for index, char in enumerate(text):
-        escaped = index > 0 and text[index - 1] == "\\"
-        depth += 0 if escaped else (char in OPEN) - (char in CLOSE and depth > 0)
-        depths.append(depth)
-    return depths
-
-
 def _sections(text: str) -> list[str]:
-    depths = _depths(text)
+    inside = enclosed(text)
     sections, start = [], 0
-    for found in BREAK.finditer(text):
-        if not depths[found.start()]:
-            sections.append(text[start : found.start()])
-            start = found.end()
+    for match in BREAK.finditer(text):
+        if not inside[match.start()]:
+            sections.append(text[start : match.start()])
+            start = match.end()
     return [*sections, text[start:]]
 
 
 def _clause_ends(text: str, wanted: int) -> list[int]:
-    """Places outside brackets where a section may end: behind clauses, or behind words where there are too few."""
-    depths = _depths(text)
+    """Positions outside brackets where a section may end: behind clauses, or behind words where there are too few."""
+    inside = enclosed(text)
     for pattern in (r"[,.;:!?](?= )", r"\S(?= )"):
-        ends = [found.end() for found in re.finditer(pattern, text) if not depths[found.start()]]
+        ends = [match.end() for match in re.finditer(pattern, text) if not inside[match.start()]]
         if len(ends) >= wanted:
             break
     return ends
@@ -68,9 +59,9 @@ def _best(text: str, ends: list[int], sections: list[str]) -> list[int]:
     # shared[i][k]: words of the first k clauses that section i has too
     shared = [[0.0] for _ in words]
     for span in spans:
-        found = [word.casefold() for word in WORD.findall(span)]
+        spoken = [word.casefold() for word in WORD.findall(span)]
         for row, known in zip(shared, words, strict=True):
-            row.append(row[-1] + sum(word in known for word in found))
+            row.append(row[-1] + sum(word in known for word in spoken))
     value = [shared[0][k + 1] for k in range(len(ends))]
     choice: list[list[int]] = []
     for i in range(1, breaks + 1):

@@ -23,19 +23,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..answers.parsing import unwrapped
 from .breaks import restore_breaks
 from .cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
+from .syntax import NUMBER, QUOTED, TAG, Piece, balanced, bracket_pairs, replace_syntax, unescaped, words_of
 
-DEEPEST = 50  # parentheses nested deeper than this are prose
-
-START = re.compile(r"\\.|[({<]|__|(?<!\w)embedding:", re.DOTALL)
-TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
-WILDCARD = re.compile(r"__(?=[^\W_]|\*)[\w./*-]{1,100}?(?<!_)__(?!_)")
-EMBEDDING = re.compile(r"embedding:(?:\\[()]|[^\s,()<>\[\]{}|;\"'\\\U000f0000-\U0010fffd]){1,300}")
-NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
-SPECIAL = re.compile(
-    r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)"
-)  # beside other text it may look like formatting
+# Beside other text it may look like formatting.
+SPECIAL = re.compile(r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)")
+# Between two prompts, as prompt-control and its relatives read it.
+AND = re.compile(r"\bAND\b")
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
 
 
@@ -49,50 +45,76 @@ class MergedPrompt:
 
 @dataclass(frozen=True)
 class _Item:
-    """A piece of the artist's syntax: `text` as it goes into the prompt, `words` without weights, `after`: the next word."""
+    """What must come through the cleaning as it is: `text` as it goes into the prompt, `words` without weights.
+
+    `kind` is that of `Piece`, or "phrase" for a locked phrase that needs the same care, or "quoted" for text to be rendered.
+    `following` is the next word.
+    """
 
     text: str
-    kind: str  # "weight", "embedding", "tag", "wildcard", "choice"; "phrase" is a locked phrase that needs the same care
+    kind: str
     words: str = ""
-    after: str = ""
+    following: str = ""
 
 
 @dataclass
 class _Items:
-    """The artist's pieces of syntax, each with the character that stands for it."""
+    """The items, each with the character that stands for it.
+
+    `by_key` finds them by exact text, then by text without case and escapes, then by words. `required` has, in order, those
+    that must be in the result.
+    """
 
     all: list[_Item] = field(default_factory=list)
-    by_key: dict[str, int] = field(
-        default_factory=dict
-    )  # exact text, then text without case and escapes, then words
-    required: dict[int, None] = field(default_factory=dict)  # in order: what must be in the result
+    by_key: dict[str, int] = field(default_factory=dict)
+    required: dict[int, None] = field(default_factory=dict)
 
     def add(self, item: _Item, required: bool = True) -> str:
         number = self.by_key.get("=" + item.text)
         if number is None:
+            # Over a hundred thousand pieces: no prompt of this world.
             if len(self.all) > LAST_MARK - FIRST_MARK:
-                return item.text  # over a hundred thousand pieces: no prompt of this world
+                return item.text
             number = len(self.all)
             self.all.append(item)
             self.by_key["=" + item.text] = number
-            self.by_key.setdefault("~" + _fold(_unescaped(item.text)), number)
+            self.by_key.setdefault("~" + _fold(unescaped(item.text)), number)
             if item.kind == "weight":
                 self.by_key.setdefault(" " + _fold(item.words), number)
         if required:
             self.required.setdefault(number)
         return chr(FIRST_MARK + number)
 
+    def add_quoted(self, text: str) -> str:
+        """The character for text to be rendered; what would be syntax in it is made plain."""
+        text = re.sub(r"\\*([()])", r"\\\1", TAG.sub("", text))
+        text = re.sub(r"(?<!\w)embedding:\s*", "embedding ", _escaped_braces(text, []))
+        return self.add(_Item(text, "quoted"), required=False)
+
+    def quoted(self, text: str) -> str:
+        """The text that a single character stands for, where that is quoted text and nothing else; else ""."""
+        if not re.fullmatch(MARK, text):
+            return ""
+        item = self.all[ord(text) - FIRST_MARK]
+        return self.expand(item.text) if item.kind == "quoted" else ""
+
     def find(self, token: str, kind: str) -> str | None:
         """The character of the item that the token means; for a weight its words are enough, whatever the number."""
-        keys = ["=" + token, "~" + _fold(_unescaped(token))]
+        keys = ["=" + token, "~" + _fold(unescaped(token))]
         if kind in ("weight", "embedding"):
-            keys.append(" " + _fold(_words(token)))
+            keys.append(" " + _fold(words_of(token)))
         number = next((self.by_key[key] for key in keys if key in self.by_key), None)
         return None if number is None else chr(FIRST_MARK + number)
 
     def expand(self, text: str, shown: Callable[[_Item], str] = lambda item: item.text) -> str:
-        """The text with every mark replaced by its item."""
-        return re.sub(MARK, lambda m: shown(self.all[ord(m[0]) - FIRST_MARK]), text)
+        """The text with every mark replaced by its item, also within quoted text."""
+        for _ in range(2):
+            text = re.sub(MARK, lambda m: shown(self.all[ord(m[0]) - FIRST_MARK]), text)
+        return text
+
+
+def _item(piece: Piece) -> _Item:
+    return _Item(balanced(piece.text), piece.kind, words_of(piece.text), piece.following)
 
 
 def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> MergedPrompt:
@@ -107,13 +129,15 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
         return MergedPrompt(original, [])
     notes: list[str] = []
     prompt = first = _merge_once(original, refined, keep, notes)
-    for _ in range(3):  # what cleaning uncovers may need cleaning itself
+    # What cleaning uncovers may need cleaning itself.
+    for _ in range(3):
         again = _merge_once(original, prompt, keep, [])
         if again == prompt:
             break
         prompt = again
     else:
-        prompt = first  # noise that never settles: better one pass than four
+        # Noise that never settles: better one pass than four.
+        prompt = first
     if prompt == original.strip():
         return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:
@@ -121,6 +145,10 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
     broken = restore_breaks(original, prompt)
     if broken != prompt:
         notes.append("BREAK put back where the sections of the original seem to end.")
+    if len(AND.findall(QUOTED.sub("", original))) > len(AND.findall(QUOTED.sub("", broken))):
+        notes.append(
+            "AND of the original is not in the refined prompt: put it back where it shall separate two prompts."
+        )
     return MergedPrompt(broken, list(dict.fromkeys(notes)))
 
 
@@ -128,22 +156,28 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
     """One pass; "" where the refined text holds nothing."""
     original, refined = squash(sane(original)), sane(refined)
     items = _Items()
-    _mark(original, lambda token, kind, after: items.add(_Item(_balanced(token), kind, _words(token), after)))
+    replace_syntax(original, lambda piece: items.add(_item(piece)))
     phrases = _locked(keep, items)
 
-    text = _mark(refined, lambda token, kind, _: items.find(token, kind))
+    text = replace_syntax(unwrapped(refined), lambda piece: items.find(piece.text, piece.kind))
     for raw, mark in sorted(phrases.items(), key=lambda phrase: -len(phrase[0])):
         if mark:
             for form in dict.fromkeys((raw, _marked_phrase(items, mark))):
                 text = _replaced(text, form, mark, every=True)
-    text = _prose(cleaned(text, notes), notes)
+    text = cleaned(QUOTED.sub(lambda match: items.add_quoted(match[0]), text), notes)
+    if inner := items.quoted(text):
+        # The quotation marks were around the prompt, behind a label: they quote nothing.
+        return _merge_once(original, inner[1:-1], keep, notes)
+    text = _prose(text, notes)
     if not text:
         return ""
     text = _put_back(text, items, phrases, notes)
     text = _with_room(text, items)
 
-    plain = _fold(_unescaped(items.expand(text, lambda item: item.words or item.text)))
-    missing = [raw for raw, mark in phrases.items() if not mark and _place(plain, _fold(_unescaped(raw))) < 0]
+    plain = _fold(unescaped(items.expand(text, lambda item: item.words or item.text)))
+    missing = [
+        raw for raw, mark in phrases.items() if not mark and _position(plain, _fold(unescaped(raw))) < 0
+    ]
     if missing:
         text = _appended(text, missing)
         notes.append(f"Locked phrases added at the end: {_listed(missing)}.")
@@ -157,12 +191,7 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
         phrase = squash(sane(given)).strip(", ").rstrip("\\").rstrip()
         if not phrase or phrase in phrases:
             continue
-        inner = _mark(
-            phrase,
-            lambda token, kind, after: items.add(
-                _Item(_balanced(token), kind, _words(token)), required=False
-            ),
-        )
+        inner = replace_syntax(phrase, lambda piece: items.add(_item(piece), required=False))
         if re.fullmatch(MARK, inner):
             items.required.setdefault(ord(inner) - FIRST_MARK)
             continue
@@ -170,89 +199,12 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
             phrases[phrase] = ""
         else:
             safe = items.expand(re.sub(r"\\*([()])", r"\\\1", inner))
-            phrases[inner] = items.add(_Item(safe, "phrase", _words(safe)))
+            phrases[inner] = items.add(_Item(safe, "phrase", words_of(safe)))
     return phrases
 
 
 def _marked_phrase(items: _Items, mark: str) -> str:
-    return _mark(
-        items.expand(mark), lambda token, kind, _: items.find(token, kind) if kind != "phrase" else None
-    )
-
-
-# Reading syntax
-
-
-def _mark(text: str, known: Callable[[str, str, str], str | None]) -> str:
-    """The text with every outermost piece of syntax replaced by what `known(token, kind, next word)` gives, if it gives any."""
-    pairs, depth = _pairs(text, "()")
-    braces, _ = _pairs(text, "{}")
-    out: list[str] = []
-    position = done = 0
-    while found := START.search(text, position):
-        start, position = found.start(), found.end()
-        end, kind = start, ""
-        if found[0] == "(" and start in pairs and depth[start] < DEEPEST:
-            end, kind = pairs[start] + 1, "weight"
-        elif found[0] == "{" and start in braces:
-            end, kind = braces[start] + 1, "choice"
-            start -= start > done and text[start - 1] == "$"
-        elif found[0] == "<" and (match := TAG.match(text, start)):
-            end, kind = match.end(), "tag"
-        elif found[0] == "__" and (match := WILDCARD.match(text, start)):
-            end, kind = match.end(), "wildcard"
-        elif found[0] == "embedding:" and (match := EMBEDDING.match(text, start)):
-            end, kind = start + len(match[0].rstrip(".:!?")), "embedding"
-        token = text[start:end]
-        if not kind or not _means_something(token, kind):
-            continue
-        following = re.match(r"\s?(\w+)", text[end : end + 40])
-        mark = known(token, kind, following[1] if following else "")
-        if mark is not None:
-            out += (text[done:start], mark)
-            done = position = end
-    return "".join([*out, text[done:]])
-
-
-def _means_something(token: str, kind: str) -> bool:
-    if kind == "choice":
-        return "|" in token or "$$" in token or token.startswith("$")
-    return (
-        kind != "embedding" or len(token) > len("embedding:")
-        if kind != "weight"
-        else any(map(str.isalnum, token))
-    )
-
-
-def _pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]]:
-    """Position of each opening bracket -> position of its closing one, and -> how deep it stands. Escaped ones are text."""
-    pairs: dict[int, int] = {}
-    depth: dict[int, int] = {}
-    opened: list[int] = []
-    for match in re.finditer(rf"(?<!\\)[{re.escape(kinds)}]", text):
-        if match[0] == kinds[0]:
-            depth[match.start()] = len(opened)
-            opened.append(match.start())
-        elif opened:
-            pairs[opened.pop()] = match.start()
-    return pairs, depth
-
-
-def _balanced(token: str) -> str:
-    """The token with parentheses that have no partner escaped."""
-    pairs, _ = _pairs(token, "()")
-    partners = {*pairs.keys(), *pairs.values()}
-    return re.sub(r"(?<!\\)[()]", lambda m: m[0] if m.start() in partners else "\\" + m[0], token)
-
-
-def _words(token: str) -> str:
-    """The words of weighted text, without parentheses and numbers."""
-    bare = re.sub(NUMBER + r"\)", ")", token)
-    return squash(re.sub(r"\\([()])|[()]", lambda m: m[1] or "", bare))
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([(){}])", r"\1", text)
+    return replace_syntax(items.expand(mark), lambda piece: items.find(piece.text, piece.kind))
 
 
 # Making the critic's words free of syntax
@@ -282,7 +234,7 @@ def _prose(text: str, notes: list[str]) -> str:
 
 
 def _escaped_braces(text: str, notes: list[str]) -> str:
-    pairs, _ = _pairs(text, "{}")
+    pairs, _ = bracket_pairs(text, "{}")
     harmless = set() if "|" in text or "$$" in text else {*pairs.keys(), *pairs.values()}
     escaped = re.sub(r"(?<!\\)[{}]", lambda m: m[0] if m.start() in harmless else "\\" + m[0], text)
     if escaped != text:
@@ -300,12 +252,15 @@ def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str
     for number in sorted(missing, key=lambda number: -len(items.all[number].words)):
         item, mark = items.all[number], chr(FIRST_MARK + number)
         before = text
-        if item.kind == "weight" and sum(map(str.isalnum, item.words)) >= (3 if item.words.isascii() else 1):
-            text = _replaced(text, re.sub(r"[()]", r"\\\g<0>", item.words), mark)
-        elif item.kind == "choice" and item.after and "$" not in item.text:
+        if item.kind == "weight" and _is_telling(item.words):
+            # "(aspect ratio 16:9)" says all of it, though ComfyUI reads the 9 as its weight.
+            for words in dict.fromkeys((item.text[1:-1], item.words)):
+                if text == before:
+                    text = _replaced(text, re.sub(r"[()]", r"\\\g<0>", words), mark)
+        elif item.kind == "choice" and item.following and "$" not in item.text:
             for option in item.text.strip("{}").split("|"):
                 if text == before and option.strip():
-                    text = _replaced(text, f"{option.strip()} {item.after}", f"{mark} {item.after}")
+                    text = _replaced(text, f"{option.strip()} {item.following}", f"{mark} {item.following}")
         if text != before:
             placed.append(item.text)
     rest = [number for number in missing if chr(FIRST_MARK + number) not in text]
@@ -319,6 +274,11 @@ def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str
     if placed:
         notes.append(f"Syntax of the original put back in its place: {_listed(placed)}.")
     return _appended(text, [chr(FIRST_MARK + number) for number in rest]) if rest else text
+
+
+def _is_telling(words: str) -> bool:
+    """Whether words are enough to find their place: three letters, or one of a script that needs no more."""
+    return sum(map(str.isalnum, words)) >= (3 if words.isascii() else 1)
 
 
 def _appended(text: str, parts: Sequence[str]) -> str:
@@ -337,25 +297,31 @@ def _with_room(text: str, items: _Items) -> str:
 
 
 def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:
-    """The text with the first place (or every place) of the phrase, in any case of letters, replaced by the mark."""
+    """The text with the first occurrence (or every one) of the phrase, in any case of letters, replaced by the mark."""
     folded, sought = _fold(text), _fold(phrase)
-    place = _place(folded, sought)
-    while place >= 0:
-        text = text[:place] + mark + text[place + len(phrase) :]
-        folded = folded[:place] + mark + folded[place + len(phrase) :]
-        place = _place(folded, sought, place + len(mark)) if every else -1
+    position = _position(folded, sought)
+    while position >= 0:
+        end = position + len(phrase)
+        text = text[:position] + mark + text[end:]
+        folded = folded[:position] + mark + folded[end:]
+        position = _position(folded, sought, position + len(mark)) if every else -1
     return text
 
 
-def _place(folded: str, sought: str, start: int = 0) -> int:
-    """Where the phrase stands as whole words, or -1. Scripts that join words without spaces have no such edges."""
-    place = folded.find(sought, start)
-    while place >= 0:
-        end = place + len(sought)
-        inside = (_joined(folded[place - 1 : place], sought[:1]), _joined(sought[-1:], folded[end : end + 1]))
-        if not any(inside):
-            return place
-        place = folded.find(sought, place + 1)
+def _position(folded: str, sought: str, start: int = 0) -> int:
+    """Where the phrase stands as whole words, or -1. Scripts that join words without spaces have no such edges.
+
+    Not in front of `:9`, which would be taken for a weight.
+    """
+    position = folded.find(sought, start)
+    while position >= 0:
+        end = position + len(sought)
+        joined = _joined(folded[position - 1 : position], sought[:1]) or _joined(
+            sought[-1:], folded[end : end + 1]
+        )
+        if not joined and not re.match(r":\s*[\d.]", folded[end : end + 8]):
+            return position
+        position = folded.find(sought, position + 1)
     return -1
 
 

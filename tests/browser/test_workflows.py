@@ -188,7 +188,7 @@ def test_a_picture_is_judged_from_the_page(page, server):
     assert outputs[ids["Refine Prompt"]]["text"][0].strip()
     assert outputs[ids["Refine Prompt"]]["text"][0].startswith(outputs[ids["Refined prompt"]]["text"][0])
     assert 0 <= float(outputs[ids["Overall score, 0 to 1"]]["text"][0]) <= 1
-    assert "JudgedImage by" in outputs[ids["Which is better, and why"]]["text"][0]
+    assert "Judged by" in outputs[ids["Which is better, and why"]]["text"][0]
     card = Image.open(server.folder / "output" / outputs[ids["Save the card"]]["images"][0]["filename"])
     assert card.width >= 512
 

@@ -15,6 +15,7 @@ def folder(tmp_path, pictures, monkeypatch):
         picture.resize((160, 128)).save(tmp_path / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RATIONAL_REWARDS_RECORD", str(tmp_path / "none.json"))
     return tmp_path
 
 

@@ -76,7 +76,7 @@ def test_a_rubric_that_misses_something_is_refused(ask, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("critique", "missing.png"), "no picture missing.png"),
+        (("critique", "missing.png"), "no image missing.png"),
         (("critique", "a.png", "--rubric", "nonsense"), 'no rubric "nonsense"'),
         (("critique", "a.png", "--checkpoint", "not/here"), "not/here"),
     ],

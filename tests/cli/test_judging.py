@@ -41,6 +41,7 @@ def test_patterns_folders_and_odd_names(folder):
     names = [os.path.basename(path) for path in expanded([str(folder)])]
     assert names == ["a.png", "b.png", "c.png", "set[1].png", "x2.png", "x10.png"]
     assert expanded(["missing.png"]) == ["missing.png"]
+    assert expanded(["x*.png", "x2.png"]) == ["x2.png", "x10.png"], "each image once"
 
 
 def test_a_home_folder_is_meant_by_its_sign(folder, monkeypatch):
@@ -112,7 +113,7 @@ def test_a_bad_image_costs_only_itself(shell, folder, capsys, command):
     assert shell(name, *files, *PROMPT, *options, "--json", "result.json") == 1
     error = capsys.readouterr().err
     assert "cut.png cannot be read" in error
-    assert "no picture missing.png" in error
+    assert "no image missing.png" in error
     assert "2 of 4 images failed" in error
     images = result(folder)["images"]
     assert [entry["image"] for entry in images] == files

@@ -50,7 +50,9 @@ def test_insisting_never_makes_a_picture_worse(seed: int, habits: float) -> None
     request = random_request(stream(seed))
     before = flaws_of(request, imagine(request, seed, habits))
     after = flaws_of(request, imagine(refined(request, before), seed, habits))
-    assert set(after) <= set(before)
+    # An image that was empty may show another rendering flaw now: nothing can be smeared where nothing is.
+    assert {flaw for flaw in after if flaw.dimension != QUALITY} <= set(before)
+    assert weight_of(after) <= weight_of(before)
 
 
 def test_insisting_helps_most_of_the_time() -> None:

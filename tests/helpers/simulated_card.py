@@ -32,10 +32,9 @@ import comfy.model_patcher  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from rational_rewards.models.critic import Critic  # noqa: E402
 from rational_rewards.models.engines.session import Session  # noqa: E402
 from rational_rewards.models.errors import OutOfMemoryError  # noqa: E402
-from rational_rewards.models.residency import ComfyResidency  # noqa: E402
+from rational_rewards.models.residency import ComfyResidency, ResidentCritic  # noqa: E402
 
 card, host = torch.device("cpu", 0), torch.device("cpu")
 
@@ -156,17 +155,18 @@ def run_out(critic: Any, residency: ComfyResidency, diffusion: Any, picture: Ima
 
 def main() -> None:
     pretend_a_card()
-    critic = Critic.load(CHECKPOINT, "int8", "cpu", max_pixels=64 * 64)
-    residency = ComfyResidency(critic.loaded.model, card)  # type: ignore[union-attr]
-    patcher = residency.patcher
+    critic = ResidentCritic.load(
+        CHECKPOINT, "int8", "cpu", max_pixels=64 * 64, residency=lambda model: ComfyResidency(model, card)
+    )
+    residency, patcher = critic.engine.residency, critic.patcher
+    assert isinstance(residency, ComfyResidency)
     patcher.size = int(CRITIC * GIGABYTE)
     patcher.model.device = host
-    critic.engine.residency, critic.patcher = residency, patcher  # type: ignore[attr-defined]
     diffusion = sampler()
     picture = Image.new("RGB", (64, 64), "red")
     facts: dict[str, Any] = {"rounds": [], "most": 0.0}
     for number in range(ROUNDS):
-        critic.answers.clear()
+        critic.answering.cache.clear()
         critic.engine.release()  # type: ignore[attr-defined]
         judged = critic.critique(picture, f"a red square, {number % 2}", max_new_tokens=64).judgements[0]
         facts["most"] = max(facts["most"], used() / GIGABYTE)

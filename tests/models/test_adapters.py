@@ -175,10 +175,7 @@ def test_reports_say_which_adapter_judged(
 ) -> None:
     critic = Critic.load(checkpoint_folder(), "nf4", "cpu", max_pixels=128 * 128, adapter=taste())
     assert critic.name == "tiny (nf4) + soft light"
-    assert (
-        "JudgedImage by tiny (nf4) + soft light."
-        in critic.critique(shots[0], "a photo", **SHORT).to_markdown()
-    )
+    assert "Judged by tiny (nf4) + soft light." in critic.critique(shots[0], "a photo", **SHORT).to_markdown()
 
 
 def test_the_shell_takes_an_adapter_and_names_it_in_every_report(

@@ -129,7 +129,7 @@ def test_transparent_pixels_are_paper_and_deep_ones_are_not_cut() -> None:
     assert clear.getpixel((100, 100)) == layout.PAPER
     deep = Image.fromarray(np.full((64, 64), 32768, np.uint16))
     deep.putpixel((63, 63), 65535)
-    assert draw_card(deep, judged(3.0), PROMPT).getpixel((100, 100)) == (127, 127, 127)
+    assert draw_card(deep, judged(3.0), PROMPT).getpixel((100, 100)) == (128, 128, 128)
 
 
 # The scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import weakref
 
@@ -11,9 +12,11 @@ from PIL import Image
 from reference import reference_tokens
 
 from rational_rewards import Critic
-from rational_rewards.models.engines.base import Progress, Residency, SamplingParams
+from rational_rewards.models.critic import UNABLE
+from rational_rewards.models.engines.base import Capabilities, Progress, Residency, SamplingParams
 from rational_rewards.models.engines.session import Session
-from rational_rewards.models.errors import OutOfMemoryError, QuestionError, RubricError
+from rational_rewards.models.errors import CapabilityError, OutOfMemoryError, QuestionError, RubricError
+from rational_rewards.models.images import open_image
 
 SHORT = dict(max_new_tokens=120)
 FAMILIES = ["qwen3_vl", "qwen2_5_vl"]
@@ -52,7 +55,7 @@ def test_a_batch_of_eight_equals_eight_singles(family, source, make_critic, phot
 
 def test_a_batch_that_is_larger_than_the_memory_of_answers_can_be_asked_again(make_critic, photos):
     critic = make_critic()
-    critic.answers.size = 2
+    critic.answering.cache.size = 2
     assert raws(critic.critique(photos[:4], "a photo", **SHORT)) == raws(
         critic.critique(photos[:4], "a photo", **SHORT)
     )
@@ -213,16 +216,16 @@ def test_extreme_images_are_judged(size, make_critic):
     assert judgement.complete
 
 
-@pytest.mark.parametrize("prompt", ["", "x" * 20_000])
+@pytest.mark.parametrize("prompt", ["?", "x" * 20_000, "half an emoji \ud83d", "🦊"])
 def test_extreme_prompts_are_judged(prompt, make_critic, photos):
     assert make_critic().critique(photos[0], prompt, max_new_tokens=64).judgements[0].complete
 
 
 def test_numbers_that_do_not_fit_are_named(make_critic, photos):
     critic = make_critic()
-    with pytest.raises(QuestionError, match=r"`source_image` has 2 entries for 3 pictures"):
+    with pytest.raises(QuestionError, match=r"`source_image` has 2 entries for 3 images"):
         critic.critique(photos[:3], "a photo", photos[:2])
-    with pytest.raises(QuestionError, match=r"`prompt` has 2 entries for 3 pictures"):
+    with pytest.raises(QuestionError, match=r"`prompt` has 2 entries for 3 images"):
         critic.critique(photos[:3], ["a", "b"])
     with pytest.raises(QuestionError, match=r"`image` is empty"):
         critic.critique([], "a photo")
@@ -325,3 +328,52 @@ def test_a_dropped_critic_is_gone_at_once(checkpoint_folder, photos):
         assert model() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", "\u200b\u2060", "\x00"])
+def test_an_empty_prompt_is_refused_by_every_question(prompt, make_critic, photos):
+    """There is nothing to be faithful to, so that such an image would score as flawless."""
+    critic, (a, b) = make_critic(), photos[:2]
+    for ask in (
+        lambda: critic.critique(a, prompt),
+        lambda: critic.critique([a, b], ["a fox", prompt]),
+        lambda: critic.critique(a, prompt, b),
+        lambda: critic.score(a, prompt),
+        lambda: critic.fast_score(a, prompt),
+        lambda: critic.compare(a, b, prompt),
+    ):
+        with pytest.raises(QuestionError, match="prompt is empty"):
+            ask()
+
+
+def test_a_critic_says_what_it_cannot_do(make_critic, photos):
+    critic = make_critic(capabilities=Capabilities(expected_scores=False, training=False))
+    with pytest.raises(CapabilityError, match="tiny cannot score without reasoning: choose mode = reasoned"):
+        critic.fast_score(photos[0], "a fox")
+    with pytest.raises(CapabilityError, match="cannot be trained"):
+        critic.require("training")
+    critic.require("locked")
+
+
+def test_every_capability_has_its_sentence():
+    assert set(UNABLE) == {field.name for field in dataclasses.fields(Capabilities)}
+
+
+def test_one_image_at_a_time_is_open_at_full_size(make_critic, tmp_path, monkeypatch):
+    """Images of 46 MiB each would fill the memory long before the first is judged."""
+    for number in range(6):
+        Image.new("RGB", (640, 480), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    critic, opened, most = make_critic(), [], []
+    real = open_image
+
+    def watched(path):
+        image = real(path)
+        opened.append(weakref.ref(image))
+        gc.collect()
+        most.append(sum(reference() is not None for reference in opened))
+        return image
+
+    monkeypatch.setattr("rational_rewards.models.critic.open_image", watched)
+    paths = sorted(tmp_path.glob("*.png"))
+    assert len(critic.questions({"image": paths}, "a fox")) == 6
+    assert max(most) <= 2, "the one that is opened, and at most the one before it"

@@ -169,6 +169,12 @@ def test_exif_of_jpeg_and_webp(tmp_path, ending):
         assert prompt_of(automatic1111) == POSITIVE
 
 
+def test_a_text_file_beside_the_image_comes_last(tmp_path):
+    (tmp_path / "image.txt").write_text(f"{POSITIVE}\n", encoding="utf-8")
+    assert prompt_of(png(tmp_path)) == POSITIVE
+    assert prompt_of(png(tmp_path, rational_rewards={"prompt": "what was judged"})) == "what was judged"
+
+
 def test_a_damaged_file_and_half_an_emoji(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
     assert prompt_of(tmp_path / "bad.png") is None

@@ -35,8 +35,8 @@ def test_grey_alpha_and_single_pictures_become_rgb():
         (torch.zeros(0, 8, 8, 3), "empty batch"),
         (torch.zeros(1, 8, 0, 3), "empty batch"),
         (torch.full((1, 2, 2, 3), float("nan")), "NaN"),
-        (torch.zeros(1, 4, 8, 8, 3), "not a picture"),
-        (torch.zeros(1, 8, 8, 5), "not a picture"),
+        (torch.zeros(1, 4, 8, 8, 3), "not an image"),
+        (torch.zeros(1, 8, 8, 5), "not an image"),
     ],
 )
 def test_what_is_no_picture_is_named(batch, says):
@@ -84,7 +84,62 @@ def test_files_that_are_no_pictures_are_named(tmp_path):
     (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     with pytest.raises(QuestionError, match=r"text\.png cannot be read"):
         open_image(tmp_path / "text.png")
-    with pytest.raises(QuestionError, match="There is no picture"):
+    with pytest.raises(QuestionError, match="There is no image"):
         open_image(tmp_path / "missing.png")
     with pytest.raises(QuestionError, match="not int"):
         open_image(3)
+
+
+GREYS = [
+    ("I;16", np.uint16, 65535),
+    ("I;16B", ">u2", 65535),
+    ("I", np.int32, 65535),
+    ("I", np.int32, 255),
+    ("F", np.float32, 1.0),
+    ("F", np.float32, 255.0),
+    ("F", np.float32, 65535.0),
+]
+
+
+@pytest.mark.parametrize(("mode", "kind", "white"), GREYS)
+def test_deep_greys_keep_their_brightness(mode, kind, white):
+    pixels = (np.linspace(0, 1, 256).reshape(16, 16) * white).astype(kind)
+    image = Image.frombytes(mode, (16, 16), pixels.tobytes())
+    red = np.asarray(as_rgb(image))[..., 0].astype(int)
+    assert abs(red - np.linspace(0, 255, 256).reshape(16, 16)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_a_black_grey_stays_black(mode):
+    assert as_rgb(Image.new(mode, (2, 2), 0)).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_a_saved_16_bit_png_is_judged_as_it_looks(tmp_path):
+    Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(tmp_path / "grey.png")
+    assert open_image(tmp_path / "grey.png").getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_float_pixels_that_are_no_numbers_are_named():
+    with pytest.raises(QuestionError, match="NaN"):
+        as_rgb(Image.fromarray(np.full((2, 2), np.nan, np.float32)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_alike_as_a_path_and_as_an_object(tmp_path, orientation):
+    image = Image.new("RGB", (4, 2), "red")
+    image.putpixel((0, 0), (0, 0, 255))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened:
+        as_object = open_image(opened)
+    as_path = open_image(tmp_path / "turned.png")
+    assert as_object.size == as_path.size == ((4, 2) if orientation < 5 else (2, 4))
+    assert as_object.tobytes() == as_path.tobytes()
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"]
+)
+def test_every_mode_becomes_rgb(mode):
+    assert open_image(Image.new(mode, (3, 3))).mode == "RGB"

@@ -50,7 +50,7 @@ def test_what_does_not_apply(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "\n", "good", "-", "?", "three", "Nature", "name", "none", "n", "N/",  # nothing to read
-     "0", "0.5", "7", "4.1", "5", "10", "35", "350", "4.0001", "-3", "−3", "+3", "- 3", "~3", "<4", "> 3",  # not on the scale
+     "0", "0.5", "7", "4.1", "5", "10", "35", "350", "4.0001", "-3", "−3", "+3", "- 3", "<4", "> 3",  # not on the scale
      "3.5.2", "3.", "3,", ".5", "3. 5", "3 .5", "3 5", "3..5", "1,2,3", "3,500", "3e0", "0x3", "3x", "3½", "3.5²", "①", "٣",  # no number
      "1-4", "3 - 4", "3–4", "3 to 4", "3 or 4", "3, 4", "3/4/24", "3 (or 4)", "between 3 and 4", "3 and above",  # a choice
      "[1.0 to 4.0, or N/A]", "[N/A, or 1.0 to 4.0]", "N/A or 3", "N/A 3.5", "3.5 N/A", "3.5 (N/A)", "<score>",  # an echo
@@ -136,7 +136,9 @@ def test_scores_that_contradict_each_other_are_not_read() -> None:
     )
     assert scores(other) == [3.5, None, 1.5]
     twice = T2I + T2I.replace("Score: 3.5", "Score: 1.0")
-    assert scores(twice) == [None, 2.0, 1.5]
+    assert scores(twice) == [3.5, 2.0, 1.5], "a complete answer written twice: the first one counts"
+    cut = T2I.replace("Score: 1.5", "Score:") + T2I.replace("Score: 3.5", "Score: 1.0")
+    assert scores(cut) == [None, 2.0, 1.5], "the first one is not complete, so nothing says which one counts"
     assert Judgement.parse(once).dimensions["physical_quality"].justification == "The left paw has six toes."
     around = T2I.replace("## Justification: The left", "## Score: 3.0\n## Justification: The left")
     assert scores(around) == [3.5, None, 1.5]
@@ -387,3 +389,46 @@ def check_damaged(rubric: Rubric, chance: random.Random) -> int:
             )
             found += value is not None
     return found
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("~3.5", 3.5),
+        ("≈ 2.25", 2.25),
+        ("approximately 2.75", 2.75),
+        ("Approx. 3", 3.0),
+        ("about 3.0/4", 3.0),
+        ("**around 2.5**", 2.5),
+        ("roughly **1.5** (many flaws)", 1.5),
+        ("ca. 2.0", 2.0),
+    ],
+)
+def test_an_approximate_score_is_the_number_it_says(text: str, score: float) -> None:
+    assert read_score(text) == (score, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["about 3 or 4", "~7/10", "roughly 3 of 4 criteria met", "about", "~", "not about 3", "~-3"]
+)
+def test_an_approximation_of_something_else_is_no_score(text: str) -> None:
+    assert read_score(text) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[a red fox on a bench]", "a red fox on a bench"),
+        ('"a red fox on a bench"', "a red fox on a bench"),
+        ("“[a red fox]”", "a red fox"),
+        ("『赤い狐』", "赤い狐"),
+        ('a fox with a sign "OPEN"', 'a fox with a sign "OPEN"'),
+        ('"A" and "B"', '"A" and "B"'),
+        ("[a] fox [b]", "[a] fox [b]"),
+        ("(a fox:1.2)", "(a fox:1.2)"),
+    ],
+)
+def test_a_refined_prompt_wholly_in_quotes_or_brackets_is_unwrapped(written: str, read: str) -> None:
+    rubric = load_rubric("t2i")
+    parts = {item.key: "x" for item in rubric.answer if item.kind == "text"} | {"refined_request": written}
+    assert Judgement.from_parts(parts, rubric).refined_request == read

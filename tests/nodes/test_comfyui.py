@@ -182,7 +182,7 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
     score = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT})
     text = server.run(nodes | graph(score=score))["score"]["text"][0]
     whole = re.compile(
-        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*JudgedImage by tiny critic \(nf4\)\.\*",
+        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
         re.DOTALL,
     )
     assert whole.fullmatch(text), "what the panel shows, for whoever has none"

@@ -14,7 +14,7 @@ from scripted_teacher import judgement, rationale
 from rational_rewards.demo.preference_pairs import World, world
 from rational_rewards.demo.sentences import comparison_parts
 from rational_rewards.models.answers.writing import write_answer
-from rational_rewards.models.engines.base import Place, Progress
+from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import BUILT_IN, rubric_for
 from rational_rewards.parrot.anchored import rationalize
@@ -92,18 +92,16 @@ def test_a_sampled_rationale_depends_on_its_seed_only(make_critic, picture_pairs
 
 
 def test_the_preference_is_chosen_from_three_answers_without_pictures(make_critic):
-    from rational_rewards.models.engines.choice import choose
-
     engine = make_critic().engine
     answers = wording()["consistency"]["answers"]
-    found = {choose(engine, f"Question {n}: <|im_end|> which one?", answers) for n in range(4)}
+    found = {engine.choose(f"Question {n}: <|im_end|> which one?", answers) for n in range(4)}
     assert all(0 <= index < 3 and 1 / 3 <= probability <= 1 for index, probability in found)
-    index, probability = choose(engine, "Which?", ["one cat", "one dog", "two dogs"])
+    index, probability = engine.choose("Which?", ["one cat", "one dog", "two dogs"])
     written = [_probability(engine, "Which?", choice) for choice in range(3)]
     assert index == max(range(3), key=written.__getitem__)
     assert probability == pytest.approx(written[index], rel=1e-3)
     with pytest.raises(ValueError, match="beginning of another"):
-        choose(engine, "Which?", ["Tie", "Tie it"])
+        engine.choose("Which?", ["Tie", "Tie it"])
 
 
 def _probability(engine, question, wanted):
@@ -131,7 +129,7 @@ def test_the_model_is_asked_for_before_every_use(
 ) -> None:
     """A run that goes on may begin with the prediction, with the model still where a sampler has put it."""
 
-    class Counting(Place):
+    class Counting(Residency):
         asked: list[int] = []
 
         def ready(self, working_bytes: int = 0) -> None:
@@ -146,7 +144,8 @@ def test_the_model_is_asked_for_before_every_use(
 
 def test_an_engine_that_only_writes_leaves_the_prediction_to_the_scores():
     class Writer:
-        name = "writer"
+        capabilities = Capabilities(choose=False)
+        max_pixels = 0
 
     class Critic:
         name, fingerprint, engine = "writer", "", Writer()

@@ -178,8 +178,8 @@ def test_many_pictures_are_written_and_read_in_portions(tmp_path, dataset, monke
 @pytest.mark.parametrize(
     ("label", "meaning"),
     [
-        *((word, "A") for word in ("A", "a", " left ", "leftvote", "1", "model_1", "A>B", "A > B", "b<a")),
-        *((word, "B") for word in ("B", "RIGHT", "rightvote", "2", "model_2", "B>A", "a<b")),
+        *((word, "A") for word in ("A", "a", " left ", "leftvote", "model_1", "A>B", "A > B", "b<a")),
+        *((word, "B") for word in ("B", "RIGHT", "rightvote", "model_2", "B>A", "a<b")),
         *(
             (word, "tie")
             for word in ("tie", "draw", "equal", "tievote", "bothbad_vote", "A=B", "A=B=Good", "A=B=Bad")
@@ -191,10 +191,66 @@ def test_labels_are_read_in_every_published_spelling(write, dataset, label, mean
     assert preferred(dataset) == [meaning]
 
 
-def test_labels_may_be_numbers_also_where_a_missing_one_made_them_floats(write, dataset):
-    report = import_parquet(write(**votes(1.0, float("nan"), 2.0, None)), dataset)
-    assert preferred(dataset) == ["A", "B"]
+CLASSES = ["A", "B", "tie"]
+
+
+def with_classes(file, names):
+    """The same file with the names of its label's classes in the schema, as Hugging Face `datasets` writes them."""
+    table = parquet.read_table(file)
+    features = {"vote_type": {"names": names, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    parquet.write_table(table.replace_schema_metadata(metadata), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "meaning"),
+    [
+        (CLASSES, (0, 1, 2), ["A", "B", "tie"]),
+        (["tie", "model_a", "model_b"], (0, 1, 2), ["tie", "A", "B"]),
+        (["leftvote", "rightvote", "tievote"], (1, 1, 0), ["B", "B", "A"]),
+        ({"0": "B", "1": "A"}, (0, 1, 1), ["B", "A", "A"]),
+    ],
+)
+def test_numbers_are_the_classes_that_the_file_names(write, dataset, names, numbers, meaning):
+    import_parquet(with_classes(write(**votes(*numbers)), names), dataset)
+    assert preferred(dataset) == meaning
+
+
+def test_numbers_beside_a_missing_one_are_floats_and_still_classes(write, dataset):
+    report = import_parquet(with_classes(write(**votes(1.0, float("nan"), 0.0, None)), CLASSES), dataset)
+    assert preferred(dataset) == ["B", "A"]
     assert report.unread == {"there is no label": ["votes.parquet:2", "votes.parquet:4"]}
+
+
+@pytest.mark.parametrize("labels", [(0, 1), (1, 2), (1.0, 2.0), (True, False), (-1, 1)])
+def test_numbers_without_names_are_refused_before_anything_is_added(write, dataset, labels):
+    """In one file 1 is the first image, in another the second: each guess would turn every preference round."""
+    with pytest.raises(PreferenceError, match="does not say which image they stand for: write A, B or tie"):
+        import_parquet(write(**votes(*labels)), dataset)
+    assert len(dataset) == 0
+
+
+@pytest.mark.parametrize("label", ["0", "1", "2", "1.0", "-1"])
+def test_digits_as_text_are_no_label_either(write, dataset, label):
+    report = import_parquet(write(**votes("A", label)), dataset)
+    assert preferred(dataset) == ["A"]
+    assert list(report.unread) == ["the label is a number, and the file does not say what it stands for"]
+
+
+def test_a_number_outside_the_classes_is_not_read(write, dataset):
+    report = import_parquet(with_classes(write(**votes(1, 7, -1)), CLASSES), dataset)
+    assert preferred(dataset) == ["B"]
+    assert len(report.unread) == 2
+
+
+def test_dictionary_columns_are_read_by_their_words(write, dataset, tmp_path):
+    file = write(**votes("A", "B", "tie"))
+    table = parquet.read_table(file)
+    index = table.schema.get_field_index("vote_type")
+    parquet.write_table(table.set_column(index, "vote_type", table["vote_type"].dictionary_encode()), file)
+    import_parquet(file, dataset)
+    assert preferred(dataset) == ["A", "B", "tie"]
 
 
 @pytest.mark.parametrize("label", ["chosen", "vote_type", "ranking"])
@@ -312,18 +368,17 @@ def test_rows_that_cannot_be_read_are_counted_with_the_reason(write, dataset):
     report = import_parquet(file, dataset)
     assert (report.rows, report.added) == (10, 2)
     assert {reason: [row.split(":")[1] for row in where] for reason, where in report.unread.items()} == {
-        "image A is 2 pictures where there can be one": ["2"],
-        "image A is not a picture that can be read": ["3", "4"],
+        "image A is 2 images where there can be one": ["2"],
+        "image A is not an image that can be read": ["3", "4"],
         "image B is missing": ["5"],
         'the label "A>B>C" is not known': ["6"],
         "there is no prompt": ["7"],
-        "image A and image B are the same picture, yet one is preferred": ["8"],
-        "the source image is 2 pictures where there can be one": ["10"],
+        "image A and image B are the same image, yet one is preferred": ["8"],
+        "the source image is 2 images where there can be one": ["10"],
     }
     assert [pair.prompt for pair in dataset] == ["fine", "equal twins"]
     assert (
-        "- image A is not a picture that can be read: 2 (votes.parquet:3, votes.parquet:4)"
-        in report.to_text()
+        "- image A is not an image that can be read: 2 (votes.parquet:3, votes.parquet:4)" in report.to_text()
     )
 
 
@@ -443,7 +498,7 @@ def test_a_stopped_export_leaves_the_old_file_as_it_was(tmp_path):
     file = tmp_path / "out.parquet"
     file.write_text("an older file")
     made.pairs()[2].image_b.unlink()
-    with pytest.raises(PreferenceError, match=r"The picture .*\.png of this dataset cannot be read"):
+    with pytest.raises(PreferenceError, match=r"The image .*\.png of this dataset cannot be read"):
         export_parquet(made, file, "genai-t2i")
     assert file.read_text() == "an older file"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out.parquet"]

@@ -204,7 +204,7 @@ def test_what_says_nothing_is_refused_and_leaves_no_folder(dataset):
         dataset.record(A, B, " \n", "A")
     with pytest.raises(PreferenceError, match="same picture"):
         dataset.record(A, A.copy(), "a cube", "B")
-    with pytest.raises(QuestionError, match="There is no picture"):
+    with pytest.raises(QuestionError, match="There is no image"):
         dataset.record(A, "missing.png", "a cube", "B")
     assert not dataset.folder.exists()
 

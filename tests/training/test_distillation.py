@@ -23,13 +23,14 @@ from rational_rewards.demo.preference_pairs import world
 from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Progress
+from rational_rewards.models.engines.encoding import encoder_of
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.pipeline import has_changed, latest_rows, rationalize_pairs
 from rational_rewards.parrot.projection import project
 from rational_rewards.preferences.dataset import PreferenceDataset
 from rational_rewards.training.adapter import clean_name, learn
-from rational_rewards.training.collate import IGNORED, by_length, collate, encoder_of
+from rational_rewards.training.collate import IGNORED, by_length, collate
 from rational_rewards.training.distillation import Recipe, Rows, distill
 
 PIXELS = 64 * 64
