@@ -72,8 +72,8 @@ def expanded(given: Sequence[str]) -> list[str]:
     """The files that are named: themselves, the images in a folder, or what a pattern such as *.png stands
     for.
 
-    Each file is named once; a name that is none of these stays as it is. Raises QuestionError for a folder without images and a pattern
-    without files.
+    Each file is named once; a name that is none of these stays as it is. Raises QuestionError for a folder
+    without images and a pattern without files.
     """
     paths: list[str] = []
     for name in given:

@@ -27,6 +27,9 @@ COMMANDS = {
 }
 # Whole turns of phrase, tried in this order before the single words.
 PHRASES = (
+    (r"\bchoose mode = reasoned on Score\b", "leave out --fast"),
+    (r"\bset answer to (locked|free)\b", r"use --answer \1"),
+    (r"\bQueue again to start the download\.", "Add --yes to start the download."),
     (r" on Load Critic\b", ""),
     (r"\ba critic from Load Critic\b", "a critic from a checkpoint"),
     (r"\bin Load Critic\b", "with --checkpoint"),

@@ -17,7 +17,7 @@ CANVAS = re.compile(
     r"Load Critic|Rationalize Preferences|Train Critic Adapter|Evaluate Critic|Record Preference"
     r"|Refine Prompt|Critique Card|(?<=[a-z] )(Compare|Score|Critique)\b"
     r"|(?<![\w-])(max_pixels|max_new_tokens|source_image|refine_below|learning_rate)(?!\w)"
-    r"|\b(dis)?connect\b|\bthe canvas\b|(quantization|adapter) = "
+    r"|\b(dis)?connect\b|\bthe canvas\b|(quantization|adapter|mode) = "
 )
 
 
@@ -63,6 +63,7 @@ def test_no_error_names_a_node_or_an_input_in_the_shell():
         ("for images: disconnect source_image.", "for images: leave out --source."),
         ("too large: choose quantization = none.", "too large: choose --quantization none."),
         ("record some with Record Preference first.", "import some with `parrot import` first."),
+        ("no: choose mode = reasoned on Score.", "no: leave out --fast."),
         ("run Rationalize Preferences first.", "run `parrot rationalize` first."),
         ("Score by score. Compare it.", "Score by score. Compare it."),
         ("my_max_pixels and --max-pixels stay", "my_max_pixels and --max-pixels stay"),
