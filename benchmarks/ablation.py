@@ -146,10 +146,8 @@ def table(figures: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     before = figures["before"]
-    lines.append(
-        f"| the student before | "
-        f"{' | '.join(f'{before[name]:.3f}' for name in ('accuracy', 'decided', 'spearman'))} |"
-    )
+    cells = [f"{before[name]:.3f}" for name in ("accuracy", "decided", "spearman")]
+    lines.append(f"| the student before | {' | '.join(cells)} |")
     for way, runs in figures["results"].items():
         cells = [_spread([one[name] for one in runs]) for name in ("accuracy", "decided", "spearman")]
         lines.append(f"| {way} | {' | '.join(cells)} |")

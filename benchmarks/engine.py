@@ -146,7 +146,7 @@ def second_question(
 def decode_speed(
     loaded: Any, inputs: dict[str, torch.Tensor], device: str, steps: int = 32
 ) -> dict[str, Any]:
-    """Tokens a second of one row, token by token, and the share of the card's memory bandwidth that this is."""
+    """Tokens a second of one row, token by token, and the share of the GPU's bandwidth that this is."""
     session = Session.prefill(loaded.model, inputs)
     session.feed([[5]])
 
@@ -158,7 +158,7 @@ def decode_speed(
     figures: dict[str, Any] = {"tokens_per_second": steps / seconds}
     if device == "cuda":
         figures["bandwidth_bytes_per_second"] = bandwidth()
-        # Only questions need them.
+        # Only questions need these.
         unread = memory(loaded.model.model.visual) + loaded.model.get_input_embeddings().weight.nbytes
         read_per_token = loaded.bytes - unread + session.nbytes
         figures["bandwidth_share"] = read_per_token * steps / seconds / figures["bandwidth_bytes_per_second"]
@@ -221,10 +221,8 @@ def machine(device: str) -> str:
     names = [
         line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")
     ]
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads"
-    )
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def _lines(file: Path) -> list[str]:
@@ -233,55 +231,60 @@ def _lines(file: Path) -> list[str]:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures to read."""
-    one, many, counts = figures["one_image_seconds"], figures["batch_seconds"], figures["answer_tokens"]
     rows = [
         ("machine", figures["machine"]),
         ("versions", f"torch {figures['torch']}, transformers {figures['transformers']}"),
-        (
-            "model",
-            f"{figures['shape']}, {figures['quantization']}, {figures['weight_bytes'] / 1e9:.2f} GB, "
-            f"loaded in {figures['load_seconds']:.1f} s",
-        ),
-        (
-            "tokens",
-            f"prompt {figures['prompt_tokens']}; answer {counts['scores']} to the scores, "
-            f"{counts['judgement']} with summary, {counts['refinement']} with refinement",
-        ),
-        (
-            "critique, score, refine",
-            f"{one['ours']:.1f} s against {one['reference']:.1f} s with one generate each: "
-            f"{one['reference'] / one['ours']:.2f} times faster",
-        ),
-        (
-            f"{figures['images']} images",
-            f"{many['batch']:.1f} s as a batch against {many['singles']:.1f} s one by one: "
-            f"{figures['batch_ratio']:.2f} times faster",
-        ),
-        (
-            "second question",
-            f"{figures['prompts_read_two_more_questions']} prompts read for two more questions; "
-            f"fast score {figures['fast_score_after_critique_seconds']:.2f} s "
-            f"(a prefill takes {figures['prefill_seconds']:.2f} s)",
-        ),
-        ("decoding, one row", f"{figures['tokens_per_second']:.1f} tokens/s"),
+        *_model_rows(figures),
+        *_speed_rows(figures),
     ]
     if "bandwidth_share" in figures:
-        rows.append(
-            (
-                "memory bandwidth",
-                (
-                    f"{figures['bandwidth_share']:.0%} of {figures['bandwidth_bytes_per_second'] / 1e9:.0f} "
-                    f"GB/s while decoding"
-                ),
-            )
-        )
-        rows.append(
-            (
-                "peak memory",
-                (
-                    f"{figures['peak_bytes_one_image'] / 1e9:.2f} GB for one image, "
-                    f"{figures['peak_bytes_batch'] / 1e9:.2f} GB for the batch"
-                ),
-            )
-        )
+        rows += _gpu_rows(figures)
     return "\n".join(f"{name:24} {value}" for name, value in rows)
+
+
+def _model_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    counts = figures["answer_tokens"]
+    model = (
+        f"{figures['shape']}, {figures['quantization']}, {figures['weight_bytes'] / 1e9:.2f} GB, "
+        f"loaded in {figures['load_seconds']:.1f} s"
+    )
+    tokens = (
+        f"prompt {figures['prompt_tokens']}; answer {counts['scores']} to the scores, "
+        f"{counts['judgement']} with summary, {counts['refinement']} with refinement"
+    )
+    return [("model", model), ("tokens", tokens)]
+
+
+def _speed_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    one, many = figures["one_image_seconds"], figures["batch_seconds"]
+    single = (
+        f"{one['ours']:.1f} s against {one['reference']:.1f} s with one generate each: "
+        f"{one['reference'] / one['ours']:.2f} times faster"
+    )
+    batch = (
+        f"{many['batch']:.1f} s as a batch against {many['singles']:.1f} s one by one: "
+        f"{figures['batch_ratio']:.2f} times faster"
+    )
+    second = (
+        f"{figures['prompts_read_two_more_questions']} prompts read for two more questions; "
+        f"fast score {figures['fast_score_after_critique_seconds']:.2f} s "
+        f"(a prefill takes {figures['prefill_seconds']:.2f} s)"
+    )
+    return [
+        ("critique, score, refine", single),
+        (f"{figures['images']} images", batch),
+        ("second question", second),
+        ("decoding, one row", f"{figures['tokens_per_second']:.1f} tokens/s"),
+    ]
+
+
+def _gpu_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    bandwidth = (
+        f"{figures['bandwidth_share']:.0%} of {figures['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s "
+        "while decoding"
+    )
+    peak = (
+        f"{figures['peak_bytes_one_image'] / 1e9:.2f} GB for one image, "
+        f"{figures['peak_bytes_batch'] / 1e9:.2f} GB for the batch"
+    )
+    return [("memory bandwidth", bandwidth), ("peak memory", peak)]

@@ -9,8 +9,9 @@ from rational_rewards.models.checkpoints.layers import is_kept
 from rational_rewards.models.images import MAX_PIXELS
 
 # Bytes a weight of a quantized linear layer. NF4 with double quantization: half a byte, one byte a block of
-# 64 for its scale, and 4 bytes for every 256 of those scales (QLoRA, arXiv 2305.14314, section 3). int8: one
-# byte; its row scales are negligible.
+# 64 for its scale, and
+# 4 bytes for every 256 of those scales (QLoRA, arXiv 2305.14314, section 3). int8: one byte; its row scales
+# are negligible.
 BYTES = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0, "none (bf16)": 2.0}
 # The rubric with a prompt, and a whole answer at the default max_new_tokens.
 TEXT_TOKENS = 1100 + 2200
@@ -31,11 +32,8 @@ def table() -> str:
     images = MAX_PIXELS // (32 * 32)
     one, two = (token * (TEXT_TOKENS + count * images) for count in (1, 2))
     lines = [
-        (
-            f"{total / 1e9:.3f} billion parameters, {linear / 1e9:.3f} in quantized layers; "
-            f"{token / 1e3:.0f} "
-            f"kB of cache a token"
-        ),
+        f"{total / 1e9:.3f} billion parameters, {linear / 1e9:.3f} in quantized layers; "
+        f"{token / 1e3:.0f} kB of cache a token",
         "",
         "| quantization | weights | cache, one image | cache, both orders of a comparison |",
         "|---|---|---|---|",

@@ -115,10 +115,8 @@ def table(figures: dict[str, Any]) -> str:
         ),
     ]
     lines = [
-        (
-            f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, "
-            f"{figures['seconds']} s"
-        ),
+        f"{figures['critic']}, {figures['pairs']} pairs, {figures['prompts']} prompts, "
+        f"{figures['seconds']} s",
         "",
     ]
     lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
@@ -130,16 +128,14 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
+    faithfulness = f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}"
+    lost = f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}"
     return {
-        "true faithfulness before and after": (
-            f"{found['faithfulness_before']:.2f} -> {found['faithfulness_after']:.2f}"
-        ),
+        "true faithfulness before and after": faithfulness,
         "share of the missing faithfulness that was won": "-"
         if found["recovered"] is None
         else f"{found['recovered']:.1%}",
-        "points that true flaws cost, before and after": (
-            f"{found['lost_before']:.2f} -> {found['lost_after']:.2f}"
-        ),
+        "points that true flaws cost, before and after": lost,
         "prompts that got worse": f"{len(found['worse'])} of {prompts}",
         "what went wrong and is insisted on": _share(found["needed"]),
         "what is insisted on and went wrong": _share(found["insisted"]),

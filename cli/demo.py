@@ -1,51 +1,108 @@
-"""`demo`: shapes painted, judged, and painted again."""
+"""`demo` and `parrot demo`: the shapes world from the shell."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
-from typing import Any
+from pathlib import Path
 
-from .output import file_target, progress
+from ..models.errors import QuestionError
+from ..models.files import user_path
+from .options import add_quiet, text, whole_number
+from .output import UsageError, check_targets, progress_on, readable, show
 
 
-def add_commands(commands: Any) -> None:
-    """Add the command."""
-    demo = commands.add_parser(
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add `demo`."""
+    parser = commands.add_parser(
         "demo", help="two minutes without a download: shapes are painted, judged, and painted again"
     )
-    demo.add_argument(
+    parser.add_argument(
         "--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html"
     )
-    demo.add_argument(
+    parser.add_argument(
         "--seed",
-        type=int,
-        default=0,
-        help="of the first image; each further prompt has the next one; default: 0",
+        type=whole_number(0),
+        help="of the first image; each further prompt has the next one; default: the demo's own",
     )
-    demo.add_argument(
+    parser.add_argument(
         "--prompt",
         action="append",
+        type=text,
         metavar="PROMPT",
         help="paint this instead of the demo's prompts; may be repeated",
     )
-    demo.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    demo.set_defaults(run=run)
+    add_quiet(parser)
+    parser.set_defaults(run=shapes_demo)
 
 
-def run(parsed: argparse.Namespace) -> int:
-    """A table, and a page that shows everything."""
+def add_training(actions: argparse._SubParsersAction) -> None:
+    """Add `parrot demo`."""
+    parser = actions.add_parser(
+        "demo", help="train the embedded critic from nothing: a good two hours on two CPU cores"
+    )
+    parser.add_argument(
+        "--work",
+        type=user_path,
+        default=Path("parrot-demo"),
+        metavar="FOLDER",
+        help="folder for everything on the way; a run that was stopped resumes there; default: parrot-demo",
+    )
+    parser.add_argument(
+        "--courses",
+        type=whole_number(1),
+        nargs="+",
+        metavar="PAIRS",
+        help="preference pairs of the first, second, ... course, and no course after these; for a try",
+    )
+    parser.add_argument(
+        "--base-steps",
+        type=whole_number(1),
+        metavar="STEPS",
+        help="training steps of the base; for a try, fewer than it needs",
+    )
+    add_quiet(parser)
+    parser.set_defaults(run=make_shapes_critic)
+
+
+def shapes_demo(options: argparse.Namespace) -> int:
+    """`demo`: a table, and a page that shows everything."""
     from ..demo.page import write_page
-    from ..demo.rounds import PROMPTS, embedded_critic, facts, play, table
+    from ..demo.prompts import parse_request
+    from ..demo.rounds import FIRST_SEED, PROMPTS, embedded_critic, facts, is_paintable, play, table
 
-    target = file_target(parsed.out, ".html", ".htm")
-    assert target is not None
+    check_targets({"--out": options.out})
+    for prompt in options.prompt or ():
+        if not is_paintable(parse_request(prompt)):
+            raise QuestionError(
+                f'The painter knows nothing in "{prompt}": ask for one to three coloured shapes.'
+            )
     start = time.monotonic()
     critic = embedded_critic()
-    rounds = play(critic, parsed.prompt or PROMPTS, parsed.seed, progress=progress(parsed))
+    seed = FIRST_SEED if options.seed is None else options.seed
+    rounds = play(critic, options.prompt or PROMPTS, seed, progress=progress_on(quiet=options.quiet))
     known = facts(critic, rounds, time.monotonic() - start)
-    print(table(rounds))
-    print("\n" + "\n".join(f"{name}: {fact}." for name, fact in known.items()), flush=True)
-    page = write_page(rounds, target, "Shapes, judged and painted again", known)
-    print(f"\nSee every image in {page}")
+    show(table(rounds))
+    show("\n" + "\n".join(f"{name}: {fact}." for name, fact in known.items()))
+    page = write_page(rounds, user_path(options.out), "Shapes, judged and painted again", known)
+    show(readable(f"\nSee every image in {page}"))
+    return 0
+
+
+def make_shapes_critic(options: argparse.Namespace) -> int:
+    """`parrot demo`: base, pairs, rationales, rows, critic."""
+    from ..demo.train import Plan, make_critic
+
+    if options.work.exists() and not options.work.is_dir():
+        raise UsageError(f"--work {options.work} is a file: name a folder.")
+    plan = Plan()
+    if options.base_steps is not None:
+        plan = dataclasses.replace(plan, base_steps=options.base_steps)
+    if options.courses:
+        chosen = zip(plan.courses, options.courses, strict=False)
+        courses = tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in chosen)
+        plan = dataclasses.replace(plan, courses=courses)
+    critic = make_critic(options.work, plan, progress_on(quiet=options.quiet), say=show)
+    show(readable(f"The critic is in {critic}. Copied to demo/critic, it is `shapes demo (CPU)`."))
     return 0

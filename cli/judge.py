@@ -1,251 +1,295 @@
-"""`critique`, `score` and `compare`."""
+"""`critique`, `score` and `compare`: image files in, reports and JSON out."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ..models.critic import Critic
-from ..models.critique import Critique
 from ..models.engines.base import Progress
-from ..models.errors import QuestionError
-from ..models.judgement import Judgement
-from .inputs import expand, prompt_for
-from .options import add_judging, load_critic, sampling
-from .output import check_json_target, complain, emit, file_target, numbered, progress, save_image
+from ..models.errors import OutOfMemoryError, QuestionError, RationalRewardsError
+from ..models.files import user_path
+from ..models.images import open_image
+from ..models.refine import refine_prompts, with_refined
+from .checkpoints import load_critic
+from .inputs import JudgedFile, expanded, image_files, pair_prompt
+from .options import add_judging, number, sampling, text
+from .output import check_image_target, check_targets, complain, deliver, not_written, progress_on
 
-# Images that are judged side by side; only as many are open at once.
+if TYPE_CHECKING:
+    from ..models.critic import Critic
+
+# Images that are judged side by side and held in memory together.
 PORTION = 8
-Result = TypeVar("Result")
+CANCELLED = 130
+
+Portion = Callable[[Sequence[JudgedFile], Progress], None]
 
 
-def add_commands(commands: Any) -> None:
-    """Add the commands that judge images."""
-    critique = commands.add_parser("critique", help="judge images in words and scores")
-    critique.add_argument("images", nargs="+", help="image files, folders or patterns")
-    add_judging(critique)
-    critique.add_argument("--refine", action="store_true", help="also rewrite the prompt")
-    critique.add_argument(
-        "--refine-below",
-        type=float,
-        default=4.0,
-        metavar="SCORE",
-        help="rewrite only when a dimension scores below this (1 to 4); default: 4",
-    )
-    critique.add_argument(
-        "--keep",
-        action="append",
-        default=[],
-        metavar="PHRASE",
-        help="words that must stay in the rewritten prompt",
-    )
-    critique.add_argument("--card", metavar="FILE", help="also draw a card to share (.png, .jpg or .webp)")
-    critique.set_defaults(run=run_critique)
-
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `critique`, `score` and `compare`."""
+    _add_critique(commands)
     score = commands.add_parser("score", help="scores alone, one line an image")
-    score.add_argument("images", nargs="+", help="image files, folders or patterns")
+    score.add_argument("images", nargs="+", help="image files, folders, or patterns such as '*.png'")
     add_judging(score)
     score.add_argument(
         "--fast", action="store_true", help="read scores without reasoning: quick, but not calibrated"
     )
-    score.set_defaults(run=run_score)
+    score.set_defaults(run=score_images)
 
-    compare = commands.add_parser("compare", help="which of two images is better")
-    compare.add_argument("image_a", help="image file A")
-    compare.add_argument("image_b", help="image file B")
-    add_judging(compare)
-    compare.add_argument("--one-order", action="store_true", help="judge only A before B")
-    compare.set_defaults(run=run_compare)
-
-
-@dataclass
-class _Asked:
-    """Images with their prompts, and the sentences of those that cannot be judged."""
-
-    images: list[str] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def fail(self, image: str, error: QuestionError) -> None:
-        self.failed[image] = str(error)
-        complain(str(error))
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.failed else 0
-
-    def data(self) -> list[dict[str, str]]:
-        return [{"image": image, "error": sentence} for image, sentence in self.failed.items()]
+    pair = commands.add_parser("compare", help="which of two images is better")
+    pair.add_argument("image_a", help="image file A")
+    pair.add_argument("image_b", help="image file B")
+    add_judging(pair)
+    pair.add_argument("--one-order", action="store_true", help="judge A before B only")
+    pair.set_defaults(run=compare)
 
 
-def run_critique(parsed: argparse.Namespace) -> int:
-    """`critique`: reports, JSON, and on request refined prompts and cards."""
-    from ..models.refine import refine_prompts, with_refined
-
-    check_json_target(parsed)
-    card = file_target(parsed.card, ".png", ".jpg", ".jpeg", ".webp")
-    asked = _asked(parsed)
-    critic, watched = load_critic(parsed), progress(parsed)
-
-    def judge(images: Sequence[str], prompts: Sequence[str], inner: Progress) -> list[Critique]:
-        critique = critic.critique(
-            list(images),
-            list(prompts),
-            parsed.source,
-            rubric=parsed.rubric,
-            progress=inner,
-            **sampling(parsed),
-        )
-        return [Critique([item], critic, critique.sampling) for item in critique.items]
-
-    reports, entries, cards = [], [], []
-    for image, prompt, critique in _in_portions(asked, judge, watched):
-        report = critique.judgements[0].to_markdown()
-        entry: dict[str, Any] = {"image": image, "prompt": prompt, **critique.judgements[0].to_dict()}
-        if parsed.refine or card:
-            refined = refine_prompts(critique, parsed.refine_below, parsed.keep, watched)[0]
-            if parsed.refine:
-                entry |= {"refined_prompt": refined.prompt, "changed": refined.changed}
-                report += f"\n\n**Refined prompt.** {refined.prompt}\n\n{refined.comments}"
-            if card:
-                from ..models.cards.layout import draw_card
-                from ..models.images import open_image
-
-                judgement = with_refined(critique.judgements[0], refined)
-                cards.append(draw_card(open_image(image), judgement, prompt))
-        reports.append(f"## {image}\n\n{report}")
-        entries.append(entry)
-    if len(reports) == 1:
-        reports = [reports[0].split("\n\n", 1)[1]]
-    emit(
-        "\n\n".join([*reports, f"*Judged by {critic.name}.*"]),
-        {"critic": critic.name, "images": [*entries, *asked.data()]},
-        parsed.json,
+def _add_critique(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("critique", help="judge images in words and scores")
+    parser.add_argument("images", nargs="+", help="image files, folders, or patterns such as '*.png'")
+    add_judging(parser)
+    parser.add_argument("--refine", action="store_true", help="also rewrite the prompt")
+    parser.add_argument(
+        "--refine-below",
+        type=number(1, 4),
+        default=4.0,
+        metavar="SCORE",
+        help="rewrite only when a dimension scores below this, 1 to 4; default: 4",
     )
-    if card:
-        for drawn, target in zip(cards, numbered(card, len(cards)), strict=True):
-            save_image(drawn, target)
-    return asked.exit_code
+    parser.add_argument(
+        "--keep",
+        action="append",
+        type=text,
+        default=[],
+        metavar="PHRASE",
+        help="words that must stay in the rewritten prompt; may be repeated",
+    )
+    parser.add_argument("--card", metavar="FILE", help="also draw a card to share (.png, .jpg or .webp)")
+    parser.set_defaults(run=critique)
 
 
-def run_score(parsed: argparse.Namespace) -> int:
-    """`score`: one line an image."""
-    check_json_target(parsed)
-    asked = _asked(parsed)
-    critic = load_critic(parsed)
-    if parsed.fast:
-        critic.require("expected_scores")
-    judge = _fast_judge(critic, parsed) if parsed.fast else _score_judge(critic, parsed)
-    lines, entries = [], []
-    for image, prompt, judgement in _in_portions(asked, judge, progress(parsed)):
-        shown = "not read" if judgement.score is None else f"{judgement.score:.3f}"
-        lines.append(f"{shown}  {image}")
-        entries.append({"image": image, "prompt": prompt, **judgement.to_dict()})
-    data = {"critic": critic.name, "images": [*entries, *asked.data()]}
-    emit("\n".join(lines), data, parsed.json)
-    return asked.exit_code
+def critique(options: argparse.Namespace) -> int:
+    """`critique`: reports, JSON, and on request refined prompts and cards."""
+    check_image_target("--card", options.card)
+    files = _files(options, {"--card": options.card})
+    critic = _critic_for(options, files)
+    numbers = {id(file): position for position, file in enumerate(files, 1)}
+    problems: list[RationalRewardsError] = []
 
-
-def _score_judge(critic: Critic, parsed: argparse.Namespace) -> Judge[Judgement]:
-    def judge(images: Sequence[str], prompts: Sequence[str], inner: Progress) -> list[Judgement]:
+    def judge(portion: Sequence[JudgedFile], progress: Progress) -> None:
         critique = critic.critique(
-            list(images),
-            list(prompts),
-            parsed.source,
-            rubric=parsed.rubric,
-            until="scores",
-            progress=inner,
-            **sampling(parsed),
+            [critic.engine.prepare(open_image(file.path)) for file in portion],
+            [file.prompt for file in portion],
+            _source(options),
+            rubric=options.rubric,
+            progress=progress,
+            **sampling(options),
         )
-        return critique.judgements
+        refined: Sequence[Any] = [None] * len(portion)
+        if options.refine or options.card:
+            refined = refine_prompts(critique, options.refine_below, options.keep, progress)
+        for file, judgement, prompt in zip(portion, critique.judgements, refined, strict=True):
+            file.judgement, file.refined = judgement, prompt
+            if options.card and not problems:
+                _draw_card(options.card, file, numbers[id(file)] if len(files) > 1 else None, problems)
 
-    return judge
+    cancelled = in_portions(files, judge, progress_on(quiet=options.quiet))
+    entries = [_entry(file, options.refine) for file in files]
+    _deliver(options, problems, _report(files, critic.name, options.refine), critic, entries)
+    return _exit_code(files, cancelled, problems)
 
 
-def _fast_judge(critic: Critic, parsed: argparse.Namespace) -> Judge[Judgement]:
-    def judge(images: Sequence[str], prompts: Sequence[str], inner: Progress) -> list[Judgement]:
-        return critic.fast_score(
-            list(images), list(prompts), parsed.source, rubric=parsed.rubric, progress=inner
-        )
+def score_images(options: argparse.Namespace) -> int:
+    """`score`: one line an image."""
+    files = _files(options)
+    critic = _critic_for(options, files)
+    if options.fast:
+        critic.require("expected_scores")
 
-    return judge
+    def judge(portion: Sequence[JudgedFile], progress: Progress) -> None:
+        images = [critic.engine.prepare(open_image(file.path)) for file in portion]
+        prompts = [file.prompt for file in portion]
+        common: dict[str, Any] = {"rubric": options.rubric, "progress": progress}
+        if options.fast:
+            judgements = critic.fast_score(images, prompts, _source(options), **common)
+        else:
+            judgements = critic.critique(
+                images, prompts, _source(options), until="scores", **common, **sampling(options)
+            ).judgements
+        for file, judgement in zip(portion, judgements, strict=True):
+            file.judgement = judgement
+
+    cancelled = in_portions(files, judge, progress_on(quiet=options.quiet))
+    lines = [_score_line(file) for file in files if file.judgement or file.error]
+    problems: list[RationalRewardsError] = []
+    _deliver(options, problems, "\n".join(lines), critic, [_entry(file) for file in files])
+    return _exit_code(files, cancelled, problems)
 
 
-def run_compare(parsed: argparse.Namespace) -> int:
+def compare(options: argparse.Namespace) -> int:
     """`compare`: the winner and why."""
-    check_json_target(parsed)
-    (image_a,), (image_b,) = expand([parsed.image_a]), expand([parsed.image_b])
-    prompt = prompt_for(image_a, parsed.prompt)
-    critic = load_critic(parsed)
+    image_a, image_b = (_single(name) for name in (options.image_a, options.image_b))
+    check_targets({"--json": options.json}, [image_a, image_b])
+    # Before the critic is loaded, which takes longer.
+    opened = [open_image(image_a), open_image(image_b)]
+    source = _source(options)
+    prompt = pair_prompt(options.prompt, image_a, image_b)
+    critic = load_critic(options)
     comparison = critic.compare(
-        image_a,
-        image_b,
+        opened[0],
+        opened[1],
         prompt,
-        parsed.source,
-        both_orders=not parsed.one_order,
-        rubric=parsed.rubric,
-        progress=progress(parsed),
-        **sampling(parsed),
+        source,
+        both_orders=not options.one_order,
+        rubric=options.rubric,
+        progress=progress_on(quiet=options.quiet),
+        **sampling(options),
     )[0]
-    data = {
-        "critic": critic.name,
-        "image_a": image_a,
-        "image_b": image_b,
-        "prompt": prompt,
-        **comparison.to_dict(),
-    }
-    emit(f"{comparison.to_markdown()}\n\n*Judged by {critic.name}.*", data, parsed.json)
+    data = {"critic": critic.name, "image_a": image_a, "image_b": image_b, "prompt": prompt}
+    text = f"{comparison.to_markdown()}\n\n*Judged by {critic.name}.*"
+    deliver(options.json, text, {**data, **comparison.to_dict()})
     return 0
 
 
-def _asked(parsed: argparse.Namespace) -> _Asked:
-    """The images with their prompts. Raises QuestionError where not one of them can be judged."""
-    asked = _Asked()
-    named = expand(parsed.images)
-    for image in named:
-        try:
-            prompt = prompt_for(image, parsed.prompt)
-        except QuestionError as error:
-            if len(named) == 1:
-                raise
-            asked.fail(image, error)
-        else:
-            asked.images.append(image)
-            asked.prompts.append(prompt)
-    if not asked.images:
-        raise QuestionError("Not one of the images can be judged.")
-    return asked
+def in_portions(files: Sequence[JudgedFile], judge: Portion, progress: Progress) -> bool:
+    """Judge all that has not failed yet, some at a time; whether it was cancelled.
 
-
-Judge = Callable[[Sequence[str], Sequence[str], Progress], list[Result]]
-
-
-def _in_portions(asked: _Asked, judge: Judge[Result], watched: Progress) -> list[tuple[str, str, Result]]:
-    """(image, prompt, result) of every image that can be judged.
-
-    A bad image costs only itself; its sentence is kept.
-
-    Raises QuestionError where it is the only one.
+    What `judge` cannot judge together it is asked to judge one by one, so that a bad file costs only itself.
     """
-    results: list[tuple[str, str, Result]] = []
-    total = len(asked.images)
-    for start in range(0, total, PORTION):
-        images = asked.images[start : start + PORTION]
-        prompts = asked.prompts[start : start + PORTION]
-        try:
-            judged = judge(images, prompts, watched.within(start, len(images), total))
-            results += zip(images, prompts, judged, strict=True)
-            continue
-        except QuestionError:
-            if total == 1:
-                raise
-        # One of them is at fault; the others are not asked again where they were answered.
-        for index, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+    waiting = [file for file in files if not file.error]
+    try:
+        for start in range(0, len(waiting), PORTION):
+            portion = waiting[start : start + PORTION]
             try:
-                judged = judge([image], [prompt], watched.within(start + index, 1, total))
-                results += zip([image], [prompt], judged, strict=True)
-            except QuestionError as error:
-                asked.fail(image, error)
-    return results
+                judge(portion, progress.within(start, len(portion), len(waiting)))
+            except (QuestionError, OutOfMemoryError):
+                _one_by_one(portion, judge, progress.within(start, len(portion), len(waiting)))
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _one_by_one(portion: Sequence[JudgedFile], judge: Portion, progress: Progress) -> None:
+    for position, file in enumerate(portion):
+        try:
+            judge([file], progress.within(position, 1, len(portion)))
+        except (QuestionError, OutOfMemoryError) as error:
+            file.error = str(error)
+
+
+def _single(name: str) -> str:
+    """The one image that a name stands for. Raises QuestionError for a folder or pattern of several."""
+    paths = expanded([name])
+    if len(paths) > 1:
+        raise QuestionError(f"{name} stands for {len(paths)} images: name one.")
+    return paths[0]
+
+
+def _files(options: argparse.Namespace, targets: dict[str, str | None] | None = None) -> list[JudgedFile]:
+    """The images of a command; where its results go is checked with them."""
+    files = image_files(options.prompt, options.images)
+    check_targets({"--json": options.json, **(targets or {})}, [file.path for file in files])
+    return files
+
+
+def _critic_for(options: argparse.Namespace, files: Sequence[JudgedFile]) -> Critic:
+    """The critic, once it is sure that something can be judged, and by that rubric."""
+    if all(file.error for file in files):
+        for file in files[:-1]:
+            complain(file.error)
+        raise QuestionError(files[-1].error)
+    # Whatever is wrong with the source is wrong for every image.
+    edit = _source(options) is not None
+    critic = load_critic(options)
+    critic.rubric(options.rubric, edit=edit)
+    return critic
+
+
+def _source(options: argparse.Namespace) -> Any:
+    return open_image(str(user_path(options.source))) if options.source else None
+
+
+def _entry(file: JudgedFile, refine: bool = False) -> dict[str, Any]:
+    """An image in the JSON."""
+    entry: dict[str, Any] = {"image": file.path, "prompt": file.prompt}
+    if file.error:
+        return {**entry, "error": file.error}
+    if file.judgement is None:
+        return {**entry, "error": "It was not judged, because the command was cancelled."}
+    entry |= file.judgement.to_dict()
+    if refine and file.refined:
+        entry |= {"refined_prompt": file.refined.prompt, "changed": file.refined.changed}
+    return entry
+
+
+def _report(files: Sequence[JudgedFile], critic: str, refine: bool) -> str:
+    """The reports of all that were judged, each under the name of its file where there are several."""
+    parts = []
+    for file in files:
+        if file.judgement is None:
+            continue
+        heading = [f"## {file.path}"] if len(files) > 1 else []
+        parts += [*heading, file.judgement.to_markdown()]
+        if refine and file.refined:
+            parts += [f"**Refined prompt.** {file.refined.prompt}", file.refined.comments]
+    return "\n\n".join([*(part for part in parts if part), f"*Judged by {critic}.*"])
+
+
+def _score_line(file: JudgedFile) -> str:
+    if file.judgement is None:
+        return f"failed    {file.path}"
+    score = file.judgement.score
+    shown = "not read" if score is None else f"{score:.3f}"
+    return f"{shown}  {file.path}"
+
+
+def _draw_card(
+    target: str, file: JudgedFile, position: int | None, problems: list[RationalRewardsError]
+) -> None:
+    """Draw and write the card of an image; with several images the position goes into the card's name."""
+    from ..models.cards.layout import draw_cards
+    from ..models.files import replacing
+
+    assert file.judgement is not None
+    assert file.refined is not None
+    shown = with_refined(file.judgement, file.refined)
+    card = draw_cards([open_image(file.path)], [shown], [file.prompt])[0]
+    path = user_path(target)
+    if position is not None:
+        path = path.with_stem(f"{path.stem}-{position}")
+    try:
+        with replacing(path) as scratch:
+            card.save(scratch)
+    except OSError as error:
+        problems.append(not_written(path, error))
+
+
+def _deliver(
+    options: argparse.Namespace,
+    problems: list[RationalRewardsError],
+    report: str,
+    critic: Critic,
+    entries: list[dict[str, Any]],
+) -> None:
+    failed = sum("error" in entry for entry in entries)
+    try:
+        deliver(options.json, report, {"critic": critic.name, "failed": failed, "images": entries})
+    except RationalRewardsError as error:
+        problems.append(error)
+
+
+def _exit_code(files: Sequence[JudgedFile], cancelled: bool, problems: Sequence[RationalRewardsError]) -> int:
+    """Say on stderr what went wrong, and return the exit code for it."""
+    failed = [file for file in files if file.error]
+    for file in failed:
+        complain(file.error if file.path in file.error else f"{file.path}: {file.error}")
+    for problem in problems:
+        complain(problem)
+    if failed and len(files) > 1:
+        complain(f"{len(failed)} of {len(files)} images failed.")
+    if cancelled:
+        done = sum(file.judgement is not None for file in files)
+        complain(f"cancelled; {done} of {len(files)} images had been judged")
+        return CANCELLED
+    return 1 if failed or problems else 0

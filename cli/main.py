@@ -1,60 +1,69 @@
-"""`rational-rewards`, or `python -m rational_rewards`: the nodes' jobs from a shell.
+"""`python -m rational_rewards`, or `rational-rewards` where it is installed: judge images from the shell.
 
-Exit codes: 0 done, 1 failed (or parts of it: each is named on standard error), 2 usage, 130 cancelled.
+Exit codes: 0 all done, 1 something failed, 2 the command cannot be meant like that, 130 cancelled.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..models.errors import RationalRewardsError
 from . import checkpoints, demo, evaluate, judge, parrot, rubrics
-from .output import complain, print_safely
+from .output import UsageError, complain, show
+
+FAILED, USAGE, CANCELLED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    print_safely()
+    """Run one command and return its exit code; an error is one sentence on stderr."""
     parsed = build_parser().parse_args(arguments)
     try:
-        code = parsed.run(parsed)
-        sys.stdout.flush()
-        return code
+        return parsed.run(parsed)
+    except UsageError as error:
+        complain(error)
+        return USAGE
     except RationalRewardsError as error:
-        complain(str(error))
-        return 1
+        complain(error)
+        return FAILED
     except KeyboardInterrupt:
         complain("cancelled")
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has closed it, as `head` does; nothing more can be printed, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return CANCELLED
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(
-        prog="rational-rewards", description="A critic that explains, scores, compares and rewrites prompts."
+        prog=_program(),
+        description="A critic that explains, scores, compares and rewrites prompts.",
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (judge, evaluate, rubrics, checkpoints, demo, parrot):
-        module.add_commands(commands)
+    judge.add_commands(commands)
+    evaluate.add_command(commands)
+    rubrics.add_command(commands)
+    checkpoints.add_command(commands)
+    parrot.add_command(commands)
+    demo.add_command(commands)
     return parser
 
 
-class _Version(argparse.Action):
-    """Prints the pack's version, which is looked up only then."""
+def _program() -> str:
+    """How the command was called, for the help."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "rational-rewards" else "python -m rational_rewards"
 
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None):
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+class _Version(argparse.Action):
+    """Print the version, which is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from ..models.version import pack_version
 
-        print(f"rational-rewards {pack_version()}")
+        show(f"rational-rewards {pack_version()}")
         parser.exit()

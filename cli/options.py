@@ -1,165 +1,149 @@
-"""Options that several commands share, and the critic they ask for."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..models import paths
-from ..models.checkpoints import discovery
-from ..models.critic import Critic, SamplingOptions
-from ..models.errors import CheckpointError
-from ..models.files import user_path
-from ..models.images import MAX_PIXELS
+if TYPE_CHECKING:
+    from ..models.critic import SamplingOptions
 
 
-def add_judging(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that judges images of a prompt."""
-    parser.add_argument(
-        "--prompt", help="the prompt the images were made from; default: read from each image"
-    )
-    parser.add_argument("--source", metavar="FILE", help="for image edits: the image before the edit")
-    add_critic(parser)
-    add_sampling(parser)
-    add_rubric(parser)
-    add_json(parser)
+def text(value: str) -> str:
+    """Words that somebody typed; half of a surrogate pair, which no file can hold, becomes "?"."""
+    plain = value.encode("utf-8", "replace").decode("utf-8")
+    if not plain.strip():
+        raise argparse.ArgumentTypeError("it is empty: say what was asked for")
+    return plain
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type for argparse: a whole number from `least` to `most`."""
+
+    def parse(value: str) -> int:
+        number = int(value)
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"{number} is not {_range(least, most)}")
+        return number
+
+    parse.__name__ = "whole number"
+    return parse
+
+
+def number(least: float, most: float | None = None) -> Callable[[str], float]:
+    """A type for argparse: a number from `least` to `most`; NaN is none."""
+
+    def parse(value: str) -> float:
+        result = float(value)
+        if not least <= result <= (float("inf") if most is None else most):
+            raise argparse.ArgumentTypeError(f"{value} is not {_range(least, most)}")
+        return result
+
+    parse.__name__ = "number"
+    return parse
+
+
+def _range(least: float, most: float | None) -> str:
+    return f"{least} or more" if most is None else f"between {least} and {most}"
+
+
+def device(value: str) -> str:
+    """A type for argparse: a device as torch names it, or "auto"."""
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?", value):
+        raise argparse.ArgumentTypeError(f"{value} is no device: use auto, cuda, cuda:1, xpu, mps or cpu")
+    return value
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that takes its time."""
+    parser.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
 
 
 def add_critic(parser: argparse.ArgumentParser) -> None:
     """Options of every command that loads a critic."""
     parser.add_argument(
         "--checkpoint",
-        metavar="FOLDER",
-        help="folder of the critic, or its name in `checkpoints`; default: the first one there",
+        metavar="NAME",
+        help="the critic: its name in `checkpoints`, or a folder; default: the first one on this computer",
     )
     parser.add_argument(
         "--quantization",
         choices=["nf4", "int8", "none"],
         default="nf4",
-        help="nf4 needs about 7 GB for an 8B model, int8 about 11, none about 18; default: nf4",
+        help="how the weights are kept in memory: nf4 takes least, none most; default: nf4",
     )
     parser.add_argument(
         "--adapter",
         default="none",
-        metavar="FOLDER",
-        help="folder of an adapter, or its name in the model folders; default: none",
+        metavar="NAME",
+        help="what `parrot train` made: its name in the model folders, or a folder; default: none",
     )
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps, xpu or cpu; default: auto")
+    parser.add_argument(
+        "--device", type=device, default="auto", help="auto, cuda, cuda:1, xpu, mps or cpu; default: auto"
+    )
     parser.add_argument(
         "--max-pixels",
-        type=int,
-        default=MAX_PIXELS,
-        help=f"larger images are shrunk to this many pixels; default: {MAX_PIXELS}",
+        type=whole_number(1024),
+        metavar="NUMBER",
+        help="larger images are shrunk to this many pixels; default: 802816",
     )
     parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="used only with a temperature above 0, and in training; default: 0",
+        "--seed", type=whole_number(0, 2**64 - 1), default=0, help="of answers with a temperature; default: 0"
     )
-    parser.add_argument("--yes", action="store_true", help="download the checkpoint without asking")
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.add_argument("--yes", action="store_true", help="download the critic without asking")
+    add_quiet(parser)
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
+def add_answer(parser: argparse.ArgumentParser) -> None:
     """Options of every command that lets a critic write."""
     parser.add_argument(
         "--answer",
         choices=["locked", "free"],
         default="locked",
-        help="locked keeps the critic to the headings and scores of its format; default: locked",
+        help="locked keeps the critic to the rubric's format, free lets it write freely; default: locked",
     )
     parser.add_argument(
-        "--temperature", type=float, default=0.0, help="0 gives the likeliest answer; default: 0"
+        "--temperature", type=number(0, 10), default=0.0, help="0 gives the likeliest answer; default: 0"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=2048, help="longest answer; default: 2048")
-
-
-def add_rubric(parser: argparse.ArgumentParser) -> None:
-    """Which questions are asked."""
     parser.add_argument(
-        "--rubric", default="auto", help="name of a rubric (see `rubric list`); default: auto"
+        "--max-new-tokens",
+        type=whole_number(1),
+        default=2048,
+        metavar="NUMBER",
+        help="longest answer, in tokens; default: 2048",
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Where the result goes as data."""
+def add_result(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that judges: by which critic and rubric, and where the result goes."""
+    add_critic(parser)
+    add_answer(parser)
+    parser.add_argument("--rubric", default="auto", metavar="NAME", help="one that `rubric list` names")
     parser.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON (- for standard output, without the report)"
+        "--json",
+        metavar="FILE",
+        help="also write the result as JSON; - prints it instead of the report",
     )
 
 
-def sampling(parsed: argparse.Namespace) -> SamplingOptions:
-    """How the critic shall answer."""
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that judges images named on the command line."""
+    parser.add_argument(
+        "--prompt",
+        type=text,
+        help="what the images were made from; default: what each image's own metadata say",
+    )
+    parser.add_argument("--source", metavar="FILE", help="for image edits: the image before the edit")
+    add_result(parser)
+
+
+def sampling(options: argparse.Namespace) -> SamplingOptions:
+    """How the critic answers, as `Critic.critique` and `Critic.compare` take it."""
     return {
-        "answer": parsed.answer,
-        "temperature": parsed.temperature,
-        "seed": parsed.seed,
-        "max_new_tokens": parsed.max_new_tokens,
+        "answer": options.answer,
+        "temperature": options.temperature,
+        "seed": options.seed,
+        "max_new_tokens": options.max_new_tokens,
     }
-
-
-def load_critic(parsed: argparse.Namespace) -> Critic:
-    """The critic that the options ask for. Raises CheckpointError."""
-    roots = paths.model_roots()
-    return Critic.load(
-        _folder(parsed, roots),
-        parsed.quantization,
-        parsed.device,
-        max_pixels=parsed.max_pixels,
-        rubric_folders=paths.rubric_folders(),
-        adapter=_adapter(parsed.adapter),
-    )
-
-
-def _adapter(given: str) -> str | Path:
-    folder = user_path(given)
-    return folder if folder.is_dir() else given
-
-
-def _folder(parsed: argparse.Namespace, roots: list[Path]) -> Path:
-    if parsed.checkpoint is None:
-        return _default_folder(parsed, roots)
-    folder = user_path(parsed.checkpoint)
-    if folder.is_dir():
-        return folder
-    checkpoint = discovery.resolve(parsed.checkpoint, roots)
-    if isinstance(checkpoint, discovery.Checkpoint):
-        return checkpoint.folder
-    return _download(checkpoint, roots[0], parsed.yes)
-
-
-def _default_folder(parsed: argparse.Namespace, roots: list[Path]) -> Path:
-    local = discovery.find_checkpoints(roots)
-    if not local:
-        official = " or ".join(official.repo for official in discovery.OFFICIAL)
-        raise CheckpointError(
-            f"There is no checkpoint in {roots[0]}: add --checkpoint with a folder, with {official} to "
-            f"download it, "
-            f'or with "{discovery.EMBEDDED_NAME}" to try it on coloured shapes.'
-        )
-    others = [*(checkpoint.name for checkpoint in local[1:]), discovery.EMBEDDED_NAME]
-    if not parsed.quiet:
-        listed = ", ".join(f'"{name}"' for name in others)
-        print(f"Using {local[0].name}. --checkpoint chooses another: {listed}.", file=sys.stderr)
-    return local[0].folder
-
-
-def _download(official: discovery.Official, root: Path, agreed: bool) -> Path:
-    from ..models.checkpoints.downloads import cost_of, download
-
-    offline = paths.settings().offline
-    if not offline and not agreed:
-        question = cost_of(official, root)
-        if not sys.stdin.isatty():
-            raise CheckpointError(f"{question} Add --yes to start the download.")
-        print(f"{question} Start the download? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-            raise CheckpointError("Nothing was downloaded.")
-    return download(official, root, _show_bytes, offline=offline)
-
-
-def _show_bytes(done: float, total: float) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\r{done / 1e9:.2f} of {total / 1e9:.2f} GB", end=end, file=sys.stderr, flush=True)

@@ -1,158 +1,203 @@
-"""What commands print and write. Targets are checked before hours of work, and a late error loses nothing."""
+"""What a command prints and writes: reports, JSON, progress, and the check of every file before the work
+begins.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from PIL import Image
-
+from ..models import files
 from ..models.engines.base import Progress
 from ..models.errors import RationalRewardsError
-from ..models.files import replacing, user_path, write_text
+from ..models.files import user_path
+from .wording import in_shell_words
 
-# Seconds between two lines of progress where standard error is not a terminal.
-LINE_SECONDS = 5.0
-TERMINAL_SECONDS = 0.2
-
-# Errors speak the canvas's language; these are the same things on the command line.
-SHELL_WORDS = (
-    (r" on Load Critic\b", ""),
-    (r"choose mode = reasoned on Score", "leave out --fast"),
-    (r"\bset answer to (locked|free)\b", r"use --answer \1"),
-    (r"\b(quantization|adapter|attention) = (\w+)", r"--\1 \2"),
-    (r"\ba smaller quantization\b", "a smaller --quantization"),
-    (r"(?<!-)\bmax_pixels\b", "--max-pixels"),
-    (r"(?<!-)\bmax_new_tokens\b", "--max-new-tokens"),
-    (r"\bdisconnect source_image\b", "leave out --source"),
-    (r"\bconnect source_image\b", "add --source"),
-    (r"`source_image`", "--source"),
-    (r"`image_a`", "image A"),
-    (r"`image_b`", "image B"),
-    (r"Queue again to start the download\.", "Add --yes to start the download."),
-    (r"\brun Rationalize Preferences\b", "run `parrot rationalize`"),
-    (r"\brecord some with Record Preference first\b", "record some in ComfyUI or with `parrot import` first"),
-    (r"\bchoose one from the list\b", "choose one that `checkpoints` lists"),
-    (r"\bconnect a critic from Load Critic\b", "choose another --checkpoint"),
-    (r"\bchoose another critic\b", "choose another --checkpoint"),
-)
+PREFIX = "rational_rewards: "
+# Seconds between two reports of progress: on a terminal, where the line is overwritten, and in a file or
+# pipe.
+TERMINAL_SECONDS, PLAIN_SECONDS = 0.2, 5.0
 
 
-def in_shell_words(sentence: str) -> str:
-    """An error's sentence with options and commands where it names nodes and inputs."""
-    for canvas, shell in SHELL_WORDS:
-        sentence = re.sub(canvas, shell, sentence)
-    return sentence
+class UsageError(RationalRewardsError):
+    """An option cannot be meant as it was given; the exit code is 2."""
 
 
-def print_safely() -> None:
-    """Have what a console cannot show printed as "?" and not end the program."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="replace")
+class OutputError(RationalRewardsError):
+    """A result could not be printed or written."""
 
 
-def complain(sentence: str) -> None:
-    """One sentence on standard error."""
-    print(f"rational_rewards: {in_shell_words(sentence)}", file=sys.stderr)
+def printable(text: str, encoding: str) -> str:
+    """The text with "?" for what the encoding does not have, such as half of a surrogate pair in UTF-8."""
+    return text.encode(encoding, "replace").decode(encoding)
 
 
-def progress(parsed: argparse.Namespace) -> Progress:
-    """Progress on standard error: one changing line on a terminal, a new line now and then elsewhere."""
-    if parsed.quiet:
-        return Progress()
-    terminal = sys.stderr.isatty()
-    pause = TERMINAL_SECONDS if terminal else LINE_SECONDS
-    next_time = time.monotonic() + (0.0 if terminal else pause)
-
-    def update(done: float, total: int, section: str, tail: str) -> None:
-        nonlocal next_time
-        if time.monotonic() < next_time:
-            return
-        next_time = time.monotonic() + pause
-        line = f"{done:.1f} of {total} {section}".rstrip()
-        if terminal:
-            print(f"\r\x1b[K{line}", end="\r", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    return Progress(update=update)
+def readable(text: str) -> str:
+    """A name or prompt as Unicode text: bytes of a file name that are no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _escaped(text) else text
 
 
-def file_target(given: str | None, *endings: str) -> Path | None:
-    """The file that an option names, checked to be one that can be written; its folder is made.
+def _escaped(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
-    None for no option.
 
-    Raises RationalRewardsError for a folder, for another ending than `endings` (any, where there are none),
-    and for a place that cannot be written.
+def show(text: str, to_stderr: bool = False) -> None:
+    """Print a line.
+
+    A reader that has closed the pipe is no error; raises OutputError where nothing can be written.
     """
-    if given is None:
-        return None
-    target = user_path(given)
-    if not target.name or target.is_dir() or given.endswith(("/", os.sep)):
-        raise RationalRewardsError(f"{given} is a folder: name a file in it.")
-    if endings and target.suffix.lower() not in endings:
-        raise RationalRewardsError(f"{given} must end in {' or '.join(endings)}.")
+    stream = sys.stderr if to_stderr else sys.stdout
+    if stream is None:
+        # Started without a console, as pythonw does.
+        return
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Written for a moment: only then is it known that it can be.
-        probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
-        probe.touch()
-        probe.unlink()
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(13, "permission denied")
+        stream.write(printable(text, stream.encoding or "utf-8") + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RationalRewardsError(f"{given} cannot be written ({reason}): choose another file.") from error
-    return target
-
-
-def save_image(image: Image.Image, target: Path) -> None:
-    """Write an image completely or not at all. Raises RationalRewardsError."""
-    try:
-        with replacing(target) as scratch:
-            image.save(scratch)
-    except OSError as error:
-        raise RationalRewardsError(
-            f"{target} could not be written ({error.strerror or error}): make room there, or choose "
-            f"another file."
+        _silence(stream)
+        raise OutputError(
+            f"The report could not be printed ({error.strerror}): print it elsewhere."
         ) from error
 
 
-def emit(report: str, data: Mapping[str, Any], json_option: str | None) -> None:
-    """Print the report and write the data where `--json` says; the report is out before anything can fail."""
+def _silence(stream: TextIO) -> None:
+    # What is still in the buffer would be written once more when Python ends, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def complain(sentence: object) -> None:
+    """Print an error or a warning on stderr, in the words of the shell."""
+    show(PREFIX + readable(in_shell_words(str(sentence))), to_stderr=True)
+
+
+def json_text(data: Any, encoding: str = "utf-8") -> str:
+    """Indented JSON; only ASCII where the console does not print all characters."""
     text = json.dumps(data, ensure_ascii=False, indent=2)
-    if json_option == "-":
-        print(text)
+    return text if printable(text, encoding) == text else json.dumps(data, indent=2)
+
+
+def readable_data(data: Any) -> Any:
+    """The same data with every text `readable` and in Unicode that each JSON reader accepts."""
+    if isinstance(data, str):
+        return printable(readable(data), "utf-8")
+    if isinstance(data, dict):
+        return {readable_data(key): readable_data(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [readable_data(value) for value in data]
+    return data
+
+
+def deliver(json_target: str | None, report: str, data: Any) -> None:
+    """Print the report and write the JSON where it was asked for: whichever of them fails, the other one is
+    done.
+
+    `json_target` "-" prints the JSON instead of the report. Raises OutputError.
+    """
+    data = readable_data(data)
+    if json_target == "-":
+        show(json_text(data, sys.stdout.encoding or "utf-8"))
         return
-    print(report, flush=True)
-    if json_option:
-        target = user_path(json_option)
+    problem = None
+    if json_target:
         try:
-            write_text(target, f"{text}\n")
+            files.write_json(user_path(json_target), data)
         except OSError as error:
-            raise RationalRewardsError(
-                f"{target} could not be written ({error.strerror or error}): the result is printed above."
-            ) from error
+            problem = not_written(json_target, error)
+    show(readable(report))
+    if problem:
+        raise problem
 
 
-def check_json_target(parsed: argparse.Namespace) -> None:
-    """Check where `--json` writes, before anything is judged."""
-    if parsed.json != "-":
-        file_target(parsed.json)
+def not_written(target: str | Path, error: OSError) -> OutputError:
+    """The error for a file that cannot be written."""
+    reason = error.strerror or str(error)
+    return OutputError(f"{target} could not be written ({reason}): make room there, or name another file.")
 
 
-def numbered(target: Path, count: int) -> Sequence[Path]:
-    """The target itself, or with -1, -2, ... before its ending where there are several."""
-    if count == 1:
-        return [target]
-    return [target.with_stem(f"{target.stem}-{number}") for number in range(1, count + 1)]
+def check_targets(targets: dict[str, str | None], inputs: Iterable[str] = ()) -> None:
+    """Check before the work that each file can be written; `targets` by option, None and "-" are nothing to
+    check.
+
+    Raises UsageError for what is no name of a file, or is an input or another target; OutputError where the
+    folder cannot be written to. Nothing is left behind.
+    """
+    taken = {_identity(user_path(name)): f"the image {name}" for name in inputs}
+    for option, given in targets.items():
+        if given is None or given == "-":
+            continue
+        target = user_path(given)
+        if target.is_dir() or given.rstrip("\"'").endswith(("/", os.sep)) or not target.name:
+            raise UsageError(f"{option} {given} is a folder: name a file in it.")
+        other = taken.get(_identity(target))
+        if other:
+            raise UsageError(f"{option} {given} would overwrite {other}: name another file.")
+        taken[_identity(target)] = f"what {option} writes"
+        _try_folder(option, target)
+
+
+def check_image_target(option: str, given: str | None) -> None:
+    """Check that a file name ends as an image's does. Raises UsageError."""
+    if given is None:
+        return
+    from PIL import Image
+
+    endings = Image.registered_extensions()
+    suffix = user_path(given).suffix.lower()
+    if endings.get(suffix) not in ("PNG", "JPEG", "WEBP"):
+        raise UsageError(f"{option} {given} does not end as an image's name: end it in .png, .jpg or .webp.")
+
+
+def _identity(path: Path) -> str:
+    return os.path.normcase(path.absolute())
+
+
+def _try_folder(option: str, target: Path) -> None:
+    """Write and remove a file where the target will be, and the folders that had to be made for it."""
+    folder = target.absolute().parent
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{option} {target} cannot be written ({reason}): name another folder.") from error
+    finally:
+        for path in missing:
+            if path.is_dir():
+                path.rmdir()
+
+
+def progress_on(quiet: bool = False) -> Progress:
+    """Progress on stderr: one line that is overwritten on a terminal, else a line every few seconds; none if
+    quiet.
+    """
+    stream = sys.stderr
+    if quiet or stream is None:
+        return Progress()
+    terminal = stream.isatty()
+    seconds = TERMINAL_SECONDS if terminal else PLAIN_SECONDS
+    # A piped command that ends at once says nothing.
+    last = [time.monotonic()]
+
+    def update(done: float, total: int, section: str, tail: str) -> None:
+        if time.monotonic() - last[0] < seconds:
+            return
+        last[0] = time.monotonic()
+        line = printable(f"{done:.1f} of {total} {section}", stream.encoding or "utf-8")
+        stream.write(f"\r\x1b[K{line}\r" if terminal else f"{line}\n")
+        stream.flush()
+
+    return Progress(update=update)

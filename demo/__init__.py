@@ -2,7 +2,7 @@
 critic that is trained on it.
 
 Read it in this order: `scene` (what there is and what a flaw is), `prompts` (words for it), `render` and
-`painter` (pictures of it), `edits`, `voice` and `listen` (judgements of it, written and read), `worlds`
-(preference pairs), `oracle` (an imperfect teacher), `base` and `train` (the embedded critic), `measure` (how
+`painter` (images of it), `edits`, `sentences` and `flaw_reader` (judgements of it, written and read),
+`preference_pairs`, `oracle` (an imperfect teacher), `base` and `train` (the embedded critic), `measure` (how
 good it is), `rounds` and `page` (`make demo`). `checkpoint` builds small random models.
 """

@@ -17,24 +17,37 @@ from ..models.engines.encoding import encoder_of
 from ..models.rubrics.rubric import load_rubric
 from ..training.collate import Batches, Example
 from ..training.trainer import Schedule, Trained, train
-from .chance import stream
 from .checkpoint import Shape, build_model, build_processor
 from .edits import edited, random_edit
 from .painter import imagine
 from .prompts import phrased, random_request
+from .randomness import stream
 from .render import SIZE, render
 from .scene import LETTERS, Request
-from .voice import Case, EditCase, PictureCase, comparison_parts, judgement_parts
+from .sentences import Case, EditCase, PictureCase, comparison_parts, judgement_parts
 
 ASKED = "Describe the picture."
 RUBRICS = Path(__file__).parent / "rubrics"
 # About 2.5 million parameters, of which the vision tower has half a million; 64 visual tokens a picture.
 EMBEDDED = Shape(
-    hidden=160, layers=4, heads=5, kv_heads=5, head_dim=32, mlp=480,
-    vision_hidden=96, vision_layers=4, vision_heads=3, vision_mlp=288, deepstack=(1, 2),
-    vocabulary=1024, tied=True, patch=8, vision_positions=256, rope_theta=10_000.0,
+    hidden=160,
+    layers=4,
+    heads=5,
+    kv_heads=5,
+    head_dim=32,
+    mlp=480,
+    vision_hidden=96,
+    vision_layers=4,
+    vision_heads=3,
+    vision_mlp=288,
+    deepstack=(1, 2),
+    vocabulary=1024,
+    tied=True,
+    patch=8,
+    vision_positions=256,
+    rope_theta=10_000.0,
     pixels=(SIZE * SIZE, SIZE * SIZE),
-)  # fmt: skip
+)
 SCHEDULE = Schedule(learning_rate=2e-3, warmup=0.03, weight_decay=0.01, muon=True)
 
 

@@ -17,22 +17,27 @@ from typing import Any
 from ..models.rubrics.rubric import list_rubrics, load_rubric
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 # Added by Qwen3, but not marked special.
 MARKS = ("<think>", "</think>")
 # Qwen's way to cut text before the merges: words with their leading space, single digits, punctuation, line
 # ends.
 QWEN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| "
-    r"?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% "
-    "endif %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -65,7 +70,7 @@ class Shape:
     # Learned positions of the vision tower, a square number.
     vision_positions: int = 2304
     rope_theta: float = 5_000_000.0
-    # Smallest and largest picture.
+    # Smallest and largest image, in pixels.
     pixels: tuple[int, int] = (65536, 16777216)
 
 
@@ -201,10 +206,13 @@ def build_processor(shape: Shape, corpus: Iterable[str] = (), at_least: int = 0)
         image = {
             "image_processor_type": "Qwen2VLImageProcessorFast",
             "processor_class": "Qwen3VLProcessor" if shape.family == "qwen3_vl" else "Qwen2_5_VLProcessor",
-            "patch_size": _patch(shape), "temporal_patch_size": 2, "merge_size": 2,
-            "image_mean": mean, "image_std": std,
+            "patch_size": _patch(shape),
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "image_mean": mean,
+            "image_std": std,
             "size": {"shortest_edge": shape.pixels[0], "longest_edge": shape.pixels[1]},
-        }  # fmt: skip
+        }
         video = image | {
             "video_processor_type": "Qwen3VLVideoProcessor"
             if shape.family == "qwen3_vl"

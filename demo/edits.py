@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from .chance import stream
 from .painter import perfect, spoil_background, spoil_quality
 from .prompts import random_request, where
+from .randomness import stream
 from .scene import (
     BACKGROUNDS,
     COLOURS,
@@ -171,9 +171,8 @@ def kept(edit: Edit) -> list[int]:
 
 
 def target_flaws(edit: Edit, scene: Scene) -> list[str]:
-    """What is wrong with the edit itself:
-
-    "not done", "missing", or some of "count", "size", "colour", "shape", "place", "background".
+    """What is wrong with the edit itself: "not done", "missing", or some of "count", "size", "colour",
+    "shape", "place", "background".
     """
     if edit.target == BACKGROUND:
         if scene.background == edit.wanted.background:

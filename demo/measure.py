@@ -14,14 +14,14 @@ from ..models.critic import Critic
 from ..models.engines.base import Progress
 from ..models.judgement import Comparison, Judgement
 from ..models.refine import refine_prompts
-from .chance import stream
 from .edits import Edit
-from .listen import named_flaws
+from .flaw_reader import named_flaws
 from .painter import Painting, imagine, paint
+from .preference_pairs import World, world
 from .prompts import insistences, insisting, parse_request, prompt_of, random_request, refined
+from .randomness import stream
 from .scene import TEXT_FAITHFULNESS, Flaw, Request, flaws_of, score_of, weight_of
-from .voice import Case, EditCase
-from .worlds import World, world
+from .sentences import Case, EditCase
 
 # Seed of the worlds that nothing is trained on.
 HELD_OUT = 900_000_001
@@ -73,10 +73,8 @@ class SingleMeasures:
 
     judged: Share = field(default_factory=Share)
     spearman: float = 0.0
-    spearman_weighted: float = (
-        # A flaw counts as many points as it costs: an edit that was not done, or a missing word, three.
-        0.0
-    )
+    # A flaw counts as many points as it costs: an edit that was not done, or a missing word, three.
+    spearman_weighted: float = 0.0
     # Pictures with one flaw: exactly that one is named.
     one_flaw: Share = field(default_factory=Share)
     # True flaws that are named.
@@ -241,8 +239,8 @@ def _refined_by(
             before = flaws_of(first.request, first.scene)
             try:
                 after = flaws_of(first.request, second)
+            # The refined prompt asks for another number of things.
             except ValueError:
-                # The refined prompt asks for another number of things.
                 after = [*before, Flaw(TEXT_FAITHFULNESS, "missing", weight=4)]
             insisted, needed = insistences(asked), insistences(refined(first.request, before))
             counts = len(insisted), len(needed), len(insisted & needed)

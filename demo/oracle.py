@@ -17,10 +17,11 @@ from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..parrot.teacher import Reference
 from ..preferences.pairs import PreferencePair, Preferred, swapped
-from .chance import stream
 from .edits import Edit
-from .listen import named_flaws, one_side
+from .flaw_reader import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
+from .preference_pairs import world_of
+from .randomness import stream
 from .scene import (
     BACKGROUNDS,
     COLOURS,
@@ -34,8 +35,7 @@ from .scene import (
     Scene,
     Thing,
 )
-from .voice import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
-from .worlds import world_of
+from .sentences import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
 
 # Times it looks at a pair whose preference it was told.
 LOOKS = 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import difflib
 import io
-import os
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,10 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..models.errors import RationalRewardsError
+from ..models.files import write_text
 from ..models.judgement import Dimension, Judgement
 from .rounds import Look, Round, shown, totals
 from .scene import Flaw
-from .voice import summed_up
+from .sentences import summed_up
 
 STYLE = Path(__file__).with_name("page.css")
 # Pixels.
@@ -25,11 +25,10 @@ THUMBNAIL = 64
 # Nothing may be loaded or run, whatever a prompt or a critic wrote.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LEAD = (
-    "A painter with bad habits painted each prompt. A critic saw the prompt and the picture, and nothing "
-    "else; it said what is "
-    "wrong, gave scores and rewrote the prompt. The painter painted again with the same seed. The world of "
-    "coloured shapes is "
-    "known exactly, so the critic’s words can be held against the truth."
+    "A painter with bad habits painted each prompt. A critic saw the prompt and the image, and nothing else; "
+    "it said what is wrong, gave scores and rewrote the prompt. The painter painted again with the same "
+    "seed. The world of coloured shapes is known exactly, so the critic’s words can be held against "
+    "the truth."
 )
 ARROW = '<span class="arrow" role="img" aria-label="to">→</span>'
 
@@ -40,12 +39,9 @@ def write_page(rounds: Sequence[Round], path: str | Path, title: str, facts: Map
     Raises RationalRewardsError where it cannot be written.
     """
     target = Path(path).expanduser().absolute()
-    part = target.with_name(f".{target.name}.part")
     try:
-        part.write_text(page(rounds, title, facts), encoding="utf-8", newline="\n")
-        os.replace(part, target)
+        write_text(target, page(rounds, title, facts))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RationalRewardsError(
             f"The page cannot be written to {target} ({error.strerror}): choose another file."
         ) from error
@@ -111,10 +107,10 @@ def _headline(rounds: Sequence[Round]) -> str:
     (score, flaws), (score_after, flaws_after) = totals(rounds)
     return (
         '<div class="headline">'
-        f"<p><strong>{shown(score)} {ARROW} {shown(score_after)}</strong><span>mean score from the critic, "
-        f"0 to 1</span></p>"
-        f"<p><strong>{flaws} {ARROW} {flaws_after}</strong><span>true flaws in {len(rounds)} "
-        f"pictures</span></p></div>"
+        f"<p><strong>{shown(score)} {ARROW} {shown(score_after)}</strong>"
+        "<span>mean score from the critic, 0 to 1</span></p>"
+        f"<p><strong>{flaws} {ARROW} {flaws_after}</strong>"
+        f"<span>true flaws in {len(rounds)} images</span></p></div>"
     )
 
 
@@ -165,8 +161,7 @@ def _look(look: Look, alt: str) -> str:
     notes = "".join(f"<p>{escape(note)}</p>" for note in judgement.notes)
     return (
         f'<div class="look">{_image(look.image, alt, 2 * look.image.width)}<div class="says">'
-        f"<p "
-        f'class="score">{shown(judgement.score)}</p>'
+        f'<p class="score">{shown(judgement.score)}</p>'
         f"<p>{escape(judgement.summary) or 'No summary.'}</p>{notes}"
         f'<p class="truth">The truth: {_truth(look.flaws)}</p></div></div>'
     )
@@ -188,11 +183,11 @@ def _dimension(one: Dimension, before: Dimension | None) -> str:
         number = f'<span class="before">{_number(before)} {ARROW}</span> {number}'
     level = 0 if one.score is None else min(max(round(one.score), 1), 4)
     fields = "".join(f'<i style="--full:{_full(one.score, place):.0%}"></i>' for place in range(4))
+    kind = "dimension" if one.score is not None else "dimension quiet"
     return (
-        f'<div class="dimension{"" if one.score is not None else " quiet"}"><h4>{escape(one.name)}</h4><p '
-        f'class="number">{number}</p>'
-        f'<div class="bar level-{level}" aria-hidden="true">{fields}</div><p '
-        f'class="why">{escape(one.justification)}</p></div>'
+        f'<div class="{kind}"><h4>{escape(one.name)}</h4><p class="number">{number}</p>'
+        f'<div class="bar level-{level}" aria-hidden="true">{fields}</div>'
+        f'<p class="why">{escape(one.justification)}</p></div>'
     )
 
 

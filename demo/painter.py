@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from .chance import chance, stream
 from .prompts import parse_request
+from .randomness import chance, stream
 from .render import SIZE, render
 from .scene import (
     BACKGROUNDS,
@@ -48,9 +48,9 @@ class Painting:
 
 
 def paint(prompt: str, seed: int, size: int = SIZE, flaws: float = 0.5) -> Painting:
-    """Paint a prompt of the shapes world. `flaws` (0..1) is how strong the painter's bad habits are.
+    """Paint a prompt of the shapes world.
 
-    RGB, `size` x `size` pixels.
+    `flaws` (0..1) is how strong the painter's bad habits are. RGB, `size` x `size` pixels.
     """
     request = parse_request(prompt)
     scene = imagine(request, seed, flaws)
@@ -88,7 +88,7 @@ def perfect(request: Request, seed: int) -> Scene:
     for index, wish in enumerate(request.wishes):
         size = wish.size or stream(seed, "size", index).choice(SIZES)
         things.append(Thing(wish.count, size, wish.colour, wish.shape, wish.place or default[index]))
-    # Places given in part: everything gets a place of its own.
+    # Where places are given in part, everything gets a place of its own.
     if len({thing.place for thing in things}) < number:
         taken = [wish.place for wish in request.wishes if wish.place]
         left = [place for place in PLACES if place not in taken]

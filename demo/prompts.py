@@ -73,7 +73,7 @@ def prompt_of(request: Request) -> str:
 
 
 def phrased(request: Request, rng: random.Random) -> str:
-    """The same request as somebody might phrase it: with an opening, or with a relation in place of places."""
+    """The same request as somebody might phrase it: with an opening, or a relation instead of places."""
     things = request.wishes
     places = tuple(wish.place for wish in things)
     bare = [words_of(replace(wish, place="")) for wish in things]
@@ -161,7 +161,7 @@ def random_request(rng: random.Random) -> Request:
 
 
 def insisting(request: Request) -> Request:
-    """The request that insists on everything, as somebody would write it who has not looked at the picture."""
+    """The request that insists on everything, as somebody writes it who has not seen the image."""
     wishes = tuple(replace(wish, exactly=True) for wish in request.wishes)
     return replace(
         request, wishes=wishes, plain=bool(request.background), spelled=bool(request.word), sharp=True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from .chance import chance
+from .randomness import chance
 from .scene import BACKGROUNDS, COLOURS, PLACES, SCRIBBLE, Scene, Thing
 
 # Of a picture, in pixels; all measures below are in 128ths of the side.

@@ -26,6 +26,8 @@ from .scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request, Scene, Thin
 
 # How strong the painter's bad habits are.
 FLAWS = 0.5
+# Seed of the first image: the critic is right about that one. How often it is wrong, the benchmarks measure.
+FIRST_SEED = 0
 # Tokens of an answer, about twice what the longest needs.
 LONGEST = 512
 # One of each kind: one to three things, sizes, counts, places, relations, backgrounds, words, and nearly
@@ -44,7 +46,7 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Look:
-    """One picture: RGB, what the critic says about it, and its true flaws as an answer to the first prompt."""
+    """One image: RGB, what the critic says about it, and its true flaws for the first prompt."""
 
     image: Image.Image
     judgement: Judgement
@@ -73,16 +75,20 @@ class Round:
         return sum(found), len(found)
 
 
+def is_paintable(request: Request) -> bool:
+    """Whether a prompt asks for anything that the painter knows."""
+    return bool(request.wishes or request.background or request.word)
+
+
 def painted(prompt: str, seed: int, size: int = SIZE, flaws: float = FLAWS) -> Painting:
     """As `paint`, for a prompt that somebody wrote: raises QuestionError where it asks for nothing that the
     painter knows.
     """
-    request = parse_request(prompt)
-    if not (request.wishes or request.background or request.word):
+    if not is_paintable(parse_request(prompt)):
         raise QuestionError(
             "The shapes painter found nothing that it can paint in the prompt: ask for one to three "
-            "coloured shapes, such as "
-            '"two small blue squares on the left and a red star on a pink background with the word SUN".'
+            'coloured shapes, such as "two small blue squares on the left and a red star on a pink '
+            'background with the word SUN".'
         )
     return paint(prompt, seed, size, flaws)
 
@@ -138,7 +144,7 @@ def aligned(request: Request, painting: Painting) -> Scene:
         else:
             things[index] = same[1]
             left.remove(same)
-    # Asked for under another name: that is what stands in its place.
+    # Asked for under another name: that is what stands in its position.
     for index, (_, thing) in zip(unmet, left, strict=False):
         things[index] = thing
     return replace(painting.scene, things=tuple(things))
@@ -168,12 +174,10 @@ def facts(critic: Critic, rounds: Sequence[Round], seconds: float) -> dict[str, 
     seeds = f"{rounds[0].seed} to {rounds[-1].seed}" if len(rounds) > 1 else f"{rounds[0].seed}"
     return {
         "Critic": f"{critic.name}, {number / 1e6:.1f} million parameters, {size / 1e6:.1f} MB in memory",
-        "JudgedImage on": where,
-        "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} pictures, loading and painting included",
-        "Pictures": (
-            f"{SIZE} × {SIZE} pixels, as the critic saw them; seeds {seeds}, one a prompt, both "
-            f"pictures the same"
-        ),
+        "Judged on": where,
+        "Time": f"{seconds:.0f} seconds for {2 * len(rounds)} images, loading and painting included",
+        "Images": f"{SIZE} × {SIZE} pixels, as the critic saw them; "
+        f"seeds {seeds}, one a prompt, the same for both images",
         "Checked against the truth": f"{right} of {asked} scores are exactly right",
     }
 
@@ -195,10 +199,8 @@ def table(rounds: Sequence[Round]) -> str:
         lines.append(f"{prompt:{wide}}  {scores:12}  {says:{named}}  {flaws}")
     before, after = totals(rounds)
     flaws = f"{before[1]} -> {after[1]}"
-    lines.append(
-        f"{'all: mean score, true flaws':{wide}}  {shown(before[0])} -> {shown(after[0])}  {'':{named}}  "
-        f"{flaws}"
-    )
+    scores = f"{shown(before[0])} -> {shown(after[0])}"
+    lines.append(f"{'all: mean score, true flaws':{wide}}  {scores}  {'':{named}}  {flaws}")
     return "\n".join(lines)
 
 

@@ -56,9 +56,9 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is in a picture. `things` follow the request's order; None where one is missing.
+    """What is in a picture.
 
-    `word`: its letters, "?" for a scribble.
+    `things` follow the request's order; None where one is missing. `word`: its letters, "?" for a scribble.
     """
 
     things: tuple[Thing | None, ...]
@@ -126,9 +126,8 @@ def flaws_of(request: Request, scene: Scene) -> list[Flaw]:
 
 
 def differences(wish: Wish, thing: Thing | None) -> list[str]:
-    """In which ways a thing is not what was wished for:
-
-    "missing", or some of "count", "size", "colour", "shape", "place".
+    """In which ways a thing is not what was wished for: "missing", or some of "count", "size", "colour",
+    "shape", "place".
     """
     if thing is None:
         return ["missing"]

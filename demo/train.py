@@ -28,9 +28,9 @@ from ..parrot.rows import ROWS, build_rows
 from ..preferences.pairs import PreferencePair
 from ..training.distillation import Recipe, distill
 from .base import RUBRICS, build_base, train_base
-from .chance import stream
 from .oracle import Oracle
-from .worlds import EDITS, is_edit, world
+from .preference_pairs import EDITS, is_edit, world
+from .randomness import stream
 
 # Pairs that a data phase works through between two writes.
 BATCH = 64
@@ -100,8 +100,8 @@ def make_critic(
 
 
 def pick(seed: int, numbers: Iterator[int], course: Course) -> list[int]:
-    """The next numbers of worlds for the course; where it wants more edits, some of the others are left out."""
-    # Share of worlds without an edit that stay.
+    """The next numbers of pairs for the course; where it wants more edits, some others are left out."""
+    # Share of the pairs without an edit that stay.
     kept = EDITS * (1 - course.edits) / (course.edits * (1 - EDITS))
     wanted = (n for n in numbers if is_edit(seed, n) or stream(seed, "course", n).random() < kept)
     return list(islice(wanted, course.pairs))
@@ -218,7 +218,7 @@ def load(folder: Path) -> tuple[Any, Any]:
 
 
 def _own(work: Path, plan: Plan) -> None:
-    """Note the plan in its folder: the stages that lie there are gone on with, and must be of the same one."""
+    """Note the plan in its folder: the stages that are there already must be of the same one."""
     file, text = work / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from rational_rewards.cli.main import main
-
-
-@pytest.fixture
-def ask(checkpoint_folder, tmp_path, pictures, monkeypatch):
-    """`ask("critique", "a.png", ...)` runs a command on pictures in a folder of their own, with the tiny
-    critic.
-    """
-    for name, picture in zip("abc", pictures, strict=False):
-        picture.resize((160, 128)).save(tmp_path / f"{name}.png")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(tmp_path / "home"))
-    common = [
-        "--checkpoint",
-        str(checkpoint_folder()),
-        "--device",
-        "cpu",
-        "--max-new-tokens",
-        "64",
-        "--max-pixels",
-        "16384",
-    ]
-
-    def run(command, *arguments, judging=True):
-        return main([command, *arguments, *(["--prompt", "a photo", *common] if judging else [])])
-
-    return run
+from rational_rewards.cli.main import build_parser, main
 
 
 def test_critique_prints_the_report_and_writes_json(ask, tmp_path, capsys):
@@ -64,7 +40,7 @@ def test_critique_prints_the_report_and_writes_json(ask, tmp_path, capsys):
     assert (tmp_path / "card-2.png").is_file()
 
 
-def test_score_prints_one_line_a_picture(ask, capsys):
+def test_score_prints_one_line_an_image(ask, capsys):
     assert ask("score", "a.png", "b.png", "--quantization", "none") == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert [line.split()[1] for line in lines] == ["a.png", "b.png"]
@@ -118,9 +94,64 @@ def test_errors_are_one_sentence_and_exit_code_1(ask, capsys, arguments, says):
 
 
 def test_help_loads_nothing_heavy():
-    code = (
-        "import sys; from rational_rewards.cli.main import build_parser; build_parser(); print('torch' "
-        "in sys.modules, 'transformers' in sys.modules)"
-    )
+    code = "import sys; from rational_rewards.cli.main import build_parser; build_parser(); "
+    code += "print('torch' in sys.modules, 'transformers' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False False"
+
+
+def test_the_version_is_the_project_s(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{capsys.readouterr().out.split()[-1]}"' in project
+
+
+def every_parser(parser):
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from every_parser(inner)
+
+
+def test_every_option_has_a_help_text_that_any_console_prints():
+    parsers = list(every_parser(build_parser()))
+    assert len(parsers) > 15
+    for parser in parsers:
+        parser.format_help().encode("ascii")
+        for action in parser._actions:
+            if not isinstance(action, argparse._SubParsersAction):
+                assert action.help, (parser.prog, action.dest)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["critique"],
+        ["score", "a.png", "--temperature", "-1"],
+        ["score", "a.png", "--temperature", "nan"],
+        ["score", "a.png", "--max-new-tokens", "0"],
+        ["score", "a.png", "--max-pixels", "-5"],
+        ["score", "a.png", "--device", "toaster"],
+        ["score", "a.png", "--prompt", "  "],
+        ["critique", "a.png", "--refine-below", "9"],
+        ["parrot", "train", "--dataset", "x", "--name", "y", "--epochs", "0"],
+        ["parrot", "export", "x.parquet", "--dataset", "x", "--layout", "mmrb3"],
+        ["nonsense"],
+    ],
+)
+def test_a_wrong_option_is_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_rubric_is_shown_as_it_is_sent(folder, capsys):
+    assert main(["rubric", "show", "edit", "--prompt", "make it {red}", "--json"]) == 0
+    messages = json.loads(capsys.readouterr().out)
+    parts = [part for message in messages for part in message["content"]]
+    assert any("make it {red}" in part.get("text", "") for part in parts)
+    assert {part["image"] for part in parts if part["type"] == "image"} == {"source", "image"}

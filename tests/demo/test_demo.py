@@ -18,7 +18,7 @@ from rational_rewards.demo.page import STYLE, page, word_diff, write_page
 from rational_rewards.demo.painter import Painting, paint
 from rational_rewards.demo.prompts import parse_request
 from rational_rewards.demo.scene import flaws_of, weight_of
-from rational_rewards.demo.voice import PictureCase, judgement_parts
+from rational_rewards.demo.sentences import PictureCase, judgement_parts
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Answer
 from rational_rewards.models.errors import QuestionError, RationalRewardsError
@@ -231,11 +231,17 @@ def test_the_page_shows_scores_reasons_the_new_prompt_and_the_truth(played):
 
 def test_a_page_that_cannot_be_written_leaves_nothing_behind(played, tmp_path):
     (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(RationalRewardsError, match="choose another file"):
         write_page(played[:1], tmp_path / "taken", "Shapes", {})
     with pytest.raises(RationalRewardsError, match="choose another file"):
-        write_page(played[:1], tmp_path / "no folder" / "demo.html", "Shapes", {})
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+        write_page(played[:1], tmp_path / "file" / "demo.html", "Shapes", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_a_folder_is_made_for_the_page(played, tmp_path):
+    page_file = write_page(played[:1], tmp_path / "new" / "deep" / "demo.html", "Shapes", {})
+    assert [path.name for path in page_file.parent.iterdir()] == ["demo.html"]
 
 
 WORDS = st.lists(st.sampled_from(["a", "red", "circle", "exactly", "one", ",", "S-U-N"]), max_size=12).map(

@@ -20,8 +20,8 @@ from rational_rewards.demo.measure import (
     measure_singles,
     spearman,
 )
+from rational_rewards.demo.preference_pairs import EDITS, is_edit
 from rational_rewards.demo.scene import DIMENSIONS
-from rational_rewards.demo.worlds import EDITS, is_edit
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.errors import ParrotError

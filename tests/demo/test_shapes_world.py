@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rational_rewards.demo.chance import stream
 from rational_rewards.demo.edits import edit_flaws, edited, random_edit
-from rational_rewards.demo.listen import named_flaws, one_side
+from rational_rewards.demo.flaw_reader import named_flaws, one_side
 from rational_rewards.demo.oracle import Oracle
 from rational_rewards.demo.painter import imagine, paint, perfect
+from rational_rewards.demo.preference_pairs import world, world_of
 from rational_rewards.demo.prompts import parse_request, phrased, prompt_of, random_request, refined
+from rational_rewards.demo.randomness import stream
 from rational_rewards.demo.render import render
 from rational_rewards.demo.scene import QUALITY, Flaw, Scene, Thing, flaws_of, score_of, weight_of
-from rational_rewards.demo.voice import EditCase, PictureCase, comparison_parts, judgement_parts
-from rational_rewards.demo.worlds import world, world_of
+from rational_rewards.demo.sentences import EditCase, PictureCase, comparison_parts, judgement_parts
 from rational_rewards.models.answers.writing import write_answer
 from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.judgement import Comparison, Judgement
@@ -146,7 +146,9 @@ def test_a_picture_is_the_same_scene_at_any_size(size: int) -> None:
     )
     assert painting.image.size == (size, size)
     small = np.asarray(painting.image.resize((64, 64)), dtype=int)
-    assert abs(small - np.asarray(paint(("two large red circles on the left and a blue star on a pink " "background with the " "word " "SUN"), 3).image.resize((64, 64)), dtype=int)).mean() < 4  # fmt: skip
+    prompt = "two large red circles on the left and a blue star on a pink background with the word SUN"
+    usual = np.asarray(paint(prompt, 3).image.resize((64, 64)), dtype=int)
+    assert abs(small - usual).mean() < 4
 
 
 def test_a_prompt_of_another_world_asks_for_nothing() -> None:

@@ -59,7 +59,7 @@ def test_the_shell_lists_the_embedded_critic_and_asks_it(
     monkeypatch.setenv("RATIONAL_REWARDS_HOME", str(tmp_path / "home"))
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "a.png")
     assert main(["checkpoints"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{EMBEDDED_NAME}  ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith(EMBEDDED_NAME)
     options = ["--max-new-tokens", "64", "--max-pixels", "16384"]
     assert (
         main(["critique", str(tmp_path / "a.png"), "--prompt", "a", "--checkpoint", EMBEDDED_NAME, *options])

@@ -10,9 +10,9 @@ import pytest
 from comfyui_checkouts import HINT, checkouts, version
 from comfyui_server import Server
 
-from rational_rewards.demo.chance import stream
 from rational_rewards.demo.painter import perfect
 from rational_rewards.demo.prompts import prompt_of, random_request
+from rational_rewards.demo.randomness import stream
 from rational_rewards.demo.render import render
 from rational_rewards.models.checkpoints.discovery import EMBEDDED_NAME
 

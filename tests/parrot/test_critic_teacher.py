@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from scripted_teacher import judgement, rationale
 
-from rational_rewards.demo.voice import comparison_parts
-from rational_rewards.demo.worlds import World, world
+from rational_rewards.demo.preference_pairs import World, world
+from rational_rewards.demo.sentences import comparison_parts
 from rational_rewards.models.answers.writing import write_answer
 from rational_rewards.models.engines.base import Capabilities, Progress, Residency
 from rational_rewards.models.judgement import Comparison, Judgement

@@ -21,7 +21,7 @@ from PIL import Image
 from scripted_teacher import ScriptedTeacher
 
 from rational_rewards.demo.oracle import Oracle
-from rational_rewards.demo.worlds import world
+from rational_rewards.demo.preference_pairs import world
 from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import Progress

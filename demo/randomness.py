@@ -1,4 +1,4 @@
-"""Chance by name: a number for each seed and each fact, so that one fact's luck never depends on another's."""
+"""Random numbers by name: one for each seed and fact, so that no fact's number depends on another fact."""
 
 from __future__ import annotations
 

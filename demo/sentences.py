@@ -31,7 +31,10 @@ from .scene import (
 
 NO_TEXT = "No text was asked for."
 _NAMES = {
-    "missing": "missing", "not done": "not done", "no text": "no text", "letter": "wrong letter",
+    "missing": "missing",
+    "not done": "not done",
+    "no text": "no text",
+    "letter": "wrong letter",
     "changed": "unwanted change",
     **{kind: f"wrong {kind}" for kind in ("colour", "shape", "count", "size", "place", "background")},
 }  # fmt: skip
@@ -215,10 +218,7 @@ def summed_up(flaws: Sequence[Flaw]) -> str:
 
 
 def in_words(thing: Thing | Wish | None) -> str:
-    """A thing as it is seen or wished for:
-
-    "one large red star on the left"; "nothing" where it is missing.
-    """
+    """A thing as seen or wished for: "one large red star on the left"; "nothing" where it is missing."""
     if thing is None:
         return "nothing"
     return " ".join(filter(None, _facts(thing, thing.count)))

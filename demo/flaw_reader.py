@@ -1,4 +1,4 @@
-"""Reading the flaws back out of a judgement of the shapes world: what `voice` says, in the other direction."""
+"""Reading the flaws back out of a judgement of the shapes world: `sentences` in the other direction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .scene import (
     Flaw,
     Request,
 )
-from .voice import in_words
+from .sentences import in_words
 
 _KINDS = (
     "missing",

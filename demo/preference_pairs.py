@@ -12,13 +12,13 @@ from pathlib import Path
 from PIL import Image
 
 from ..preferences.pairs import PreferencePair, Preferred
-from .chance import stream
 from .edits import BACKGROUND, Edit, change_unasked, edited, random_edit, spoil_edit
 from .painter import imagine, perfect, spoil_background, spoil_quality, spoil_thing, spoil_word
 from .prompts import phrased, random_request
+from .randomness import stream
 from .render import render
 from .scene import IMAGE_FAITHFULNESS, PHYSICAL_QUALITY, TEXT_FAITHFULNESS, TEXT_RENDERING, Request, Scene
-from .voice import Case, EditCase, PictureCase, total
+from .sentences import Case, EditCase, PictureCase, total
 
 # Share of image edits.
 EDITS = 0.2
