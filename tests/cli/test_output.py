@@ -102,7 +102,7 @@ def test_json_is_whole_on_any_console(monkeypatch, encoding):
     assert data == {"prompt": "é → 🙂", "half": "?", "caf\ufffd": 1}
 
 
-def rubric_show(encoding="utf-8", **options):
+def rubric_show(encoding="utf-8", **options) -> subprocess.Popen[bytes]:
     """`rubric show` in a process of its own; what it prints is more than a pipe holds."""
     command = [
         sys.executable,
@@ -128,6 +128,8 @@ def test_a_whole_command_on_an_old_console(encoding):
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     process = rubric_show(stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
     assert process.stdout.read(10)
     process.stdout.close()
     error = process.stderr.read()

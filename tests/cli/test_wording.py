@@ -35,7 +35,7 @@ def sentences():
                 constant = isinstance(node, ast.Assign) and text_of(node.value).endswith(".")
                 if isinstance(node, ast.Raise) or constant:
                     inside = {id(part) for one in ast.walk(node) for part in getattr(one, "values", ())}
-                    for part in ast.walk(node):
+                    for part in (part for part in ast.walk(node) if isinstance(part, ast.expr)):
                         text = text_of(part)
                         if " " in text and id(part) not in inside:
                             yield f"{file.relative_to(ROOT)}:{part.lineno}", text
