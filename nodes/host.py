@@ -17,6 +17,7 @@ from comfy_api.latest import io, ui
 from ..models import paths
 from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
+from . import panel
 
 STEPS = 1000  # of a progress bar
 STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
@@ -97,12 +98,42 @@ def _server() -> Any:
     return getattr(PromptServer, "instance", None)
 
 
+def listen_to_prompts() -> None:
+    """Have every prompt that is queued pass `forget_results`."""
+    server = _server()
+    if server:
+        server.add_on_prompt_handler(forget_results)
+
+
 def workflow_id(hidden: Any) -> str | None:
     """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no workflow."""
+    workflow = _workflow(hidden)
+    id = workflow.get("id") if workflow else None
+    return id if isinstance(id, str) else None
+
+
+def _workflow(hidden: Any) -> dict[str, Any] | None:
+    """The workflow that is run, as the images saved in this run will hold it."""
     info = hidden.extra_pnginfo
     workflow = info.get("workflow") if isinstance(info, dict) else None
-    found = workflow.get("id") if isinstance(workflow, dict) else None
-    return found if isinstance(found, str) else None
+    return workflow if isinstance(workflow, dict) else None
+
+
+def forget_results(json_data: dict[str, Any]) -> dict[str, Any]:
+    """Take earlier results out of a workflow that is queued: images saved in this run hold only results of this run."""
+    extra = json_data.get("extra_data")
+    info = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
+    panel.clear_pages(info.get("workflow") if isinstance(info, dict) else None)
+    return json_data
+
+
+def show(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
+    """A node's `ui` (see `panel.ui`). Its pages also go into the workflow that images saved in this run hold."""
+    ui = panel.ui(pages, texts, of, critic, workflow_id(hidden))
+    workflow = _workflow(hidden)
+    if workflow and settings().keep_results:
+        panel.embed_pages(workflow, shown_on(hidden), ui["rational_rewards"])
+    return ui
 
 
 def shown_on(hidden: Any) -> str | None:

@@ -131,7 +131,7 @@ class Critique(_JudgingNode):
         words = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
-        ui = panel.ui(pages, [words], "image", critic.name, host.workflow_id(cls.hidden))
+        ui = host.show(cls.hidden, pages, [words], "image", critic.name)
         return io.NodeOutput(critique, scores, words, ui=ui)
 
 
@@ -221,7 +221,7 @@ class Score(_JudgingNode):
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
         pages = [panel.judgement_page(judgement) for judgement in judgements]
         texts = [report(judgements, critic.name)]
-        ui = panel.ui(pages, texts, "image", critic.name, host.workflow_id(cls.hidden))
+        ui = host.show(cls.hidden, pages, texts, "image", critic.name)
         return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
@@ -307,7 +307,7 @@ class Compare(_JudgingNode):
         words = report(comparisons, critic.name)
         margins = [comparison.margin for comparison in comparisons]
         pages = [panel.comparison_page(comparison) for comparison in comparisons]
-        ui = panel.ui(pages, [words], "pair", critic.name, host.workflow_id(cls.hidden))
+        ui = host.show(cls.hidden, pages, [words], "pair", critic.name)
         return io.NodeOutput(images, winners, margins, words, comparisons, ui=ui)
 
 

@@ -71,7 +71,7 @@ class RefinePrompt(io.ComfyNode):
         texts = [
             f"{page['after']}\n\nBefore: {page['before']}\n\n{page['comments']}".strip() for page in pages
         ]
-        ui = panel.ui(pages, texts, "prompt", critique.critic.name, host.workflow_id(cls.hidden))
+        ui = host.show(cls.hidden, pages, texts, "prompt", critique.critic.name)
         return io.NodeOutput(
             prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui
         )

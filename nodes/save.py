@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import torch
@@ -14,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..models.critique import Critique, JudgedImage
 from ..models.files import replacing
 from ..models.images import tensor_to_pil_with_alpha
+from . import host, panel
 from .schema import CATEGORY, CritiqueType, schema
 
 # Name of the PNG text chunk.
@@ -42,7 +45,7 @@ class SaveWithScores(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
 
@@ -79,5 +82,19 @@ class SaveWithScores(io.ComfyNode):
         if cls.hidden.prompt:
             info.add_text("prompt", json.dumps(cls.hidden.prompt))
         for key, value in (cls.hidden.extra_pnginfo or {}).items():
+            if key == "workflow":
+                value = cls._with_own_page(value, critique, item)
             info.add_text(key, json.dumps(value))
         return info
+
+    @classmethod
+    def _with_own_page(cls, workflow: Any, critique: Critique, item: JudgedImage) -> Any:
+        """The workflow with this image's own judgement on the node that the critique comes from, even an unchanged one."""
+        node = (cls.hidden.prompt or {}).get(str(cls.hidden.unique_id), {})
+        source = node.get("inputs", {}).get("critique")
+        if not isinstance(source, list) or not host.settings().keep_results:
+            return workflow
+        own = copy.deepcopy(workflow)
+        page = panel.judgement_page(item.judgement)
+        panel.replace_pages(own, str(source[0]), panel.payload([page], "image", critique.critic.name))
+        return own

@@ -5,9 +5,12 @@ import { app } from "../../scripts/app.js"
 import { isElsewhere, locatorOf } from "./graph.js"
 import { readPages } from "./pages.js"
 
-const OUTPUT = "rational_rewards" // the key under which nodes hand over their pages
-const PROPERTY = "rational_rewards" // the node's property in the workflow
-const MOST = 200_000 // characters of one node's results: the workflow also travels in every picture that is saved
+// The key under which nodes hand over their pages.
+const OUTPUT = "rational_rewards"
+// The node's property in the workflow; nodes/panel.py writes it too, for the images saved in a run.
+const PROPERTY = "rational_rewards"
+// Characters of one node's results: the workflow also travels in every image that is saved.
+const MOST = 200_000
 
 /** The pages in what a node has brought out, without those for a workflow in another tab. */
 export function pagesOf(output) {
@@ -32,6 +35,11 @@ export function forget(node) {
     const others = { ...noted }
     delete others[OUTPUT]
     app.nodeOutputs[locator] = others
+}
+
+/** Whether results came with the workflow for this node. */
+export function hasKeptPages(node) {
+    return readPages(node.properties?.[PROPERTY]?.pages).length > 0
 }
 
 /** Whether the node's panel is folded. */

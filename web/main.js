@@ -2,47 +2,81 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { isGone, nodeOfExecution, nodeOfLocator } from "./graph.js"
-import { forget, isFolded, keep, pagesOf, recall } from "./keep.js"
+import { allNodes, isGone, nodeOfExecution, nodeOfLocator, subgraphNodesAround } from "./graph.js"
+import { forget, hasKeptPages, isFolded, keep, pagesOf, recall } from "./keep.js"
+import { joinPages } from "./pages.js"
+import { showLinkedPrompt } from "./painter.js"
 import { Panel } from "./panel.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
 
-const PACK = "RationalRewards" // the ids of its nodes begin so
-const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt", "LoopEnd"].map((name) => PACK + name))
+// The ids of the pack's nodes begin so.
+const PACK = "RationalRewards"
+const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt"].map((name) => PACK + name))
 const LOADER = `${PACK}LoadCritic`
-const WIDGET = "rational_rewards" // the panel's name among a node's widgets
-const TYPE = "RATIONAL_REWARDS_PANEL" // a word of our own: for core's words Nodes 2.0 would draw core's widgets
-const WIDTH = 340 // of a new node: room for a dimension's name, its bar and its score
-const NARROWEST = 225 // for a new node's title, which ComfyUI leaves no room for where inputs have short names
-const MARGIN = 10 // around the panel on the canvas, as around text fields
+const PAINTER = `${PACK}ShapesPainter`
+// The panel's name among a node's widgets.
+const WIDGET = "rational_rewards"
+// A word of our own: for core's words Nodes 2.0 would draw core's widgets.
+const TYPE = "RATIONAL_REWARDS_PANEL"
+// Of a new node: room for a dimension's name, its bar and its score.
+const WIDTH = 340
+// For a new node's title, which ComfyUI leaves no room for where inputs have short names.
+const NARROWEST = 225
+// Around the panel on the canvas, as around text fields.
+const MARGIN = 10
 
 const panels = new Map()
 
 /** Give a node its panel, behind all its inputs. */
 function attach(node) {
-    const save = (pages, folded) => keep(node, keepsResults() ? pages : [], folded)
-    const panel = new Panel(node, save)
-    const widget = node.addDOMWidget(WIDGET, TYPE, panel.root, {
-        serialize: false, // not an input of the prompt
-        hideOnZoom: false,
-        hideInPanel: true, // the side panel of newer pages would take it away from the node
-        margin: MARGIN,
-        getMinHeight: () => panel.height + 2 * MARGIN,
-    })
-    widget.serialize = false // not a value of the saved workflow
-    widget.label = say("panel")
-    node.setSize([Math.max(WIDTH, node.size[0]), node.computeSize()[1]])
-
+    const panel = addPanel(node)
     // Not before: ComfyUI also makes nodes that it only reads and drops, for example when others are copied.
-    after(node, "onAdded", () => {
-        panels.set(node, panel)
-        panel.watch()
-    })
+    after(node, "onAdded", () => register(node, panel))
     after(node, "onExecuted", (output) => accept(node, output))
     after(node, "onConfigure", () => panel.show(recall(node), isFolded(node)))
     after(node, "onRemoved", () => release(node))
+}
+
+/** The panel of a subgraph node, with what the nodes inside show; it comes with the first result. */
+function panelOfSubgraph(node) {
+    if (!panels.has(node) && isPanelOn()) {
+        const panel = addPanel(node)
+        register(node, panel)
+        panel.show(recall(node), isFolded(node))
+        after(node, "onRemoved", () => release(node))
+    }
+    return panels.get(node)
+}
+
+/** Give the subgraph nodes their panels that have kept results. */
+function restoreSubgraphs() {
+    for (const node of allNodes()) if (node.subgraph && hasKeptPages(node)) panelOfSubgraph(node)
+}
+
+function register(node, panel) {
+    panels.set(node, panel)
+    panel.watch()
+}
+
+function addPanel(node) {
+    const save = (pages, folded) => keep(node, keepsResults() ? pages : [], folded)
+    const panel = new Panel(node, save)
+    const widget = node.addDOMWidget(WIDGET, TYPE, panel.root, {
+        // Not an input of the prompt.
+        serialize: false,
+        hideOnZoom: false,
+        // The side panel of newer pages would take it away from the node.
+        hideInPanel: true,
+        margin: MARGIN,
+        getMinHeight: () => panel.height + 2 * MARGIN,
+    })
+    // Not a value of the saved workflow.
+    widget.serialize = false
+    widget.label = say("panel")
+    node.setSize([Math.max(WIDTH, node.size[0]), node.computeSize()[1]])
+    return panel
 }
 
 /** Let go of a node that is no longer there. */
@@ -70,6 +104,22 @@ function accept(node, output) {
     else forget(node)
 }
 
+/** Show what a node inside subgraphs has brought out on the subgraph nodes around it. */
+function acceptInside({ node, display_node, output }) {
+    const pages = pagesOf(output)
+    if (!pages.length) return
+    for (const around of subgraphNodesAround(display_node ?? node)) {
+        const panel = panelOfSubgraph(around)
+        panel?.receive(joinPages(panel.pages, pages))
+    }
+}
+
+/** The panels that show what the node of an execution id does: its own and those of the subgraph nodes around it. */
+function panelsOf(id) {
+    const nodes = [nodeOfExecution(id), ...subgraphNodesAround(id)]
+    return nodes.map((node) => panels.get(node)).filter(Boolean)
+}
+
 /** Speak the language of the page. */
 async function translate() {
     const locale = app.extensionManager.setting.get("Comfy.Locale") ?? "en"
@@ -94,21 +144,21 @@ app.registerExtension({
     },
 
     setup() {
-        listen(
-            (node) => panels.get(node),
-            () => panels.values(),
-        )
+        listen(panelsOf, () => panels.values())
+        api.addEventListener("executed", ({ detail }) => acceptInside(detail ?? {}))
     },
 
     nodeCreated(node) {
         if (node.comfyClass?.startsWith(PACK) && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
         if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
         if (node.comfyClass === LOADER) setSize(node)
+        if (node.comfyClass === PAINTER) showLinkedPrompt(node, after)
     },
 
     /** A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, but not those inside subgraphs. */
     afterConfigureGraph() {
         for (const node of panels.keys()) if (isGone(node)) release(node)
+        restoreSubgraphs()
     },
 
     /** Another tab came to the front, or a job was opened from the queue: `outputs` are those of its nodes, by locator. */

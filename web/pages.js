@@ -38,6 +38,21 @@ function readPage(given) {
     return "winner" in page || "score" in page || "after" in page ? page : null
 }
 
+/**
+ * What a subgraph node shows: a rewritten prompt joins the judgement that it comes from, a new judgement replaces what
+ * was there. See `joined` in nodes/panel.py.
+ */
+export function joinPages(before, pages) {
+    const isRewrite = (page) => "after" in page && !("score" in page) && !("winner" in page)
+    if (!pages.every(isRewrite) || before.length !== pages.length || before.every(isRewrite)) return pages
+    return before.map((page, index) => ({
+        ...page,
+        before: pages[index].before,
+        after: pages[index].after,
+        comments: pages[index].comments,
+    }))
+}
+
 function readDimension(given) {
     if (!given || typeof given !== "object") return null
     const [score, a, b] = [given.score, given.a, given.b].map((value) => number(value, 1, 4))

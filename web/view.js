@@ -2,10 +2,11 @@
 
 import { comparisonRow, judgementRow } from "./bars.js"
 import { wordDiff } from "./diff.js"
-import { copyButton, make, words } from "./elements.js"
+import { copyButton, make, remember, words } from "./elements.js"
 import { dimensionOfKey, say } from "./strings.js"
 
-const RAW = Symbol("raw answer") // among the keys of open rows
+// The raw answer's key among those of open rows.
+const RAW = Symbol("raw answer")
 
 /** The line that stays when the panel is folded. */
 export function headline(page) {
@@ -50,7 +51,8 @@ export function details(page, open) {
 function prompts({ before, after }) {
     const pieces = wordDiff(before, after).map(([kind, text]) => {
         if (kind === "same") return make("span", "", text)
-        const start = text.length - text.trimStart().length // spaces around it are not marked
+        // Spaces around it are not marked.
+        const start = text.length - text.trimStart().length
         const changed = text.trim()
         const [lead, trail] = [text.slice(0, start), text.slice(start + changed.length)]
         return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
@@ -70,8 +72,7 @@ function foot(page, open) {
     if (!page.raw) return judge && make("div", "rr-foot", judge)
     const summary = make("summary", "", make("span", "rr-turn"), say("raw"))
     const raw = make("details", "rr-raw", summary, copyButton(say("copyRaw"), page.raw), words("p", "rr-text", page.raw))
-    raw.open = open.has(RAW)
-    raw.addEventListener("toggle", () => open[raw.open ? "add" : "delete"](RAW))
+    remember(raw, RAW, open)
     return make("div", "rr-foot", raw, judge)
 }
 
