@@ -17,19 +17,25 @@ class ShapesPainter(io.ComfyNode):
             node_id="RationalRewardsShapesPainter",
             display_name="Shapes Painter (demo)",
             category=f"{CATEGORY}/demo",
-            description="Paints one to three kinds of coloured shapes, a background and a short word, at once and without a model. It makes mistakes as "
-            "generators do: what a prompt leaves open often goes wrong, what a prompt insists on rarely does.",
+            description="Paints one to three kinds of coloured shapes, a background and a short word, at "
+            "once and without a model. It makes mistakes as "
+            "generators do: what a prompt leaves open often goes wrong, what a prompt insists on rarely "
+            "does.",
             search_aliases=["demo", "toy generator", "test image", "circle", "square", "triangle", "star"],
             inputs=[
                 io.String.Input(
                     "prompt",
                     multiline=True,
-                    default="two small blue squares on the left and a red star on a pink background with the word SUN",
-                    tooltip="Circles, squares, triangles and stars in red, green, blue, yellow, purple or black; small or large; one to three of a "
-                    "kind; on the left, in the middle or on the right; a white, gray, pink or cyan background; with the word ABC.",
+                    default="two small blue squares on the left and a red star on a pink background with "
+                    "the word SUN",
+                    tooltip="Circles, squares, triangles and stars in red, green, blue, yellow, purple or "
+                    "black; small or large; one to three of a "
+                    "kind; on the left, in the middle or on the right; a white, gray, pink or cyan "
+                    "background; with the word ABC.",
                 ),
                 seed_input(
-                    "The same prompt and seed always give the same picture. With the same seed, a better prompt mends only what it names.",
+                    "The same prompt and seed always give the same picture. With the same seed, a better "
+                    "prompt mends only what it names.",
                     control_after_generate=True,
                 ),
                 io.Int.Input(

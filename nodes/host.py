@@ -1,4 +1,6 @@
-"""What the nodes need of ComfyUI: folders, device, progress and cancel. The only place that asks the host for them."""
+"""What the nodes need of ComfyUI: folders, device, progress and cancel. The only place that asks the host
+for them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ HIDDEN = [
 
 
 def register_model_folders() -> None:
-    """Make `models/rationalrewards` and `models/LLM` known; folders from extra_model_paths.yaml stay in front."""
+    """Make `models/rationalrewards` and `models/LLM` known; folders from extra_model_paths.yaml stay in
+    front.
+    """
     for name in ("rationalrewards", "LLM"):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
     paths.record_comfyui(
@@ -72,15 +76,17 @@ def device() -> Any:
 
 
 def make_room(size: int) -> None:
-    """Ask ComfyUI to free `size` bytes on its device, and what it wants to be free besides, before something is loaded there."""
+    """Ask ComfyUI to free `size` bytes on its device, and what it wants to be free besides, before something
+    is loaded there.
+    """
     manager, target = comfy.model_management, device()
     if target.type != "cpu":
         manager.free_memory(1.1 * size + manager.minimum_inference_memory(), target)
 
 
 def forget_earlier_runs() -> None:
-    """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too late for a critic that takes
-    the place of another."""
+    """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too
+    late for a critic that replaces another."""
     memory = sys.modules.get("comfy.memory_management")
     if memory and hasattr(memory, "extra_ram_release"):
         memory.extra_ram_release(sys.maxsize)
@@ -106,7 +112,9 @@ def listen_to_prompts() -> None:
 
 
 def workflow_id(hidden: Any) -> str | None:
-    """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no workflow."""
+    """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no
+    workflow.
+    """
     workflow = _workflow(hidden)
     id = workflow.get("id") if workflow else None
     return id if isinstance(id, str) else None
@@ -120,7 +128,9 @@ def _workflow(hidden: Any) -> dict[str, Any] | None:
 
 
 def forget_results(json_data: dict[str, Any]) -> dict[str, Any]:
-    """Take earlier results out of a workflow that is queued: images saved in this run hold only results of this run."""
+    """Take earlier results out of a workflow that is queued: images saved in this run hold only results of
+    this run.
+    """
     extra = json_data.get("extra_data")
     info = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
     panel.clear_pages(info.get("workflow") if isinstance(info, dict) else None)
@@ -128,7 +138,9 @@ def forget_results(json_data: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
-    """A node's `ui` (see `panel.ui`). Its pages also go into the workflow that images saved in this run hold."""
+    """A node's `ui` (see `panel.ui`). Its pages also go into the workflow that images saved in this run
+    hold.
+    """
     ui = panel.ui(pages, texts, of, critic, workflow_id(hidden))
     workflow = _workflow(hidden)
     if workflow and settings().keep_results:
@@ -142,12 +154,16 @@ def shown_on(hidden: Any) -> str | None:
 
 
 def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[str, Any]:
-    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its outputs."""
+    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its
+    outputs.
+    """
     return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
 
 
 def rubrics_changed() -> list[tuple[str, float]]:
-    """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because one may extend another."""
+    """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because
+    one may extend another.
+    """
     return sorted(
         (file.name, file.stat().st_mtime) for folder in rubric_folders() for file in folder.glob("*.yaml")
     )
@@ -165,7 +181,9 @@ class Bar:
 
 
 class Stream:
-    """The answer on its way to the panel, for whoever queued the prompt: how far it is, which part, and the last words."""
+    """The answer on its way to the panel, for whoever queued the prompt: how far it is, which part, and the
+    last words.
+    """
 
     def __init__(self, hidden: Any) -> None:
         self.node, self.workflow = shown_on(hidden), workflow_id(hidden)
@@ -190,7 +208,9 @@ class Stream:
 
 
 def progress(hidden: Any = None) -> Progress:
-    """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live."""
+    """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel
+    shows the answer live.
+    """
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:

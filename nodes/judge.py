@@ -1,4 +1,6 @@
-"""Critique, Score and Compare. `sampling` are the inputs that go to the critic under their own names: seed, temperature, ..."""
+"""Critique, Score and Compare. `sampling` are the inputs that go to the critic under their own names: seed,
+temperature, ...
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ DIMENSIONS = ("text_faithfulness", "image_faithfulness", "physical_quality", "te
 # The output `winner`, which Record Preference reads.
 WINNERS: dict[Winner, int] = {"A": 1, "B": 2, "tie": 0}
 UNREAD = (
-    "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer to locked, or raise "
+    "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer "
+    "to locked, or raise "
     "max_new_tokens."
 )
 
@@ -62,7 +65,9 @@ def _scores(judgements: list[Judgement]) -> list[float]:
 
 
 def _dimension(judgement: Judgement, key: str) -> float:
-    """A dimension's score 1..4; where it does not apply, the mean of those that do, so that averages stay unmoved."""
+    """A dimension's score 1..4; where it does not apply, the mean of those that do, so that averages stay
+    unmoved.
+    """
     dimension = judgement.dimensions.get(key)
     score = dimension.score if dimension else None
     return score if score is not None else judgement.mean  # type: ignore[return-value]
@@ -77,7 +82,8 @@ class Critique(_JudgingNode):
             node_id="RationalRewardsCritique",
             display_name="Critique",
             category=f"{CATEGORY}/critic",
-            description="Says in words what is wrong with each image in every dimension, then scores it from 1 to 4.",
+            description="Says in words what is wrong with each image in every dimension, then scores it "
+            "from 1 to 4.",
             search_aliases=[
                 "judge",
                 "review",
@@ -99,7 +105,8 @@ class Critique(_JudgingNode):
             outputs=[
                 CritiqueType.Output(
                     "critique",
-                    tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores.",
+                    tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with "
+                    "Scores.",
                 ),
                 io.Float.Output(
                     "score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."
@@ -144,7 +151,8 @@ class Score(_JudgingNode):
             ("text_faithfulness", "Does the image show what the prompt asks for? 1 to 4."),
             (
                 "image_faithfulness",
-                "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not apply.",
+                "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not "
+                "apply.",
             ),
             ("physical_quality", "Is the image convincing and clean? 1 to 4."),
             (
@@ -178,7 +186,8 @@ class Score(_JudgingNode):
                     options=["reasoned", "fast"],
                     default="reasoned",
                     optional=True,
-                    tooltip="reasoned explains before it scores. fast reads a score without reasoning: many times quicker and good for a first "
+                    tooltip="reasoned explains before it scores. fast reads a score without reasoning: many "
+                    "times quicker and good for a first "
                     "filter, but not calibrated; never mix the two. The demo critic cannot score fast.",
                 ),
             ],
@@ -190,7 +199,8 @@ class Score(_JudgingNode):
                 io.Float.Output(
                     "confidence",
                     is_output_list=True,
-                    tooltip="How sure the critic was of its scores, 0 to 1: the probability it gave to what it answered. Not known (NaN) for free answers.",
+                    tooltip="How sure the critic was of its scores, 0 to 1: the probability it gave to what "
+                    "it answered. Not known (NaN) for free answers.",
                 ),
             ],
             hidden=host.HIDDEN,
@@ -234,7 +244,8 @@ class Compare(_JudgingNode):
             node_id="RationalRewardsCompare",
             display_name="Compare",
             category=f"{CATEGORY}/critic",
-            description="Compares two images of the same prompt and passes the better one on. Judges both orders unless both_orders "
+            description="Compares two images of the same prompt and passes the better one on. Judges both "
+            "orders unless both_orders "
             "is off, so that neither position is favoured.",
             search_aliases=["A/B", "pairwise", "better image", "pick best", "winner", "preference", "versus"],
             inputs=[
@@ -242,7 +253,8 @@ class Compare(_JudgingNode):
                 io.Image.Input("image_a", tooltip="Image A, or a batch."),
                 io.Image.Input(
                     "image_b",
-                    tooltip="Image B, or a batch of the same length; a single image meets every image of the other side.",
+                    tooltip="Image B, or a batch of the same length; a single image meets every image of "
+                    "the other side.",
                 ),
                 prompt_input(of="both images were"),
                 source_input(),
@@ -250,7 +262,8 @@ class Compare(_JudgingNode):
                     "both_orders",
                     default=True,
                     optional=True,
-                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says when the two disagree.",
+                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says "
+                    "when the two disagree.",
                 ),
                 rubric_input(list_rubrics(host.rubric_folders(), pair=True)),
                 *answer_inputs(),

@@ -1,9 +1,9 @@
 """What the panel on a node shows, as plain JSON. Nothing here asks ComfyUI for anything.
 
-A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt, or
-several of them merged. The browser decides by the keys that are there what to draw. Texts are cut to what can be
-read on a node, because a page travels to the browser, into the history and into the saved workflow; the node's own
-outputs always have all of it.
+A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt,
+or several of them merged. The browser decides by the keys that are there what to draw. Texts are cut to
+what can be read on a node, because a page travels to the browser, into the history and into the saved
+workflow; the node's own outputs always have all of it.
 
 An image that ComfyUI saves holds the workflow as it was when it was queued, with the pages of an earlier run.
 `clear_pages` removes those when a prompt is queued, and `embed_pages` adds each node's new pages as it runs.
@@ -78,8 +78,8 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:
     """The pages as a node hands them to the browser under `ui["rational_rewards"]`.
 
-    `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged. `workflow` is the
-    id of the workflow that was run: another one may be open when the result arrives.
+    `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged.
+    `workflow` is the id of the workflow that was run: another one may be open when the result arrives.
     """
     stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
     shown = [{**stamp, **page} for page in pages[:MOST_PAGES]]
@@ -91,7 +91,9 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
 def ui(
     pages: Sequence[Page], texts: list[str], of: str, critic: str, workflow: str | None = None
 ) -> dict[str, Any]:
-    """A node's `ui`: pages for the panel (see `payload`), and `texts` with the same content for other readers."""
+    """A node's `ui`: pages for the panel (see `payload`), and `texts` with the same content for other
+    readers.
+    """
     return {"rational_rewards": payload(pages, of, critic, workflow), "text": texts}
 
 
@@ -109,10 +111,11 @@ def clear_pages(workflow: Any) -> None:
 
 
 def embed_pages(workflow: Any, node: str | None, pages: Sequence[Page]) -> None:
-    """Add `pages` to the node with the execution id `node` ("12", or "5:3" inside subgraph 5) of a workflow, in place.
+    """Add `pages` to the node with the execution id `node` ("12", or "5:3" inside subgraph 5) of a workflow,
+    in place.
 
-    The subgraph nodes around it get them too: there a rewritten prompt joins the judgement that it comes from. A node
-    that runs once for each item of a list collects the pages of all its calls.
+    The subgraph nodes around it get them too: there a rewritten prompt joins the judgement that it comes
+    from. A node that runs once for each item of a list collects the pages of all its calls.
     """
     path = _path_to(workflow, str(node).split(":"))
     for around in path[:-1]:
@@ -131,7 +134,9 @@ def replace_pages(workflow: Any, node: str, pages: Sequence[Page]) -> None:
 
 
 def joined(earlier: Sequence[Page], new: Sequence[Page]) -> list[Page]:
-    """The pages of a subgraph: each rewritten prompt joins the first judgement without one, all else is added."""
+    """The pages of a subgraph: each rewritten prompt joins the first judgement without one, all else is
+    added.
+    """
     pages = list(earlier)
     for page in new:
         waiting = [number for number, one in enumerate(pages) if "after" not in one]

@@ -32,7 +32,8 @@ class SaveWithScores(io.ComfyNode):
             node_id="RationalRewardsSaveWithScores",
             display_name="Save with Scores",
             category=f"{CATEGORY}/critic",
-            description="Saves the images like Save Image, and writes each one's scores and reasons into the PNG's metadata.",
+            description="Saves the images like Save Image, and writes each one's scores and reasons into "
+            "the PNG's metadata.",
             search_aliases=["save image", "metadata", "export scores", "png info"],
             inputs=[
                 io.Image.Input("image", tooltip="The images that were judged, in the same order."),
@@ -89,7 +90,9 @@ class SaveWithScores(io.ComfyNode):
 
     @classmethod
     def _with_own_page(cls, workflow: Any, critique: Critique, item: JudgedImage) -> Any:
-        """The workflow with this image's own judgement on the node that the critique comes from, even an unchanged one."""
+        """The workflow with this image's own judgement on the node that the critique comes from, even an
+        unchanged one.
+        """
         node = (cls.hidden.prompt or {}).get(str(cls.hidden.unique_id), {})
         source = node.get("inputs", {}).get("critique")
         if not isinstance(source, list) or not host.settings().keep_results:

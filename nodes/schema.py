@@ -1,6 +1,7 @@
 """ComfyUI's schema in words that every supported version knows.
 
-0.8.0 refuses keywords that later versions brought (`search_aliases`, `advanced`), and one refusal would lose the whole pack.
+0.8.0 refuses keywords that later versions brought (`search_aliases`, `advanced`), and one refusal would lose
+the whole pack.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def source_input() -> Any:
     return io.Image.Input(
         "source_image",
         optional=True,
-        tooltip="For image edits: the picture before the edit, one for all images or one for each. Leave it open for text to image.",
+        tooltip="For image edits: the picture before the edit, one for all images or one for each. Leave it "
+        "open for text to image.",
     )
 
 
@@ -54,12 +56,15 @@ def rubric_input(names: list[str]) -> Any:
         options=["auto", *names],
         default="auto",
         optional=True,
-        tooltip="What is asked. auto fits the task: text to image or, with source_image connected, image edit; a checkpoint's own wording comes first.",
+        tooltip="What is asked. auto fits the task: text to image or, with source_image connected, image "
+        "edit; a checkpoint's own wording comes first.",
     )
 
 
 def seed_input(tooltip: str, **words: Any) -> Any:
-    """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say otherwise."""
+    """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say
+    otherwise.
+    """
     return io.Int.Input(
         "seed",
         **{
@@ -77,7 +82,8 @@ def answer_inputs() -> list[Any]:
     """How the critic writes: seed, temperature, length and format."""
     return [
         seed_input(
-            "Only used when temperature is above 0. At 0 the same image and prompt always get the same answer.",
+            "Only used when temperature is above 0. At 0 the same image and prompt always get the same "
+            "answer.",
             optional=True,
         ),
         io.Float.Input(
@@ -102,6 +108,7 @@ def answer_inputs() -> list[Any]:
             options=["locked", "free"],
             default="locked",
             optional=True,
-            tooltip="locked keeps the critic to the headings and scores of its format, so that every answer can be read; free lets it write as it likes.",
+            tooltip="locked keeps the critic to the headings and scores of its format, so that every answer "
+            "can be read; free lets it write as it likes.",
         ),
     ]

@@ -30,7 +30,8 @@ READY = """name => Boolean(window.app && (app.rootGraph ?? app.graph) && app.ext
     && window.LiteGraph && LiteGraph.registered_node_types[name])"""
 LOAD = """async workflow => {
     window.missing = []
-    if (!window.listening) app.registerExtension({ name: "tests.missing", afterConfigureGraph(types) { missing.push(...types) } })
+    const watch = { name: "tests.missing", afterConfigureGraph(types) { missing.push(...types) } }
+    if (!window.listening) app.registerExtension(watch)
     window.listening = true
     await app.loadGraphData(workflow)
     await new Promise(done => setTimeout(done, 500))
@@ -39,7 +40,9 @@ LOAD = """async workflow => {
 NODES = """() => app.graph.nodes.map(node => ({
     id: String(node.id), type: node.type, title: node.title, pos: [...node.pos], size: [...node.size],
     faulty: Boolean(node.has_errors) || !LiteGraph.registered_node_types[node.type],
-    widgets: (node.widgets ?? []).map(widget => ({ name: widget.name, value: widget.value, saved: widget.serialize !== false })),
+    widgets: (node.widgets ?? []).map(widget => (
+        { name: widget.name, value: widget.value, saved: widget.serialize !== false }
+    )),
 }))"""
 # Nodes 2.0 draws nodes as elements of the page, and may make them taller than the graph says.
 BOXES = """() => app.graph.nodes.map(node => {
@@ -73,7 +76,8 @@ BUILD = """nodes => {
     for (const [title, { links }] of Object.entries(nodes))
         for (const [input, from] of Object.entries(links)) {
             const [source, output] = from.split(".")
-            made[source].connect(output ? made[source].findOutputSlot(output) : 0, made[title], made[title].findInputSlot(input))
+            const slot = output ? made[source].findOutputSlot(output) : 0
+            made[source].connect(slot, made[title], made[title].findInputSlot(input))
         }
     return Object.fromEntries(Object.entries(made).map(([title, node]) => [title, String(node.id)]))
 }"""
@@ -97,7 +101,9 @@ EMPTY = {
 
 
 def artifact(server: Server, name: str) -> Path:
-    """The file of a screenshot, kept to be looked at: below `artifacts`, or the folder that RR_SCREENSHOTS names."""
+    """The file of a screenshot, kept to be looked at: below `artifacts`, or the folder that RR_SCREENSHOTS
+    names.
+    """
     version = server.get("/system_stats")["system"]["comfyui_version"]
     folder = Path(os.environ.get("RR_SCREENSHOTS") or PACK / "artifacts")
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +111,9 @@ def artifact(server: Server, name: str) -> Path:
 
 
 class Canvas:
-    """The page with its graph. `errors` collects what went wrong in it: exceptions, and console errors of this pack's files."""
+    """The page with its graph. `errors` collects what went wrong in it: exceptions, and console errors of
+    this pack's files.
+    """
 
     def __init__(self, page: Any, server: Server):
         self.page = page
@@ -119,7 +127,9 @@ class Canvas:
             self.errors.append(message.text)
 
     def open(self, nodes_2: bool = False) -> None:
-        """Open the page and wait until it can be used; `nodes_2` chooses between the two ways of drawing nodes."""
+        """Open the page and wait until it can be used; `nodes_2` chooses between the two ways of drawing
+        nodes.
+        """
         self.server.post("/api/settings/Comfy.VueNodes.Enabled", nodes_2).raise_for_status()
         self.page.goto(self.server.url)
         self._wait()
@@ -141,7 +151,9 @@ class Canvas:
         return missing
 
     def build(self, nodes: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`. Returns their ids by title."""
+        """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`. Returns their ids by
+        title.
+        """
         self.load(EMPTY)
         return self.page.evaluate(BUILD, nodes)
 
@@ -155,7 +167,9 @@ class Canvas:
         self.page.evaluate("([id, value]) => app.extensionManager.setting.set(id, value)", [setting, value])
 
     def nodes(self) -> list[dict[str, Any]]:
-        """What the page shows: id, type, title, pos, size, faulty, widgets (name, value, saved) of every node."""
+        """What the page shows: id, type, title, pos, size, faulty, widgets (name, value, saved) of every
+        node.
+        """
         return self.page.evaluate(NODES)
 
     def boxes(self) -> list[tuple[str, float, float, float, float]]:
@@ -177,7 +191,9 @@ class Canvas:
         return self.page.evaluate("async () => (await app.graphToPrompt()).output")
 
     def queue(self) -> str:
-        """Press Run; returns the prompt's id. Raises AssertionError with the server's answer where it is refused."""
+        """Press Run; returns the prompt's id. Raises AssertionError with the server's answer where it is
+        refused.
+        """
         with self.page.expect_response(
             lambda r: r.url.endswith("/prompt") and r.request.method == "POST"
         ) as waiting:

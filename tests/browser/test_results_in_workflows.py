@@ -28,9 +28,7 @@ PAINTER = node(
     340,
     {"prompt": PROMPT, "seed": 1, "control_after_generate": "fixed", "flaws": 1.0},
 )
-LOADER = node(
-    "RationalRewardsLoadCritic", 0, 0, {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
-)
+LOADER = node("RationalRewardsLoadCritic", 0, 0, {"checkpoint": "shapes demo (CPU)", "quantization": "none"})
 GRAPH = {
     "Load Critic": LOADER,
     "Painter": PAINTER,
@@ -102,7 +100,9 @@ def two_runs(canvas, server):
         canvas.set("Painter", "seed", seed)
         outputs = server.result(canvas.queue())
         answers.append(raw(outputs, ids["Critique"]))
-        named = {title: outputs[ids[title]]["images"][0]["filename"] for title in ("Save with Scores", "Save")}
+        named = {
+            title: outputs[ids[title]]["images"][0]["filename"] for title in ("Save with Scores", "Save")
+        }
         files.append({title: server.folder / "output" / name for title, name in named.items()})
         canvas.page.wait_for_timeout(1500)
     assert answers[0] != answers[1], "two seeds, two images, two critiques"
@@ -147,6 +147,7 @@ def test_an_image_without_a_critique_of_its_own_shows_none(canvas, server):
 
 
 # ---------------------------------------------------------------- subgraphs
+
 
 def test_a_subgraph_shows_the_result_of_the_nodes_inside(canvas, server):
     blueprint = json.loads((PACK / "subgraphs" / "Critique and refine.json").read_text(encoding="utf-8"))

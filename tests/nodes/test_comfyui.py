@@ -99,7 +99,9 @@ def test_all_nodes_are_registered_with_the_promised_outputs(server):
 
 
 def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
-    """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one. What is imported: test_structure.py."""
+    """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one. What is imported:
+    test_structure.py.
+    """
     times = re.findall(rf"([0-9.]+) seconds.*{NAME}", server.text())
     assert times, server.text()[-2000:]
     assert float(times[0]) <= 1
@@ -182,7 +184,8 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
     score = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT})
     text = server.run(nodes | graph(score=score))["score"]["text"][0]
     whole = re.compile(
-        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
+        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*"
+        r"## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
         re.DOTALL,
     )
     assert whole.fullmatch(text), "what the panel shows, for whoever has none"
