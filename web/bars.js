@@ -17,7 +17,9 @@ export function comparisonRow(dimension, open) {
     const { a, b, applies } = dimension
     const name = dimensionName(dimension.key, dimension.name)
     const label = spoken(name, applies, "bothOfFour", { a, b })
-    if (a === null || b === null) return row(dimension, name, [bar(null, label, "")], [value(null, applies)], open)
+    if (a === null || b === null) {
+        return row(dimension, name, [bar(null, label, "")], [value(null, applies)], open)
+    }
     const bars = [bar(a, label, "rr-side-a"), bar(b, "", "rr-side-b")]
     return row(dimension, name, bars, [value(a, true), value(b, true)], open)
 }
@@ -35,14 +37,19 @@ function row(dimension, name, bars, values, open) {
     ]
     const unscored = values.some((value) => value.classList.contains("rr-none"))
     const quiet = (unscored ? " rr-quiet-row" : "") + (dimension.applies ? "" : " rr-off")
-    if (!dimension.why) return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
+    if (!dimension.why) {
+        return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
+    }
     const summary = make("summary", "rr-cells", make("span", "rr-turn"), ...cells)
     const details = make("details", `rr-row${quiet}`, summary, words("p", "rr-why", dimension.why))
     remember(details, dimension.key, open)
     return details
 }
 
-/** Four fields, filled up to the score. A label is read out in the bar's place; a bar without one is part of another. */
+/**
+ * Four fields, filled up to the score. A label is read out for the bar; a bar without one is part of
+ * another.
+ */
 function bar(score, label, kind) {
     const fields = [0, 1, 2, 3].map((field) => {
         const fill = make("b", kind)
@@ -65,7 +72,10 @@ function value(score, applies) {
     return element
 }
 
-/** What is read out in a bar's place. `scores` are an image's or a pair's, by the names that the words have for them. */
+/**
+ * What is read out for a bar. `scores` are an image's or a pair's, by the names that the words have for
+ * them.
+ */
 function spoken(name, applies, key, scores) {
     if (!applies) return say("doesNotApply", { name })
     if (Object.values(scores).includes(null)) return say("couldNotBeRead", { name })

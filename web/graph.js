@@ -44,7 +44,10 @@ export function locatorOf(node) {
     return !node.graph || node.graph === root() ? String(node.id) : `${node.graph.id}:${node.id}`
 }
 
-/** Whether the graph that a node is in has left the page. A node that waits to be put into one has gone nowhere. */
+/**
+ * Whether the graph that a node is in has left the page. A node that waits to be put into one has gone
+ * nowhere.
+ */
 export function isGone({ graph }) {
     return Boolean(graph) && graph !== root() && root()?.subgraphs?.get(graph.id) !== graph
 }
@@ -53,8 +56,9 @@ export function isGone({ graph }) {
 const nodeIn = (graph, id) => graph?.getNodeById?.(/^\d+$/.test(id) ? Number(id) : id) ?? null
 
 /**
- * Whether a result belongs to another workflow that is open in another tab: ComfyUI hands every result to the tab in front.
- * A mere difference says nothing, for results from the cache carry the id of the run that made them.
+ * Whether a result belongs to another workflow that is open in another tab: ComfyUI hands every result to the
+ * tab in front. A mere difference says nothing, for results from the cache carry the id of the run that made
+ * them.
  */
 export function isElsewhere(workflow) {
     if (typeof workflow !== "string" || !workflow || root()?.id === workflow) return false

@@ -1,4 +1,7 @@
-/** Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in the workflow. */
+/**
+ * Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in
+ * the workflow.
+ */
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -25,8 +28,8 @@ export function recall(node) {
 }
 
 /**
- * Take another tab's pages out of what ComfyUI has noted for a node: it would bring them back when that tab is closed. The output
- * itself stays as it is, for the tab that it belongs to has the same object.
+ * Take another tab's pages out of what ComfyUI has noted for a node: it would bring them back when that tab
+ * is closed. The output itself stays as it is, for the tab that it belongs to has the same object.
  */
 export function forget(node) {
     const locator = locatorOf(node)
@@ -77,8 +80,8 @@ for (const end of ["execution_success", "execution_error", "execution_interrupte
     })
 
 /**
- * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may be none. While a prompt
- * runs it waits for the end, so that a run is one step to undo.
+ * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may
+ * be none. While a prompt runs it waits for the end, so that a run is one step to undo.
  */
 function noteChange() {
     changed = true

@@ -114,7 +114,10 @@ function acceptInside({ node, display_node, output }) {
     }
 }
 
-/** The panels that show what the node of an execution id does: its own and those of the subgraph nodes around it. */
+/**
+ * The panels that show what the node of an execution id does: its own and those of the subgraph nodes
+ * around it.
+ */
 function panelsOf(id) {
     const nodes = [nodeOfExecution(id), ...subgraphNodesAround(id)]
     return nodes.map((node) => panels.get(node)).filter(Boolean)
@@ -149,21 +152,30 @@ app.registerExtension({
     },
 
     nodeCreated(node) {
-        if (node.comfyClass?.startsWith(PACK) && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
+        const isOurs = node.comfyClass?.startsWith(PACK)
+        if (isOurs && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
         if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
         if (node.comfyClass === LOADER) setSize(node)
         if (node.comfyClass === PAINTER) showLinkedPrompt(node, after)
     },
 
-    /** A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, but not those inside subgraphs. */
+    /**
+     * A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, not those
+     * in subgraphs.
+     */
     afterConfigureGraph() {
         for (const node of panels.keys()) if (isGone(node)) release(node)
         restoreSubgraphs()
     },
 
-    /** Another tab came to the front, or a job was opened from the queue: `outputs` are those of its nodes, by locator. */
+    /**
+     * Another tab came to the front, or a job was opened from the queue: `outputs` are those of its
+     * nodes, by locator.
+     */
     onNodeOutputsUpdated(outputs) {
         // Older versions note by execution ids what ended while another tab was in front.
-        for (const [id, output] of Object.entries(outputs ?? {})) accept(nodeOfLocator(id) ?? nodeOfExecution(id), output)
+        for (const [id, output] of Object.entries(outputs ?? {})) {
+            accept(nodeOfLocator(id) ?? nodeOfExecution(id), output)
+        }
     },
 })

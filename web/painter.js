@@ -2,7 +2,10 @@
 
 const NAME = "prompt"
 
-/** Empty the example while `prompt` is connected, and bring it back when the wire goes; the user's own words stay. */
+/**
+ * Empty the example while `prompt` is connected, and bring it back when the wire goes; the user's own words
+ * stay.
+ */
 export function showLinkedPrompt(node, after) {
     const widget = node.widgets?.find((one) => one.name === NAME)
     if (!widget) return

@@ -130,8 +130,8 @@ export class Panel {
     }
 
     /**
-     * Follow the content's height. The content lies absolutely in its frame, so that the height it asks for cannot grow
-     * by itself. Rows that are opened scroll: a node that grew would cover the one below it.
+     * Follow the content's height. The content lies absolutely in its frame, so that the height it asks for
+     * cannot grow by itself. Rows that are opened scroll: a node that grew would cover the one below it.
      */
     fit() {
         const before = this.height

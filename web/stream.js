@@ -7,7 +7,9 @@ import { readStream, text } from "./pages.js"
 // The event with which our nodes report what they write.
 const STREAM = "rational_rewards.stream"
 
-/** Listen; `panelsOf(id)` gives the panels that show the node of an execution id, `allPanels()` all of them. */
+/**
+ * Listen; `panelsOf(id)` gives the panels that show the node of an execution id, `allPanels()` all of them.
+ */
 export function listen(panelsOf, allPanels) {
     // Whose run it is, as soon as one of our nodes has said so: ComfyUI's own events do not.
     let workflow = null
@@ -30,7 +32,8 @@ export function listen(panelsOf, allPanels) {
         workflow = null
         settle()
     })
-    // The server may have been started anew, and its run is lost. If it goes on, its next word makes the live view again. Errors stay.
+    // The server may have been started anew, and its run is lost. If it goes on, its next word makes the live
+    // view again. Errors stay.
     api.addEventListener("reconnected", () => {
         for (const panel of allPanels()) if (panel.live) panel.settle()
     })
