@@ -36,8 +36,7 @@ DIMENSIONS = ("text_faithfulness", "image_faithfulness", "physical_quality", "te
 WINNERS: dict[Winner, int] = {"A": 1, "B": 2, "tie": 0}
 UNREAD = (
     "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer "
-    "to locked, or raise "
-    "max_new_tokens."
+    "to locked, or raise max_new_tokens."
 )
 
 

@@ -92,6 +92,13 @@ def shown_raw(canvas):
     return canvas.panel("Critique").locator(".rr-raw .rr-text").text_content()
 
 
+def expect_result(canvas, title):
+    """Wait until the panel shows a judgement."""
+    from playwright.sync_api import expect
+
+    expect(canvas.panel(title)).to_contain_text("mean", timeout=30_000)
+
+
 def two_runs(canvas, server):
     """Run with seed 1, then with seed 2; returns both raw answers, and the images of both runs."""
     ids = canvas.build(GRAPH)
@@ -155,8 +162,10 @@ def test_a_subgraph_shows_the_result_of_the_nodes_inside(canvas, server):
     prompt = node("PrimitiveStringMultiline", 0, 0, {"value": PROMPT})
     canvas.build({"Prompt": prompt, "Painter": PAINTER, "Other": other})
     canvas.load(add_hosts(canvas, blueprint))
+    for title in ("Blueprint 500", "Blueprint 1000"):
+        canvas.set(title, "checkpoint", "shapes demo (CPU)")
     server.result(canvas.queue())
-    canvas.page.wait_for_timeout(1500)
+    canvas.page.wait_for_timeout(2000)
     panels = {title: canvas.panel(title).inner_text() for title in ("Blueprint 500", "Blueprint 1000")}
     for text in panels.values():
         assert "mean" in text, "the critique"
@@ -189,21 +198,23 @@ def add_hosts(canvas, blueprint):
     return workflow
 
 
-# ---------------------------------------------------------------- small nodes
+# ---------------------------------------------------------------- small nodes, search
 
 
-@pytest.mark.parametrize("width", [225, 300, 340])
+@pytest.mark.parametrize("width", [200, 300, 340])
 def test_words_stay_whole_and_what_opens_can_be_read_on_a_narrow_node(canvas, server, width):
     canvas.build(GRAPH)
+    # An image that no other tab has judged.
+    canvas.set("Painter", "seed", width + 1000 * (canvas.name == "nodes-2"))
     server.result(canvas.queue())
-    canvas.page.wait_for_timeout(1000)
+    expect_result(canvas, "Critique")
     resize = """width => {
         const node = app.graph.nodes.find(node => node.title === "Critique")
         node.setSize([width, node.computeSize()[1]])
         app.canvas.setDirty(true, true)
     }"""
     canvas.page.evaluate(resize, width)
-    canvas.fit()
+    canvas.picture(comfyui_page.artifact(server, f"{canvas.name}-{width}-closed"))
     panel = canvas.panel("Critique")
     lines = """panel => [...panel.querySelectorAll(".rr-name")].map(name => {
         const words = name.textContent.split(" "), text = name.firstChild
@@ -242,3 +253,22 @@ def test_a_linked_painter_shows_no_example_that_is_not_used(canvas):
     assert canvas.page.evaluate(value) == ""
     canvas.page.evaluate("() => app.graph.nodes.find(node => node.title === 'Painter').disconnectInput(0)")
     assert canvas.page.evaluate(value) == PROMPT
+
+
+@pytest.mark.parametrize(
+    ("words", "title"), [("pick best", "Compare"), ("rating", "Critique"), ("rating", "Score")]
+)
+def test_nodes_are_found_by_what_an_artist_would_type(canvas, server, words, title):
+    if not server.get("/object_info/RationalRewardsCompare")["RationalRewardsCompare"].get("search_aliases"):
+        # ComfyUI 0.8 knows no search aliases: nodes are found by their names there.
+        words = title
+    canvas.build({})
+    canvas.page.mouse.dblclick(1500, 1000)
+    canvas.page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'")
+    canvas.page.keyboard.type(words, delay=30)
+    canvas.page.wait_for_timeout(1500)
+    canvas.page.screenshot(path=comfyui_page.artifact(server, f"{canvas.name}-search-{words}-{title}"))
+    listed = "[role=option], .comfy-vue-node-search-box li, [data-testid=result-item]"
+    found = canvas.page.locator(listed).filter(has_text=title)
+    assert found.count() > 0
+    canvas.page.keyboard.press("Escape")
