@@ -19,12 +19,8 @@ from .schema import (
     CATEGORY,
     ComparisonType,
     CritiqueType,
-    answer_inputs,
-    critic_input,
-    prompt_input,
-    rubric_input,
+    question_inputs,
     schema,
-    source_input,
 )
 
 if TYPE_CHECKING:
@@ -93,14 +89,10 @@ class Critique(_JudgingNode):
                 "VLM critic",
                 "feedback",
             ],
-            inputs=[
-                critic_input(),
+            inputs=question_inputs(
                 io.Image.Input("image", tooltip="The image, or a batch; every image of it is judged."),
-                prompt_input(),
-                source_input(),
-                rubric_input(list_rubrics(host.rubric_folders())),
-                *answer_inputs(),
-            ],
+                rubrics=list_rubrics(host.rubric_folders()),
+            ),
             outputs=[
                 CritiqueType.Output(
                     "critique",
@@ -174,12 +166,10 @@ class Score(_JudgingNode):
                 "evaluate",
             ],
             inputs=[
-                critic_input(),
-                io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
-                prompt_input(),
-                source_input(),
-                rubric_input(list_rubrics(host.rubric_folders())),
-                *answer_inputs(),
+                *question_inputs(
+                    io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
+                    rubrics=list_rubrics(host.rubric_folders()),
+                ),
                 io.Combo.Input(
                     "mode",
                     options=["reasoned", "fast"],
@@ -247,26 +237,25 @@ class Compare(_JudgingNode):
             "orders unless both_orders "
             "is off, so that neither position is favoured.",
             search_aliases=["A/B", "pairwise", "better image", "pick best", "winner", "preference", "versus"],
-            inputs=[
-                critic_input(),
+            inputs=question_inputs(
                 io.Image.Input("image_a", tooltip="Image A, or a batch."),
                 io.Image.Input(
                     "image_b",
                     tooltip="Image B, or a batch of the same length; a single image meets every image of "
                     "the other side.",
                 ),
-                prompt_input(of="both images were"),
-                source_input(),
-                io.Boolean.Input(
-                    "both_orders",
-                    default=True,
-                    optional=True,
-                    tooltip="Judge A before B and B before A, and average. Twice the work; the report says "
-                    "when the two disagree.",
-                ),
-                rubric_input(list_rubrics(host.rubric_folders(), pair=True)),
-                *answer_inputs(),
-            ],
+                of="both images were",
+                more=[
+                    io.Boolean.Input(
+                        "both_orders",
+                        default=True,
+                        optional=True,
+                        tooltip="Judge A before B and B before A, and average. Twice the work; the report "
+                        "says when the two disagree.",
+                    ),
+                ],
+                rubrics=list_rubrics(host.rubric_folders(), pair=True),
+            ),
             outputs=[
                 io.Image.Output(
                     "winner_image",

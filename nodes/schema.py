@@ -7,6 +7,7 @@ the whole pack.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
@@ -23,16 +24,33 @@ def schema(**words: Any) -> io.Schema:
     return io.Schema(**{word: value for word, value in words.items() if word in known})
 
 
-def advanced(kind: Any, id: str, **words: Any) -> Any:
+def advanced(kind: Any, id: str, **words: Any) -> io.Input:
     """An input that is rarely needed; newer frontends fold it away."""
     return kind.Input(id, optional=True, extra_dict={"advanced": True}, **words)
 
 
-def critic_input() -> Any:
+def question_inputs(
+    *images: io.Input, rubrics: list[str], of: str = "the image was", more: Sequence[io.Input] = ()
+) -> list[io.Input]:
+    """The inputs of every node that judges: critic, `images`, prompt, source_image, `more`, rubric, then how
+    to answer. `of` says in the prompt's tooltip what was made from it.
+    """
+    return [
+        critic_input(),
+        *images,
+        prompt_input(of),
+        source_input(),
+        *more,
+        rubric_input(rubrics),
+        *answer_inputs(),
+    ]
+
+
+def critic_input() -> io.Input:
     return CriticType.Input("critic", tooltip="The critic from Load Critic.")
 
 
-def prompt_input(of: str = "the image was") -> Any:
+def prompt_input(of: str = "the image was") -> io.Input:
     return io.String.Input(
         "prompt",
         multiline=True,
@@ -41,7 +59,7 @@ def prompt_input(of: str = "the image was") -> Any:
     )
 
 
-def source_input() -> Any:
+def source_input() -> io.Input:
     return io.Image.Input(
         "source_image",
         optional=True,
@@ -50,7 +68,7 @@ def source_input() -> Any:
     )
 
 
-def rubric_input(names: list[str]) -> Any:
+def rubric_input(names: list[str]) -> io.Input:
     return io.Combo.Input(
         "rubric",
         options=["auto", *names],
@@ -61,7 +79,7 @@ def rubric_input(names: list[str]) -> Any:
     )
 
 
-def seed_input(tooltip: str, **words: Any) -> Any:
+def seed_input(tooltip: str, **words: Any) -> io.Input:
     """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say
     otherwise.
     """
@@ -78,7 +96,7 @@ def seed_input(tooltip: str, **words: Any) -> Any:
     )
 
 
-def answer_inputs() -> list[Any]:
+def answer_inputs() -> list[io.Input]:
     """How the critic writes: seed, temperature, length and format."""
     return [
         seed_input(
