@@ -78,7 +78,7 @@ function foot(page, open) {
     const copy = copyButton(say("copyRaw"), page.raw)
     const raw = make("details", "rr-raw", summary, copy, words("p", "rr-text", page.raw))
     remember(raw, RAW, open)
-    return make("div", "rr-foot", raw, judge)
+    return make("div", "rr-foot", judge, raw)
 }
 
 /** What is seen while the critic works; `update(stream)` brings it up to date. */
