@@ -20,13 +20,12 @@ FILE = Path("default", "comfy.settings.json")
 
 @dataclass(frozen=True)
 class UserSettings:
-    """`model_folder`: where critics are looked for first and put, "" for the usual place.
-
-    `offline`: nothing is ever downloaded.
-    """
+    """`model_folder`: where critics are looked for first and put, "" for the usual place. `offline`: nothing is ever downloaded.
+    `keep_results`: results stay with their nodes in the workflow."""
 
     model_folder: str = ""
     offline: bool = False
+    keep_results: bool = True
 
     def roots(self, models: Path, usual: list[Path]) -> list[Path]:
         """The folders for critics, the chosen one first; a relative one lies in ComfyUI's `models` folder."""
@@ -45,4 +44,5 @@ def read_user_settings(user_folder: Path) -> UserSettings:
         # Half-written, or not a table.
         log.warning("ComfyUI's settings could not be read (%s).", error)
         return UserSettings()
-    return UserSettings(folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True)
+    keep = found.get("RationalRewards.KeepResults") is not False
+    return UserSettings(folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True, keep)

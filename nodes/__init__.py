@@ -15,6 +15,7 @@ from .save import SaveWithScores
 from .train import RationalizePreferences, TrainCriticAdapter
 
 host.register_model_folders()
+host.listen_to_prompts()
 
 
 class RationalRewardsExtension(ComfyExtension):

@@ -26,20 +26,16 @@ class ShapesPainter(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     multiline=True,
-                    default=(
-                        "two small blue squares on the left and a red star on a pink background with "
-                        "the word SUN"
-                    ),
+                    default="two small blue squares on the left and a red star on a pink background with "
+                    "the word SUN",
                     tooltip="Circles, squares, triangles and stars in red, green, blue, yellow, purple or "
                     "black; small or large; one to three of a "
                     "kind; on the left, in the middle or on the right; a white, gray, pink or cyan "
                     "background; with the word ABC.",
                 ),
                 seed_input(
-                    (
-                        "The same prompt and seed always give the same picture. With the same seed, a better "
-                        "prompt mends only what it names."
-                    ),
+                    "The same prompt and seed always give the same picture. With the same seed, a better "
+                    "prompt mends only what it names.",
                     control_after_generate=True,
                 ),
                 io.Int.Input(

@@ -1,6 +1,5 @@
-"""What the nodes need of ComfyUI: folders, device, progress and cancel.
-
-The only place that asks the host for them.
+"""What the nodes need of ComfyUI: folders, device, progress and cancel. The only place that asks the host
+for them.
 """
 
 from __future__ import annotations
@@ -92,8 +91,7 @@ def make_room(size: int) -> None:
 
 def forget_earlier_runs() -> None:
     """Have ComfyUI let go of what only earlier runs used: newer versions keep it until a node is done, too
-    late for a critic that takes the place of another.
-    """
+    late for a critic that replaces another."""
     memory = sys.modules.get("comfy.memory_management")
     if memory and hasattr(memory, "extra_ram_release"):
         memory.extra_ram_release(sys.maxsize)
@@ -111,14 +109,48 @@ def _server() -> Any:
     return getattr(PromptServer, "instance", None)
 
 
+def listen_to_prompts() -> None:
+    """Have every prompt that is queued pass `forget_results`."""
+    server = _server()
+    if server:
+        server.add_on_prompt_handler(forget_results)
+
+
 def workflow_id(hidden: Any) -> str | None:
     """The id of the workflow that is run, from a node's hidden inputs; None for an API prompt that brings no
     workflow.
     """
+    workflow = _workflow(hidden)
+    id = workflow.get("id") if workflow else None
+    return id if isinstance(id, str) else None
+
+
+def _workflow(hidden: Any) -> dict[str, Any] | None:
+    """The workflow that is run, as the images saved in this run will hold it."""
     info = hidden.extra_pnginfo
     workflow = info.get("workflow") if isinstance(info, dict) else None
-    found = workflow.get("id") if isinstance(workflow, dict) else None
-    return found if isinstance(found, str) else None
+    return workflow if isinstance(workflow, dict) else None
+
+
+def forget_results(json_data: dict[str, Any]) -> dict[str, Any]:
+    """Take earlier results out of a workflow that is queued: images saved in this run hold only results of
+    this run.
+    """
+    extra = json_data.get("extra_data")
+    info = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
+    panel.clear_pages(info.get("workflow") if isinstance(info, dict) else None)
+    return json_data
+
+
+def show(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
+    """A node's `ui` (see `panel.ui`). Its pages also go into the workflow that images saved in this run
+    hold.
+    """
+    ui = panel.ui(pages, texts, of, critic, workflow_id(hidden))
+    workflow = _workflow(hidden)
+    if workflow and settings().keep_results:
+        panel.embed_pages(workflow, shown_on(hidden), ui["rational_rewards"])
+    return ui
 
 
 def shown_on(hidden: Any) -> str | None:
@@ -195,9 +227,8 @@ class Stream:
 
 
 def progress(hidden: Any = None) -> Progress:
-    """Progress on the node, and cancel at every token.
-
-    With a node's `hidden` inputs (see HIDDEN) its panel shows the answer live.
+    """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel
+    shows the answer live.
     """
     bar = Bar()
     stream = Stream(hidden) if hidden else None

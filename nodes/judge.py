@@ -1,6 +1,5 @@
-"""Critique, Score and Compare.
-
-`sampling` are the inputs that go to the critic under their own names: seed, temperature, ...
+"""Critique, Score and Compare. `sampling` are the inputs that go to the critic under their own names: seed,
+temperature, ...
 """
 
 from __future__ import annotations
@@ -20,12 +19,8 @@ from .schema import (
     CATEGORY,
     ComparisonType,
     CritiqueType,
-    answer_inputs,
-    critic_input,
-    prompt_input,
-    rubric_input,
+    question_inputs,
     schema,
-    source_input,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +32,7 @@ DIMENSIONS = ("text_faithfulness", "image_faithfulness", "physical_quality", "te
 WINNERS: dict[Winner, int] = {"A": 1, "B": 2, "tie": 0}
 UNREAD = (
     "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer "
-    "to locked, or raise "
-    "max_new_tokens."
+    "to locked, or raise max_new_tokens."
 )
 
 
@@ -83,9 +77,8 @@ class Critique(_JudgingNode):
             node_id="RationalRewardsCritique",
             display_name="Critique",
             category=f"{CATEGORY}/critic",
-            description=(
-                "Says in words what is wrong with each image in every dimension, then scores it from 1 to 4."
-            ),
+            description="Says in words what is wrong with each image in every dimension, then scores it "
+            "from 1 to 4.",
             search_aliases=[
                 "judge",
                 "review",
@@ -96,20 +89,15 @@ class Critique(_JudgingNode):
                 "VLM critic",
                 "feedback",
             ],
-            inputs=[
-                critic_input(),
+            inputs=question_inputs(
                 io.Image.Input("image", tooltip="The image, or a batch; every image of it is judged."),
-                prompt_input(),
-                source_input(),
-                rubric_input(list_rubrics(host.rubric_folders())),
-                *answer_inputs(),
-            ],
+                rubrics=list_rubrics(host.rubric_folders()),
+            ),
             outputs=[
                 CritiqueType.Output(
                     "critique",
-                    tooltip=(
-                        "All judgements of the batch, for Refine Prompt, Critique Card and Save with Scores."
-                    ),
+                    tooltip="All judgements of the batch, for Refine Prompt, Critique Card and Save with "
+                    "Scores.",
                 ),
                 io.Float.Output(
                     "score", is_output_list=True, tooltip="Overall score from 0 to 1, one per image."
@@ -141,7 +129,7 @@ class Critique(_JudgingNode):
         words = critique.to_markdown()
         scores = _scores(critique.judgements)
         pages = [panel.judgement_page(judgement) for judgement in critique.judgements]
-        ui = host.results(cls.hidden, pages, [words], "image", critic.name)
+        ui = host.show(cls.hidden, pages, [words], "image", critic.name)
         return io.NodeOutput(critique, scores, words, ui=ui)
 
 
@@ -154,11 +142,8 @@ class Score(_JudgingNode):
             ("text_faithfulness", "Does the image show what the prompt asks for? 1 to 4."),
             (
                 "image_faithfulness",
-                (
-                    "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does "
-                    "not "
-                    "apply."
-                ),
+                "For edits: did the rest stay as it was? 1 to 4; the mean of the others where it does not "
+                "apply.",
             ),
             ("physical_quality", "Is the image convincing and clean? 1 to 4."),
             (
@@ -181,19 +166,17 @@ class Score(_JudgingNode):
                 "evaluate",
             ],
             inputs=[
-                critic_input(),
-                io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
-                prompt_input(),
-                source_input(),
-                rubric_input(list_rubrics(host.rubric_folders())),
-                *answer_inputs(),
+                *question_inputs(
+                    io.Image.Input("image", tooltip="The image, or a batch; every image of it is scored."),
+                    rubrics=list_rubrics(host.rubric_folders()),
+                ),
                 io.Combo.Input(
                     "mode",
                     options=["reasoned", "fast"],
                     default="reasoned",
                     optional=True,
-                    tooltip="reasoned explains before it scores. fast reads a score without reasoning: "
-                    "many times quicker and good for a first "
+                    tooltip="reasoned explains before it scores. fast reads a score without reasoning: many "
+                    "times quicker and good for a first "
                     "filter, but not calibrated; never mix the two. The demo critic cannot score fast.",
                 ),
             ],
@@ -205,10 +188,8 @@ class Score(_JudgingNode):
                 io.Float.Output(
                     "confidence",
                     is_output_list=True,
-                    tooltip=(
-                        "How sure the critic was of its scores, 0 to 1: the probability it gave to "
-                        "what it answered. Not known (NaN) for free answers."
-                    ),
+                    tooltip="How sure the critic was of its scores, 0 to 1: the probability it gave to what "
+                    "it answered. Not known (NaN) for free answers.",
                 ),
             ],
             hidden=host.HIDDEN,
@@ -239,7 +220,7 @@ class Score(_JudgingNode):
         confidence = [float("nan") if j.confidence is None else j.confidence for j in judgements]
         pages = [panel.judgement_page(judgement) for judgement in judgements]
         texts = [report(judgements, critic.name)]
-        ui = host.results(cls.hidden, pages, texts, "image", critic.name)
+        ui = host.show(cls.hidden, pages, texts, "image", critic.name)
         return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
@@ -256,30 +237,25 @@ class Compare(_JudgingNode):
             "orders unless both_orders "
             "is off, so that neither position is favoured.",
             search_aliases=["A/B", "pairwise", "better image", "pick best", "winner", "preference", "versus"],
-            inputs=[
-                critic_input(),
+            inputs=question_inputs(
                 io.Image.Input("image_a", tooltip="Image A, or a batch."),
                 io.Image.Input(
                     "image_b",
-                    tooltip=(
-                        "Image B, or a batch of the same length; a single image meets every image of "
-                        "the other side."
-                    ),
+                    tooltip="Image B, or a batch of the same length; a single image meets every image of "
+                    "the other side.",
                 ),
-                prompt_input(of="both images were"),
-                source_input(),
-                io.Boolean.Input(
-                    "both_orders",
-                    default=True,
-                    optional=True,
-                    tooltip=(
-                        "Judge A before B and B before A, and average. Twice the work; the report says "
-                        "when the two disagree."
+                of="both images were",
+                more=[
+                    io.Boolean.Input(
+                        "both_orders",
+                        default=True,
+                        optional=True,
+                        tooltip="Judge A before B and B before A, and average. Twice the work; the report "
+                        "says when the two disagree.",
                     ),
-                ),
-                rubric_input(list_rubrics(host.rubric_folders(), pair=True)),
-                *answer_inputs(),
-            ],
+                ],
+                rubrics=list_rubrics(host.rubric_folders(), pair=True),
+            ),
             outputs=[
                 io.Image.Output(
                     "winner_image",
@@ -332,7 +308,7 @@ class Compare(_JudgingNode):
         words = report(comparisons, critic.name)
         margins = [comparison.margin for comparison in comparisons]
         pages = [panel.comparison_page(comparison) for comparison in comparisons]
-        ui = host.results(cls.hidden, pages, [words], "pair", critic.name)
+        ui = host.show(cls.hidden, pages, [words], "pair", critic.name)
         return io.NodeOutput(images, winners, margins, words, comparisons, ui=ui)
 
 

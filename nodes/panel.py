@@ -1,15 +1,19 @@
 """What the panel on a node shows, as plain JSON. Nothing here asks ComfyUI for anything.
 
-A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt, or
-several of them merged. The browser decides by the keys that are there what to draw. Texts are cut to what can
-be read on a node, because a page travels to the browser, into the history and into the saved workflow; the
-node's own outputs always have all of it.
+A page is what the panel shows at once: one image's judgement, one pair's comparison, one rewritten prompt,
+or several of them merged. The browser decides by the keys that are there what to draw. Texts are cut to
+what can be read on a node, because a page travels to the browser, into the history and into the saved
+workflow; the node's own outputs always have all of it.
+
+An image that ComfyUI saves holds the workflow as it was when it was queued, with the pages of an earlier run.
+`clear_pages` removes those when a prompt is queued, and `embed_pages` adds each node's new pages as it runs.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..models.judgement import Comparison, Judgement
@@ -18,8 +22,10 @@ from ..models.refine import RefinedPrompt
 
 Page = dict[str, Any]
 
-# The name under which the browser keeps pages in a node's properties.
+# The property of a node in the workflow that holds its pages; web/keep.js reads and writes it too.
 PROPERTY = "rational_rewards"
+# Characters of one node's pages in a workflow, as in web/keep.js.
+MOST_KEPT = 200_000
 # Characters.
 LONGEST_TEXT, LONGEST_RAW, LONGEST_NAME = 4_000, 40_000, 100
 MOST_DIMENSIONS, MOST_NOTES, MOST_PAGES = 32, 8, 100
@@ -42,9 +48,7 @@ def judgement_page(judgement: Judgement) -> Page:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """One pair: `winner` "A", "B", "tie" or None, both `totals` 1..4, and both sides' scores in each
-    dimension.
-    """
+    """One pair: `winner` "A", "B", "tie" or None, both `totals` 1..4, and both scores in each dimension."""
     dimensions = [
         {
             **_dimension(key, d),
@@ -74,8 +78,8 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:
     """The pages as a node hands them to the browser under `ui["rational_rewards"]`.
 
-    `of` says what a page stands for: "image", "pair" or "prompt". `critic` is who judged. `workflow` is the
-    id of the workflow that was run: another one may be open when the result arrives.
+    `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged.
+    `workflow` is the id of the workflow that was run: another one may be open when the result arrives.
     """
     stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}
     shown = [{**stamp, **page} for page in pages[:MOST_PAGES]]
@@ -84,50 +88,122 @@ def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = 
     return shown
 
 
-def embed(workflow: Any, node: str, pages: Sequence[Page]) -> None:
-    """Put pages on a node in a workflow that images carry, as the browser keeps them, so that an image opens
-    with its own.
-
-    `node` is an execution id: "12", or "5:3" for node 3 inside the subgraph node 5, on which the pages show,
-    too. A workflow that does not have the node, or is none, stays as it is.
+def ui(
+    pages: Sequence[Page], texts: list[str], of: str, critic: str, workflow: str | None = None
+) -> dict[str, Any]:
+    """A node's `ui`: pages for the panel (see `payload`), and `texts` with the same content for other
+    readers.
     """
-    path = node.split(":")
-    for depth in range(len(path)):
-        holder = _node_of(workflow, path[: depth + 1])
-        if holder is None:
-            return
-        properties = holder.setdefault("properties", {})
-        kept = properties.get(PROPERTY) or {}
-        before = kept.get("pages") or []
-        inner = depth == len(path) - 1
-        properties[PROPERTY] = {**kept, "pages": list(pages) if inner else _merged(before, pages)}
+    return {"rational_rewards": payload(pages, of, critic, workflow), "text": texts}
 
 
-def _merged(before: Sequence[Page], pages: Sequence[Page]) -> list[Page]:
-    """What two nodes inside a subgraph say of the same images, one page an image."""
-    longest = max(len(before), len(pages))
-    merged: list[Page] = []
-    for index in range(longest):
-        page: Page = {}
-        for part in (before, pages):
-            if index < len(part):
-                page |= {key: value for key, value in part[index].items() if value not in ("", [], None)}
-        merged.append(page)
-    return merged
+def clear_pages(workflow: Any) -> None:
+    """Remove every node's pages from a workflow in ComfyUI's own form, in place; folded panels stay folded.
+
+    A workflow may come from anybody: what does not look like one is left alone.
+    """
+    for node in _all_nodes(workflow):
+        properties = node.get("properties")
+        kept = properties.get(PROPERTY) if isinstance(properties, dict) else None
+        if isinstance(kept, dict):
+            kept.pop("pages", None)
+            kept.pop("node", None)
 
 
-def _node_of(workflow: Any, path: Sequence[str]) -> dict[str, Any] | None:
-    """The node at a path of ids, the last one inside the subgraphs of those before."""
-    try:
-        graph = workflow
-        node = None
-        for step in path:
-            if node is not None:
-                graph = next(g for g in workflow["definitions"]["subgraphs"] if g["id"] == node["type"])
-            node = next(candidate for candidate in graph["nodes"] if str(candidate["id"]) == step)
-        return node
-    except (KeyError, TypeError, StopIteration):
-        return None
+def embed_pages(workflow: Any, node: str | None, pages: Sequence[Page]) -> None:
+    """Add `pages` to the node with the execution id `node` ("12", or "5:3" inside subgraph 5) of a workflow,
+    in place.
+
+    The subgraph nodes around it get them too: there a rewritten prompt joins the judgement that it comes
+    from. A node that runs once for each item of a list collects the pages of all its calls.
+    """
+    path = _path_to(workflow, str(node).split(":"))
+    for around in path[:-1]:
+        _keep(around, str(around.get("id")), joined(_kept_pages(around), pages))
+    if path:
+        inner = path[-1]
+        earlier = _kept_pages(inner) if _kept(inner).get("node") == str(node) else []
+        _keep(inner, str(node), [*earlier, *pages])
+
+
+def replace_pages(workflow: Any, node: str, pages: Sequence[Page]) -> None:
+    """As `embed_pages`, with these pages alone on the node itself."""
+    path = _path_to(workflow, node.split(":"))
+    if path:
+        _keep(path[-1], node, list(pages))
+
+
+def joined(earlier: Sequence[Page], new: Sequence[Page]) -> list[Page]:
+    """The pages of a subgraph: each rewritten prompt joins the first judgement without one, all else is
+    added.
+    """
+    pages = list(earlier)
+    for page in new:
+        waiting = [number for number, one in enumerate(pages) if "after" not in one]
+        if "after" in page and "score" not in page and waiting:
+            judged = pages[waiting[0]]
+            pages[waiting[0]] = {**judged, **page, "of": judged.get("of", page.get("of"))}
+        else:
+            pages.append(page)
+    return pages
+
+
+def _definitions(workflow: Any) -> dict[str, Any]:
+    definitions = workflow.get("definitions") if isinstance(workflow, dict) else None
+    subgraphs = definitions.get("subgraphs") if isinstance(definitions, dict) else None
+    if not isinstance(subgraphs, list):
+        return {}
+    return {str(one.get("id")): one for one in subgraphs if isinstance(one, dict)}
+
+
+def _nodes(graph: Any) -> list[dict[str, Any]]:
+    nodes = graph.get("nodes") if isinstance(graph, dict) else None
+    return [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+
+
+def _all_nodes(workflow: Any) -> Iterator[dict[str, Any]]:
+    for graph in (workflow, *_definitions(workflow).values()):
+        yield from _nodes(graph)
+
+
+def _path_to(workflow: Any, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The nodes from the canvas down to the one that `ids` name; empty where one of them is not there."""
+    definitions, graph, path = _definitions(workflow), workflow, []
+    for id in ids:
+        node = next((node for node in _nodes(graph) if str(node.get("id")) == id), None)
+        if node is None:
+            return []
+        path.append(node)
+        graph = definitions.get(str(node.get("type")))
+    return path
+
+
+def _kept(node: dict[str, Any]) -> dict[str, Any]:
+    properties = node.get("properties")
+    kept = properties.get(PROPERTY) if isinstance(properties, dict) else None
+    return kept if isinstance(kept, dict) else {}
+
+
+def _kept_pages(node: dict[str, Any]) -> list[Page]:
+    pages = _kept(node).get("pages")
+    return pages if isinstance(pages, list) else []
+
+
+def _keep(node: dict[str, Any], id: str, pages: Sequence[Page]) -> None:
+    if not isinstance(node.get("properties"), dict):
+        node["properties"] = {}
+    folded = _kept(node).get("folded") is True
+    node["properties"][PROPERTY] = {"pages": _compact(pages), "folded": folded, "node": id}
+
+
+def _compact(pages: Sequence[Page]) -> list[Page]:
+    """As much as a workflow may hold: without the raw answers where it is too much, then the first pages."""
+    kept = list(pages)
+    if len(json.dumps(kept)) > MOST_KEPT:
+        kept = [{**page, "raw": ""} for page in kept]
+    while kept and len(json.dumps(kept)) > MOST_KEPT:
+        kept = kept[: len(kept) // 2]
+    return kept
 
 
 def _first(dimensions: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -24,8 +24,8 @@ class RefinePrompt(io.ComfyNode):
             node_id="RationalRewardsRefinePrompt",
             display_name="Refine Prompt",
             category=f"{CATEGORY}/critic",
-            description="Rewrites the prompt so that the next image mends what the critique found. "
-            "Weights, embeddings, LoRA tags, wildcards and "
+            description="Rewrites the prompt so that the next image mends what the critique found. Weights, "
+            "embeddings, LoRA tags, wildcards and "
             "everything in keep survive.",
             search_aliases=["improve prompt", "rewrite prompt", "prompt enhancer", "better prompt", "refine"],
             inputs=[
@@ -37,10 +37,8 @@ class RefinePrompt(io.ComfyNode):
                     max=4.0,
                     step=0.1,
                     optional=True,
-                    tooltip=(
-                        "The prompt is rewritten when any dimension scores below this. 4 rewrites all "
-                        "but perfect images; the paper used 3."
-                    ),
+                    tooltip="The prompt is rewritten when any dimension scores below this. 4 rewrites all "
+                    "but perfect images; the paper used 3.",
                 ),
                 io.String.Input(
                     "keep",
@@ -75,7 +73,7 @@ class RefinePrompt(io.ComfyNode):
         texts = [
             f"{page['after']}\n\nBefore: {page['before']}\n\n{page['comments']}".strip() for page in pages
         ]
-        ui = host.results(cls.hidden, pages, texts, "prompt", critique.critic.name)
+        ui = host.show(cls.hidden, pages, texts, "prompt", critique.critic.name)
         return io.NodeOutput(
             prompts, [one.comments for one in refined], [one.changed for one in refined], ui=ui
         )
@@ -90,10 +88,8 @@ class CritiqueCard(io.ComfyNode):
             node_id="RationalRewardsCritiqueCard",
             display_name="Critique Card",
             category=f"{CATEGORY}/critic",
-            description=(
-                "Draws a card to share: the image, a bar for each dimension, the reasons and the "
-                "refined prompt."
-            ),
+            description="Draws a card to share: the image, a bar for each dimension, the reasons and the "
+            "refined prompt.",
             search_aliases=["report card", "annotate", "scorecard", "critique image", "share"],
             inputs=[
                 CritiqueType.Input("critique", tooltip="The critique from Critique."),
@@ -132,8 +128,8 @@ class CritiqueCard(io.ComfyNode):
             refined = [RefinedPrompt(new, "", changed=True) for new in refined_prompt]
         if not len(images) == len(items) == len(refined):
             raise QuestionError(
-                f"`image` has {len(images)} images, `critique` judges {len(items)} and `refined_prompt` "
-                f"has {len(refined)} "
+                f"`image` has {len(images)} images, `critique` judges {len(items)} and `refined_prompt` has "
+                f"{len(refined)} "
                 "prompts: connect what belongs to the same batch."
             )
         prompts = [item.question.prompt for item in items]

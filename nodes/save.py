@@ -32,10 +32,8 @@ class SaveWithScores(io.ComfyNode):
             node_id="RationalRewardsSaveWithScores",
             display_name="Save with Scores",
             category=f"{CATEGORY}/critic",
-            description=(
-                "Saves the images like Save Image, and writes each one's scores and reasons into "
-                "the PNG's metadata."
-            ),
+            description="Saves the images like Save Image, and writes each one's scores and reasons into "
+            "the PNG's metadata.",
             search_aliases=["save image", "metadata", "export scores", "png info"],
             inputs=[
                 io.Image.Input("image", tooltip="The images that were judged, in the same order."),
@@ -48,7 +46,7 @@ class SaveWithScores(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
 
@@ -84,19 +82,22 @@ class SaveWithScores(io.ComfyNode):
         info.add_text(KEY, json.dumps(judgement, ensure_ascii=False))
         if cls.hidden.prompt:
             info.add_text("prompt", json.dumps(cls.hidden.prompt))
-        for key, value in cls._own_pnginfo(critique, item).items():
+        for key, value in (cls.hidden.extra_pnginfo or {}).items():
+            if key == "workflow":
+                value = cls._with_own_page(value, critique, item)
             info.add_text(key, json.dumps(value))
         return info
 
     @classmethod
-    def _own_pnginfo(cls, critique: Critique, item: JudgedImage) -> dict[str, Any]:
-        """What ComfyUI writes into images, with this image's own judgement on the node that made it."""
-        info = copy.deepcopy(cls.hidden.extra_pnginfo or {})
-        try:
-            judge = cls.hidden.prompt[cls.hidden.unique_id]["inputs"]["critique"][0]
-        except (KeyError, TypeError, IndexError):
-            return info
+    def _with_own_page(cls, workflow: Any, critique: Critique, item: JudgedImage) -> Any:
+        """The workflow with this image's own judgement on the node that the critique comes from, even an
+        unchanged one.
+        """
+        node = (cls.hidden.prompt or {}).get(str(cls.hidden.unique_id), {})
+        source = node.get("inputs", {}).get("critique")
+        if not isinstance(source, list) or not host.settings().keep_results:
+            return workflow
+        own = copy.deepcopy(workflow)
         page = panel.judgement_page(item.judgement)
-        pages = panel.payload([page], "image", critique.critic.name, host.workflow_id(cls.hidden))
-        panel.embed(info.get("workflow"), str(judge), pages)
-        return info
+        panel.replace_pages(own, str(source[0]), panel.payload([page], "image", critique.critic.name))
+        return own

@@ -7,6 +7,7 @@ the whole pack.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
@@ -23,16 +24,33 @@ def schema(**words: Any) -> io.Schema:
     return io.Schema(**{word: value for word, value in words.items() if word in known})
 
 
-def advanced(kind: Any, id: str, **words: Any) -> Any:
+def advanced(kind: Any, id: str, **words: Any) -> io.Input:
     """An input that is rarely needed; newer frontends fold it away."""
     return kind.Input(id, optional=True, extra_dict={"advanced": True}, **words)
 
 
-def critic_input() -> Any:
+def question_inputs(
+    *images: io.Input, rubrics: list[str], of: str = "the image was", more: Sequence[io.Input] = ()
+) -> list[io.Input]:
+    """The inputs of every node that judges: critic, `images`, prompt, source_image, `more`, rubric, then how
+    to answer. `of` says in the prompt's tooltip what was made from it.
+    """
+    return [
+        critic_input(),
+        *images,
+        prompt_input(of),
+        source_input(),
+        *more,
+        rubric_input(rubrics),
+        *answer_inputs(),
+    ]
+
+
+def critic_input() -> io.Input:
     return CriticType.Input("critic", tooltip="The critic from Load Critic.")
 
 
-def prompt_input(of: str = "the image was") -> Any:
+def prompt_input(of: str = "the image was") -> io.Input:
     return io.String.Input(
         "prompt",
         multiline=True,
@@ -41,31 +59,27 @@ def prompt_input(of: str = "the image was") -> Any:
     )
 
 
-def source_input() -> Any:
+def source_input() -> io.Input:
     return io.Image.Input(
         "source_image",
         optional=True,
-        tooltip=(
-            "For image edits: the picture before the edit, one for all images or one for each. Leave "
-            "it open for text to image."
-        ),
+        tooltip="For image edits: the picture before the edit, one for all images or one for each. Leave it "
+        "open for text to image.",
     )
 
 
-def rubric_input(names: list[str]) -> Any:
+def rubric_input(names: list[str]) -> io.Input:
     return io.Combo.Input(
         "rubric",
         options=["auto", *names],
         default="auto",
         optional=True,
-        tooltip=(
-            "What is asked. auto fits the task: text to image or, with source_image connected, image "
-            "edit; a checkpoint's own wording comes first."
-        ),
+        tooltip="What is asked. auto fits the task: text to image or, with source_image connected, image "
+        "edit; a checkpoint's own wording comes first.",
     )
 
 
-def seed_input(tooltip: str, **words: Any) -> Any:
+def seed_input(tooltip: str, **words: Any) -> io.Input:
     """A seed as ComfyUI's samplers have it, 0 to 2**64 - 1; it stays where it was put unless `words` say
     otherwise.
     """
@@ -82,14 +96,12 @@ def seed_input(tooltip: str, **words: Any) -> Any:
     )
 
 
-def answer_inputs() -> list[Any]:
+def answer_inputs() -> list[io.Input]:
     """How the critic writes: seed, temperature, length and format."""
     return [
         seed_input(
-            (
-                "Only used when temperature is above 0. At 0 the same image and prompt always get the same "
-                "answer."
-            ),
+            "Only used when temperature is above 0. At 0 the same image and prompt always get the same "
+            "answer.",
             optional=True,
         ),
         io.Float.Input(
@@ -114,9 +126,7 @@ def answer_inputs() -> list[Any]:
             options=["locked", "free"],
             default="locked",
             optional=True,
-            tooltip=(
-                "locked keeps the critic to the headings and scores of its format, so that every "
-                "answer can be read; free lets it write as it likes."
-            ),
+            tooltip="locked keeps the critic to the headings and scores of its format, so that every answer "
+            "can be read; free lets it write as it likes.",
         ),
     ]

@@ -30,8 +30,8 @@ READY = """name => Boolean(window.app && (app.rootGraph ?? app.graph) && app.ext
     && window.LiteGraph && LiteGraph.registered_node_types[name])"""
 LOAD = """async workflow => {
     window.missing = []
-    const note = { name: "tests.missing", afterConfigureGraph(types) { missing.push(...types) } }
-    if (!window.listening) app.registerExtension(note)
+    const watch = { name: "tests.missing", afterConfigureGraph(types) { missing.push(...types) } }
+    if (!window.listening) app.registerExtension(watch)
     window.listening = true
     await app.loadGraphData(workflow)
     await new Promise(done => setTimeout(done, 500))
@@ -41,7 +41,8 @@ NODES = """() => app.graph.nodes.map(node => ({
     id: String(node.id), type: node.type, title: node.title, pos: [...node.pos], size: [...node.size],
     faulty: Boolean(node.has_errors) || !LiteGraph.registered_node_types[node.type],
     widgets: (node.widgets ?? []).map(widget => (
-        { name: widget.name, value: widget.value, saved: widget.serialize !== false })),
+        { name: widget.name, value: widget.value, saved: widget.serialize !== false }
+    )),
 }))"""
 # Nodes 2.0 draws nodes as elements of the page, and may make them taller than the graph says.
 BOXES = """() => app.graph.nodes.map(node => {
@@ -110,9 +111,8 @@ def artifact(server: Server, name: str) -> Path:
 
 
 class Canvas:
-    """The page with its graph.
-
-    `errors` collects what went wrong in it: exceptions, and console errors of this pack's files.
+    """The page with its graph. `errors` collects what went wrong in it: exceptions, and console errors of
+    this pack's files.
     """
 
     def __init__(self, page: Any, server: Server):
@@ -152,9 +152,8 @@ class Canvas:
         return missing
 
     def build(self, nodes: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`.
-
-        Returns their ids by title.
+        """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`. Returns their ids by
+        title.
         """
         self.load(EMPTY)
         return self.page.evaluate(BUILD, nodes)
@@ -193,9 +192,8 @@ class Canvas:
         return self.page.evaluate("async () => (await app.graphToPrompt()).output")
 
     def queue(self) -> str:
-        """Press Run; returns the prompt's id.
-
-        Raises AssertionError with the server's answer where it is refused.
+        """Press Run; returns the prompt's id. Raises AssertionError with the server's answer where it is
+        refused.
         """
         with self.page.expect_response(
             lambda r: r.url.endswith("/prompt") and r.request.method == "POST"

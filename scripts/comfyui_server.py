@@ -106,9 +106,8 @@ class Server:
         return answer.json()["prompt_id"]
 
     def run(self, prompt: dict[str, Any], seconds: float = 240) -> dict[str, Any]:
-        """Run an API workflow to its end; returns the outputs of its nodes.
-
-        Raises Failed with the node's error.
+        """Run an API workflow to its end; returns the outputs of its nodes. Raises Failed with the node's
+        error.
         """
         return self.result(self.queue(prompt), seconds)
 

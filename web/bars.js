@@ -1,9 +1,9 @@
-/** Rows of bars: a dimension's score from 1 to 4, of one picture or of two, with the reasons behind it. */
+/** Rows of bars: a dimension's score from 1 to 4, of one image or of two, with the reasons behind it. */
 
-import { make, words } from "./elements.js"
+import { make, remember, words } from "./elements.js"
 import { dimensionName, say } from "./strings.js"
 
-/** One picture's dimension. `open` holds the keys of open rows. */
+/** One image's dimension. `open` holds the keys of open rows. */
 export function judgementRow(dimension, open) {
     const { score, applies } = dimension
     const name = dimensionName(dimension.key, dimension.name)
@@ -12,12 +12,14 @@ export function judgementRow(dimension, open) {
     return row(dimension, name, bars, [value(score, applies)], open)
 }
 
-/** The same dimension of two pictures, A above B. */
+/** The same dimension of two images, A above B. */
 export function comparisonRow(dimension, open) {
     const { a, b, applies } = dimension
     const name = dimensionName(dimension.key, dimension.name)
     const label = spoken(name, applies, "bothOfFour", { a, b })
-    if (a === null || b === null) return row(dimension, name, [bar(null, label, "")], [value(null, applies)], open)
+    if (a === null || b === null) {
+        return row(dimension, name, [bar(null, label, "")], [value(null, applies)], open)
+    }
     const bars = [bar(a, label, "rr-side-a"), bar(b, "", "rr-side-b")]
     return row(dimension, name, bars, [value(a, true), value(b, true)], open)
 }
@@ -25,47 +27,58 @@ export function comparisonRow(dimension, open) {
 function row(dimension, name, bars, values, open) {
     const sides = bars.length > 1 ? ["A", "B"].map((side) => make("span", "rr-side", side)) : []
     const [title, letters] = [words("span", "rr-name", name), make("span", "rr-sides", ...sides)]
-    title.ariaHidden = letters.ariaHidden = "true" // the bar says it
+    // The bar says it.
+    title.ariaHidden = letters.ariaHidden = "true"
     const cells = [
         title,
         letters,
         make("span", "rr-bars", ...bars),
         make("span", "rr-values", ...values),
     ]
-    const quiet = `${values.some((value) => value.classList.contains("rr-none")) ? " rr-quiet-row" : ""}${dimension.applies ? "" : " rr-off"}`
-    if (!dimension.why) return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
+    const unscored = values.some((value) => value.classList.contains("rr-none"))
+    const quiet = (unscored ? " rr-quiet-row" : "") + (dimension.applies ? "" : " rr-off")
+    if (!dimension.why) {
+        return make("div", `rr-row rr-plain${quiet}`, make("div", "rr-cells", make("span", ""), ...cells))
+    }
     const summary = make("summary", "rr-cells", make("span", "rr-turn"), ...cells)
-    const found = make("details", `rr-row${quiet}`, summary, words("p", "rr-why", dimension.why))
-    found.open = open.has(dimension.key)
-    found.addEventListener("toggle", () => open[found.open ? "add" : "delete"](dimension.key))
-    return found
+    const details = make("details", `rr-row${quiet}`, summary, words("p", "rr-why", dimension.why))
+    remember(details, dimension.key, open)
+    return details
 }
 
-/** Four fields, filled up to the score. A label is read out in the bar's place; a bar without one is part of another. */
+/**
+ * Four fields, filled up to the score. A label is read out for the bar; a bar without one is part of
+ * another.
+ */
 function bar(score, label, kind) {
     const fields = [0, 1, 2, 3].map((field) => {
         const fill = make("b", kind)
         fill.style.width = `${100 * Math.min(1, Math.max(0, (score ?? 0) - field))}%`
         return make("i", "", fill)
     })
-    const found = make("span", score === null ? "rr-bar rr-none" : "rr-bar", ...fields)
+    const element = make("span", score === null ? "rr-bar rr-none" : "rr-bar", ...fields)
     if (label) {
-        found.role = "img"
-        found.ariaLabel = found.title = label
-    } else found.ariaHidden = "true"
-    return found
+        element.role = "img"
+        element.ariaLabel = element.title = label
+    } else element.ariaHidden = "true"
+    return element
 }
 
 function value(score, applies) {
     const text = applies ? (score?.toFixed(1) ?? "–") : say("notApplicable")
-    const found = make("span", score === null ? "rr-value rr-none" : "rr-value", text)
-    found.ariaHidden = "true" // the bar says it
-    return found
+    const element = make("span", score === null ? "rr-value rr-none" : "rr-value", text)
+    // The bar says it.
+    element.ariaHidden = "true"
+    return element
 }
 
-/** What is read out in a bar's place. `scores` are a picture's or a pair's, by the names that the words have for them. */
+/**
+ * What is read out for a bar. `scores` are an image's or a pair's, by the names that the words have for
+ * them.
+ */
 function spoken(name, applies, key, scores) {
     if (!applies) return say("doesNotApply", { name })
     if (Object.values(scores).includes(null)) return say("couldNotBeRead", { name })
-    return say(key, { name, ...Object.fromEntries(Object.entries(scores).map(([side, score]) => [side, score.toFixed(1)])) })
+    const written = Object.entries(scores).map(([side, score]) => [side, score.toFixed(1)])
+    return say(key, { name, ...Object.fromEntries(written) })
 }

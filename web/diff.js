@@ -1,15 +1,18 @@
 /** What changed between two texts, word by word. */
 
 // Spaces; one letter of a script that writes without spaces; a word; any other sign.
-const UNSPACED = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer"].map((script) => `\\p{Script=${script}}`).join("")
+const SCRIPTS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer"]
+const UNSPACED = SCRIPTS.map((script) => `\\p{Script=${script}}`).join("")
 const TOKENS = new RegExp(`\\s+|[${UNSPACED}]\\p{M}*|[\\p{L}\\p{M}\\p{N}_'’-]+|[^]`, "gu")
 const WORD = /[\p{L}\p{N}]/u
-const MOST_CELLS = 1_000_000 // of the table below: 500 words against 500, a tenth of a second at most
-const SHORTEST = 3 // words that must stay together to be worth showing as unchanged between two changes
+// Of the table below: 500 words against 500, a tenth of a second at most.
+const MOST_CELLS = 1_000_000
+// Words that must stay together to be worth showing as unchanged between two changes.
+const SHORTEST = 3
 
 /**
- * A list of ["same" | "gone" | "new", text]. Joined without "new" it is `before`, joined without "gone" it is `after`.
- * Texts whose table would be too large for a browser are shown as replaced where they differ.
+ * A list of ["same" | "gone" | "new", text]. Joined without "new" it is `before`, joined without "gone" it is
+ * `after`. Texts whose table would be too large for a browser are shown as replaced where they differ.
  */
 export function wordDiff(before, after) {
     const old = before.match(TOKENS) ?? []
@@ -17,7 +20,8 @@ export function wordDiff(before, after) {
     let start = 0
     while (start < old.length && start < young.length && old[start] === young[start]) start++
     let end = 0
-    while (end < old.length - start && end < young.length - start && old.at(-1 - end) === young.at(-1 - end)) end++
+    const most = Math.min(old.length, young.length) - start
+    while (end < most && old.at(-1 - end) === young.at(-1 - end)) end++
     const middle = compare(old.slice(start, old.length - end), young.slice(start, young.length - end))
     const tail = end ? [["same", old.slice(-end)]] : []
     return merge(readable([["same", old.slice(0, start)], ...middle, ...tail]))
@@ -27,7 +31,8 @@ export function wordDiff(before, after) {
 function compare(old, young) {
     if (old.length * young.length > MOST_CELLS) return [["gone", old], ["new", young]]
     const width = young.length + 1
-    const common = new Uint32Array((old.length + 1) * width) // [i, j]: length of the longest one behind old[i] and young[j]
+    // [i, j]: length of the longest one behind old[i] and young[j].
+    const common = new Uint32Array((old.length + 1) * width)
     for (let i = old.length - 1; i >= 0; i--)
         for (let j = young.length - 1; j >= 0; j--)
             common[i * width + j] =
@@ -47,14 +52,18 @@ function compare(old, young) {
             j++
             continue
         }
-        const goes = j === young.length || (i < old.length && common[(i + 1) * width + j] >= common[i * width + j + 1])
-        if (goes) put("gone", old[i++])
+        const isGone =
+            j === young.length || (i < old.length && common[(i + 1) * width + j] >= common[i * width + j + 1])
+        if (isGone) put("gone", old[i++])
         else put("new", young[j++])
     }
     return runs
 }
 
-/** A word or two that stayed between two changes are shown as changed too: a text striped word by word is hard to read. */
+/**
+ * A word or two that stayed between two changes are shown as changed too: a text striped word by word is
+ * hard to read.
+ */
 function readable(runs) {
     const found = []
     let gone = []

@@ -17,6 +17,15 @@ export function words(tag, name, ...children) {
     return element
 }
 
+/** Open `details` where `open` has its key, and keep `open` up to date. */
+export function remember(details, key, open) {
+    details.open = open.has(key)
+    details.addEventListener("toggle", () => {
+        if (details.open) open.add(key)
+        else open.delete(key)
+    })
+}
+
 /** A button with words, or with a sign and words for those who cannot see it. */
 export function button(name, text, label, press) {
     const element = make("button", `rr-button ${name}`, text)
@@ -44,7 +53,8 @@ async function copy(text) {
         await navigator.clipboard.writeText(text)
         return true
     } catch {
-        return copyFromField(text) // pages on plain http have no clipboard
+        // Pages on plain http have no clipboard.
+        return copyFromField(text)
     }
 }
 

@@ -6,14 +6,31 @@ const root = () => app.rootGraph ?? app.graph
 
 /** The node of an execution id: "12", or "5:3" for node 3 inside the subgraph node 5. */
 export function nodeOfExecution(id) {
-    const path = String(id ?? "").split(":")
-    let node = null
+    return pathOfExecution(id).at(-1) ?? null
+}
+
+/** The subgraph nodes around the node of an execution id, from the canvas inwards. */
+export function subgraphNodesAround(id) {
+    return pathOfExecution(id).slice(0, -1)
+}
+
+/** The nodes from the canvas to the one of an execution id; empty where one of them is not there. */
+function pathOfExecution(id) {
+    const path = []
     let graph = root()
-    for (const step of path) {
-        node = nodeIn(graph, step)
-        graph = node?.subgraph
+    for (const step of String(id ?? "").split(":")) {
+        const node = nodeIn(graph, step)
+        if (!node) return []
+        path.push(node)
+        graph = node.subgraph
     }
-    return node
+    return path
+}
+
+/** Every node of the workflow, those inside subgraphs included. */
+export function allNodes() {
+    const graphs = [root(), ...(root()?.subgraphs?.values() ?? [])]
+    return graphs.flatMap((graph) => [...(graph?.nodes ?? [])])
 }
 
 /** The node of a locator: "12", or "<id of a subgraph>:3". */
@@ -27,7 +44,10 @@ export function locatorOf(node) {
     return !node.graph || node.graph === root() ? String(node.id) : `${node.graph.id}:${node.id}`
 }
 
-/** Whether the graph that a node is in has left the page. A node that waits to be put into one has gone nowhere. */
+/**
+ * Whether the graph that a node is in has left the page. A node that waits to be put into one has gone
+ * nowhere.
+ */
 export function isGone({ graph }) {
     return Boolean(graph) && graph !== root() && root()?.subgraphs?.get(graph.id) !== graph
 }
@@ -36,8 +56,9 @@ export function isGone({ graph }) {
 const nodeIn = (graph, id) => graph?.getNodeById?.(/^\d+$/.test(id) ? Number(id) : id) ?? null
 
 /**
- * Whether a result belongs to another workflow that is open in another tab: ComfyUI hands every result to the tab in front.
- * A mere difference says nothing, for results from the cache carry the id of the run that made them.
+ * Whether a result belongs to another workflow that is open in another tab: ComfyUI hands every result to the
+ * tab in front. A mere difference says nothing, for results from the cache carry the id of the run that made
+ * them.
  */
 export function isElsewhere(workflow) {
     if (typeof workflow !== "string" || !workflow || root()?.id === workflow) return false

@@ -1,13 +1,19 @@
-/** Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in the workflow. */
+/**
+ * Keeping results: ComfyUI forgets them when the page is closed, so a compact copy stays with the node in
+ * the workflow.
+ */
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { isElsewhere, locatorOf } from "./graph.js"
 import { readPages } from "./pages.js"
 
-const OUTPUT = "rational_rewards" // the key under which nodes hand over their pages
-const PROPERTY = "rational_rewards" // the node's property in the workflow
-const MOST = 200_000 // characters of one node's results: the workflow also travels in every picture that is saved
+// The key under which nodes hand over their pages.
+const OUTPUT = "rational_rewards"
+// The node's property in the workflow; nodes/panel.py writes it too, for the images saved in a run.
+const PROPERTY = "rational_rewards"
+// Characters of one node's results: the workflow also travels in every image that is saved.
+const MOST = 200_000
 
 /** The pages in what a node has brought out, without those for a workflow in another tab. */
 export function pagesOf(output) {
@@ -22,8 +28,8 @@ export function recall(node) {
 }
 
 /**
- * Take another tab's pages out of what ComfyUI has noted for a node: it would bring them back when that tab is closed. The output
- * itself stays as it is, for the tab that it belongs to has the same object.
+ * Take another tab's pages out of what ComfyUI has noted for a node: it would bring them back when that tab
+ * is closed. The output itself stays as it is, for the tab that it belongs to has the same object.
  */
 export function forget(node) {
     const locator = locatorOf(node)
@@ -32,6 +38,11 @@ export function forget(node) {
     const others = { ...noted }
     delete others[OUTPUT]
     app.nodeOutputs[locator] = others
+}
+
+/** Whether results came with the workflow for this node. */
+export function hasKeptPages(node) {
+    return readPages(node.properties?.[PROPERTY]?.pages).length > 0
 }
 
 /** Whether the node's panel is folded. */
@@ -69,8 +80,8 @@ for (const end of ["execution_success", "execution_error", "execution_interrupte
     })
 
 /**
- * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may be none. While a prompt
- * runs it waits for the end, so that a run is one step to undo.
+ * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may
+ * be none. While a prompt runs it waits for the end, so that a run is one step to undo.
  */
 function noteChange() {
     changed = true

@@ -2,9 +2,10 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { labelChoices, readStates } from "./checkpoints.js"
-import { isGone, nodeOfExecution, nodeOfLocator } from "./graph.js"
-import { forget, isFolded, keep, pagesOf, recall } from "./keep.js"
+import { allNodes, isGone, nodeOfExecution, nodeOfLocator, subgraphNodesAround } from "./graph.js"
+import { forget, hasKeptPages, isFolded, keep, pagesOf, recall } from "./keep.js"
+import { joinPages } from "./pages.js"
+import { showLinkedPrompt } from "./painter.js"
 import { Panel } from "./panel.js"
 import { watchChoice } from "./preference.js"
 import { leaveResultsBehind } from "./queue.js"
@@ -16,12 +17,12 @@ import { listen } from "./stream.js"
 const PACK = "RationalRewards"
 const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt"].map((name) => PACK + name))
 const LOADER = `${PACK}LoadCritic`
-const PREFERENCE = `${PACK}RecordPreference`
+const PAINTER = `${PACK}ShapesPainter`
 // The panel's name among a node's widgets.
 const WIDGET = "rational_rewards"
 // A word of our own: for core's words Nodes 2.0 would draw core's widgets.
 const TYPE = "RATIONAL_REWARDS_PANEL"
-// Of a new node, in pixels: room for a dimension's name, its bar and its score.
+// Of a new node: room for a dimension's name, its bar and its score.
 const WIDTH = 340
 // For a new node's title, which ComfyUI leaves no room for where inputs have short names.
 const NARROWEST = 225
@@ -32,42 +33,52 @@ const panels = new Map()
 
 /** Give a node its panel, behind all its inputs. */
 function attach(node) {
-    const save = (pages, folded) => keep(node, keepsResults() ? pages : [], folded)
-    const panel = new Panel(node, save)
-    const widget = node.addDOMWidget(WIDGET, TYPE, panel.root, {
-        serialize: false, // not an input of the prompt
-        hideOnZoom: false,
-        hideInPanel: true, // the side panel of newer pages would take it away from the node
-        margin: MARGIN,
-        getMinHeight: () => panel.height + 2 * MARGIN,
-    })
-    widget.serialize = false // not a value of the saved workflow
-    widget.label = say("panel")
-    node.setSize([Math.max(WIDTH, node.size[0]), node.computeSize()[1]])
-
+    const panel = addPanel(node)
     // Not before: ComfyUI also makes nodes that it only reads and drops, for example when others are copied.
-    after(node, "onAdded", () => {
-        panels.set(node, panel)
-        panel.watch()
-    })
+    after(node, "onAdded", () => register(node, panel))
     after(node, "onExecuted", (output) => accept(node, output))
     after(node, "onConfigure", () => panel.show(recall(node), isFolded(node)))
     after(node, "onRemoved", () => release(node))
 }
 
-/** Whether a node gets a panel: one of ours, or a subgraph with one of ours inside. */
-function hasPanel(node) {
-    if (NODES.has(node.comfyClass)) return true
-    return Boolean(node.subgraph?.nodes?.some((inner) => NODES.has(inner.comfyClass ?? inner.type)))
+/** The panel of a subgraph node, with what the nodes inside show; it comes with the first result. */
+function panelOfSubgraph(node) {
+    if (!panels.has(node) && isPanelOn()) {
+        const panel = addPanel(node)
+        register(node, panel)
+        panel.show(recall(node), isFolded(node))
+        after(node, "onRemoved", () => release(node))
+    }
+    return panels.get(node)
 }
 
-/** Show on a subgraph's node, too, what a node inside it has brought out; several of them share its pages. */
-function acceptInside(id, output) {
-    const path = String(id).split(":")
-    const pages = path.length > 1 ? pagesOf(output) : []
-    if (!pages.length) return
-    const outer = panels.get(nodeOfExecution(path.slice(0, -1).join(":")))
-    outer?.receivePart(path.at(-1), pages)
+/** Give the subgraph nodes their panels that have kept results. */
+function restoreSubgraphs() {
+    for (const node of allNodes()) if (node.subgraph && hasKeptPages(node)) panelOfSubgraph(node)
+}
+
+function register(node, panel) {
+    panels.set(node, panel)
+    panel.watch()
+}
+
+function addPanel(node) {
+    const save = (pages, folded) => keep(node, keepsResults() ? pages : [], folded)
+    const panel = new Panel(node, save)
+    const widget = node.addDOMWidget(WIDGET, TYPE, panel.root, {
+        // Not an input of the prompt.
+        serialize: false,
+        hideOnZoom: false,
+        // The side panel of newer pages would take it away from the node.
+        hideInPanel: true,
+        margin: MARGIN,
+        getMinHeight: () => panel.height + 2 * MARGIN,
+    })
+    // Not a value of the saved workflow.
+    widget.serialize = false
+    widget.label = say("panel")
+    node.setSize([Math.max(WIDTH, node.size[0]), node.computeSize()[1]])
+    return panel
 }
 
 /** Let go of a node that is no longer there. */
@@ -93,6 +104,25 @@ function accept(node, output) {
     const pages = pagesOf(output)
     if (pages.length) panel.receive(pages)
     else forget(node)
+}
+
+/** Show what a node inside subgraphs has brought out on the subgraph nodes around it. */
+function acceptInside({ node, display_node, output }) {
+    const pages = pagesOf(output)
+    if (!pages.length) return
+    for (const around of subgraphNodesAround(display_node ?? node)) {
+        const panel = panelOfSubgraph(around)
+        panel?.receive(joinPages(panel.pages, pages))
+    }
+}
+
+/**
+ * The panels that show what the node of an execution id does: its own and those of the subgraph nodes
+ * around it.
+ */
+function panelsOf(id) {
+    const nodes = [nodeOfExecution(id), ...subgraphNodesAround(id)]
+    return nodes.map((node) => panels.get(node)).filter(Boolean)
 }
 
 /** Speak the language of the page. */
@@ -127,35 +157,35 @@ app.registerExtension({
     },
 
     setup() {
-        leaveResultsBehind()
-        api.addEventListener("executed", ({ detail }) => acceptInside(detail?.node, detail?.output))
-        api.addEventListener("execution_start", () => {
-            for (const panel of panels.values()) panel.forgetParts()
-        })
-        listen(
-            (node) => panels.get(node),
-            () => panels.values(),
-        )
+        listen(panelsOf, () => panels.values())
+        api.addEventListener("executed", ({ detail }) => acceptInside(detail ?? {}))
     },
 
     nodeCreated(node) {
-        if (node.comfyClass?.startsWith(PACK) && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
-        if (hasPanel(node) && isPanelOn()) attach(node)
-        if (node.comfyClass === PREFERENCE) watchChoice(node, after)
-        if (node.comfyClass === LOADER) {
-            setSize(node)
-            labelChoices(node)
-        }
+        const isOurs = node.comfyClass?.startsWith(PACK)
+        if (isOurs && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
+        if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
+        if (node.comfyClass === LOADER) setSize(node)
+        if (node.comfyClass === PAINTER) showLinkedPrompt(node, after)
     },
 
-    /** A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, but not those inside subgraphs. */
+    /**
+     * A workflow was loaded. Of the one before, ComfyUI has removed the nodes on the canvas, not those
+     * in subgraphs.
+     */
     afterConfigureGraph() {
         for (const node of panels.keys()) if (isGone(node)) release(node)
+        restoreSubgraphs()
     },
 
-    /** Another tab came to the front, or a job was opened from the queue: `outputs` are those of its nodes, by locator. */
+    /**
+     * Another tab came to the front, or a job was opened from the queue: `outputs` are those of its
+     * nodes, by locator.
+     */
     onNodeOutputsUpdated(outputs) {
         // Older versions note by execution ids what ended while another tab was in front.
-        for (const [id, output] of Object.entries(outputs ?? {})) accept(nodeOfLocator(id) ?? nodeOfExecution(id), output)
+        for (const [id, output] of Object.entries(outputs ?? {})) {
+            accept(nodeOfLocator(id) ?? nodeOfExecution(id), output)
+        }
     },
 })

@@ -1,6 +1,6 @@
 /**
- * What may be shown. A page comes from the node, or from a workflow file that anybody may have written: every field is checked,
- * every number clamped, every text cut, and nothing else is taken over.
+ * What may be shown. A page comes from the node, or from a workflow file that anybody may have written: every
+ * field is checked, every number clamped, every text cut, and nothing else is taken over.
  */
 
 const MOST = { pages: 100, dimensions: 32, notes: 8, name: 100, text: 4_000, raw: 40_000, prompt: 100_000 }
@@ -36,6 +36,21 @@ function readPage(given) {
         page.after = text(given.after, MOST.prompt)
     }
     return "winner" in page || "score" in page || "after" in page ? page : null
+}
+
+/**
+ * What a subgraph node shows: a rewritten prompt joins the judgement that it comes from, a new judgement
+ * replaces what was there. See `joined` in nodes/panel.py.
+ */
+export function joinPages(before, pages) {
+    const isRewrite = (page) => "after" in page && !("score" in page) && !("winner" in page)
+    if (!pages.every(isRewrite) || before.length !== pages.length || before.every(isRewrite)) return pages
+    return before.map((page, index) => ({
+        ...page,
+        before: pages[index].before,
+        after: pages[index].after,
+        comments: pages[index].comments,
+    }))
 }
 
 function readDimension(given) {

@@ -5,14 +5,13 @@ import { isOnCanvas, tame } from "./pointer.js"
 import { say } from "./strings.js"
 import { details, empty, failure, headline, live } from "./view.js"
 
-// All in pixels. One line.
+// Pixels.
+// One line.
 const LOWEST = 34
 // What is longer scrolls, or the user makes the node larger.
 const HIGHEST = 380
 // A node that is higher than it must be by more than this was made so by the user.
 const SLACK = 2
-// Between a node that grows and the one below it.
-const GAP = 10
 
 export class Panel {
     /** `save(pages, folded)` is called when there is something new to keep. */
@@ -24,10 +23,6 @@ export class Panel {
         this.folded = false
         // Rows that are open, on every page.
         this.open = new Set()
-        // Height with all rows closed: so much is always shown.
-        this.closed = LOWEST
-        // Of a subgraph: the pages of each node inside.
-        this.parts = new Map()
         this.live = null
         this.error = null
         this.height = LOWEST
@@ -37,6 +32,10 @@ export class Panel {
         this.root.role = "group"
         this.root.ariaLabel = say("panel")
         tame(this.root, this.scroller)
+        this.body.addEventListener("click", ({ target }) => {
+            const details = target.closest?.("summary")?.parentElement
+            if (details) requestAnimationFrame(() => this.reveal(details))
+        })
         this.observer = new ResizeObserver(() => this.fit())
         this.body.addEventListener("toggle", ({ target }) => this.reveal(target), true)
         this.draw()
@@ -109,7 +108,8 @@ export class Panel {
         else if (!page) this.body.replaceChildren(empty())
         else {
             const below = this.folded ? [] : details(page, this.open).filter(Boolean)
-            this.body.replaceChildren(make("div", "rr-head", headline(page), this.pager(page), this.folder()), ...below)
+            const head = make("div", "rr-head", headline(page), this.pager(page), this.folder())
+            this.body.replaceChildren(head, ...below)
         }
     }
 
@@ -124,11 +124,12 @@ export class Panel {
         const place = say(page.of, { number: this.at + 1, count })
         const where = make("span", "rr-quiet", `${this.at + 1} / ${count}`)
         where.title = place
-        where.ariaHidden = "true" // the buttons, one of which has the focus when a page is turned, say it
+        // The buttons, one of which has the focus when a page is turned, say it.
+        where.ariaHidden = "true"
         const turner = (kind, sign, by) => {
-            const found = button(`rr-${kind}`, sign, say(kind), turn(by))
-            found.ariaLabel = `${say(kind)}, ${place}`
-            return found
+            const element = button(`rr-${kind}`, sign, say(kind), turn(by))
+            element.ariaLabel = `${say(kind)}, ${place}`
+            return element
         }
         return make("div", "rr-pager", turner("previous", "‹", -1), where, turner("next", "›", 1))
     }
@@ -145,32 +146,33 @@ export class Panel {
     }
 
     /**
-     * Follow the content's height. The content lies absolutely in its frame, so that the height it asks for cannot grow by
-     * itself.
+     * Follow the content's height. The content lies absolutely in its frame, so that the height it asks for
+     * cannot grow by itself. Rows that are opened scroll: a node that grew would cover the one below it.
      */
     fit() {
         const before = this.height
         const content = Math.ceil(this.body.offsetHeight)
-        if (!content) return // not on the screen
-        const least = this.live ? before : LOWEST // a panel that jumps while it is read would be hard to follow
-        if (!this.open.size) this.closed = Math.min(HIGHEST, content)
-        // Opened rows make the node larger as long as it covers no other one, then they scroll.
-        const room = this.open.size ? Math.max(this.closed, before + roomBelow(this.node)) : HIGHEST
-        this.height = Math.min(HIGHEST, room, Math.max(least, content))
+        // Not on the screen.
+        if (!content) return
+        const opened = [...this.body.querySelectorAll("details[open]")]
+        const inside = opened.map((details) => details.offsetHeight - details.firstElementChild.offsetHeight)
+        const closed = content - inside.reduce((sum, height) => sum + height, 0)
+        // A panel that jumps while it is read would be hard to follow.
+        const least = this.live ? before : LOWEST
+        this.height = Math.min(HIGHEST, Math.max(least, closed))
         if (this.height === before) return
         if (!this.node.flags?.collapsed) this.fitNode(this.height - before, this.root.offsetHeight - before)
         this.root.style.setProperty("--rr-height", `${this.height}px`)
         this.node.graph?.setDirtyCanvas(true, true)
     }
 
-    /** Scroll to what was just opened, where it does not fit. */
-    reveal(row) {
-        if (!row.open) return
-        this.fit()
-        const head = this.body.firstElementChild?.offsetHeight ?? 0
-        const { scroller } = this
-        if (row.offsetTop + row.offsetHeight > scroller.scrollTop + scroller.clientHeight)
-            scroller.scrollTop = Math.max(0, row.offsetTop - head)
+    /** Scroll what was opened into view, its first line at the top where it is longer than the panel. */
+    reveal(details) {
+        if (!details.open) return
+        const head = this.body.querySelector(".rr-head")?.offsetHeight ?? 0
+        const top = details.offsetTop - head
+        const bottom = details.offsetTop + details.offsetHeight - this.scroller.clientHeight
+        if (bottom > this.scroller.scrollTop) this.scroller.scrollTop = Math.min(top, bottom)
     }
 
     /** Let the node grow and shrink along, unless the user has made it larger than it must be. */
@@ -181,7 +183,10 @@ export class Panel {
             const least = node.computeSize()[1]
             const tight = height - (least - change) < SLACK
             if (tight || height < least) node.setSize([width, least])
-        } else if (change < 0 && spare < SLACK) node.setSize([width, height + change]) // it grows by itself
+        } else if (change < 0 && spare < SLACK) {
+            // It grows by itself.
+            node.setSize([width, height + change])
+        }
     }
 }
 

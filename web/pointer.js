@@ -1,27 +1,34 @@
 /**
- * Mouse and wheel on the panel. The left button is the panel's: text can be selected, rows open. The middle button and the
- * wheel move the canvas, unless the panel has the focus and something to scroll. Nodes 2.0 looks at the wheel first, and leaves it
- * to the panel while that is marked with `data-capture-wheel`.
+ * Mouse and wheel on the panel. The left button is the panel's: text can be selected, rows open. The middle
+ * button and the wheel move the canvas, unless the panel has the focus and something to scroll. Nodes 2.0
+ * looks at the wheel first, and leaves it to the panel while that is marked with `data-capture-wheel`.
  */
 
 import { app } from "../../scripts/app.js"
 
-const CANVAS = { pointerdown: "processMouseDown", pointermove: "processMouseMove", pointerup: "processMouseUp" }
+const CANVAS = {
+    pointerdown: "processMouseDown",
+    pointermove: "processMouseMove",
+    pointerup: "processMouseUp",
+}
 const MIDDLE = { button: 1, buttons: 4 }
 
 /** Bring `root`, whose content scrolls in `scroller`, in tune with the canvas. */
 export function tame(root, scroller) {
-    root.tabIndex = -1 // so that a click gives it the focus
+    // So that a click gives it the focus.
+    root.tabIndex = -1
     const mark = () => {
         if (scrolls(root, scroller)) root.dataset.captureWheel = "true"
         else delete root.dataset.captureWheel
     }
     for (const type of ["focusin", "pointermove", "wheel"]) root.addEventListener(type, mark)
-    root.addEventListener("toggle", mark, true) // of rows, which do not tell their parents
+    // Of rows: these events do not bubble.
+    root.addEventListener("toggle", mark, true)
     root.addEventListener("focusout", () => delete root.dataset.captureWheel)
     for (const [type, handler] of Object.entries(CANVAS))
         root.addEventListener(type, (event) => {
-            const middle = type === "pointermove" ? event.buttons & MIDDLE.buttons : event.button === MIDDLE.button
+            const moved = type === "pointermove"
+            const middle = moved ? event.buttons & MIDDLE.buttons : event.button === MIDDLE.button
             if (!middle) event.stopPropagation()
             else if (isOnCanvas(root)) app.canvas[handler](event)
         })
@@ -39,7 +46,11 @@ function steer(event, root, scroller) {
     }
 }
 
-const scrolls = (root, scroller) => root.contains(document.activeElement) && scroller.scrollHeight > scroller.clientHeight + 1
+const scrolls = (root, scroller) =>
+    root.contains(document.activeElement) && scroller.scrollHeight > scroller.clientHeight + 1
 
-/** Whether nodes are drawn on the canvas, and the panel above it. In Nodes 2.0 it lies in the node, which passes events on. */
+/**
+ * Whether nodes are drawn on the canvas, and the panel above it. In Nodes 2.0 it lies in the node, which
+ * passes events on.
+ */
 export const isOnCanvas = (root) => !root.closest(".lg-node")

@@ -1,35 +1,41 @@
-/** What the server tells while a prompt runs, and to which panel it goes. */
+/** What the server reports while a prompt runs, and to which panel it goes. */
 
 import { api } from "../../scripts/api.js"
 import { isElsewhere, nodeOfExecution } from "./graph.js"
 import { readStream, text } from "./pages.js"
 
-const STREAM = "rational_rewards.stream" // the event with which our nodes tell what they write
+// The event with which our nodes report what they write.
+const STREAM = "rational_rewards.stream"
 
-/** Listen; `panelOf(node)` gives a node's panel if it has one, `allPanels()` all of them. */
-export function listen(panelOf, allPanels) {
-    let workflow = null // whose run it is, as soon as one of our nodes has told: ComfyUI's own events do not
+/**
+ * Listen; `panelsOf(id)` gives the panels that show the node of an execution id, `allPanels()` all of them.
+ */
+export function listen(panelsOf, allPanels) {
+    // Whose run it is, as soon as one of our nodes has said so: ComfyUI's own events do not.
+    let workflow = null
 
     api.addEventListener(STREAM, ({ detail }) => {
         workflow = detail?.workflow
         const stream = readStream(detail)
-        if (stream && !isElsewhere(workflow)) panelOf(nodeOfExecution(detail.node))?.stream(stream)
+        if (!stream || isElsewhere(workflow)) return
+        for (const panel of panelsOf(detail.node)) panel.stream(stream)
     })
     api.addEventListener("execution_error", ({ detail }) => {
         settle()
         const node = nodeOfExecution(detail?.node_id)
         // Another tab's node may have the same id, and be of another kind.
         if (!node || node.comfyClass !== detail.node_type || isElsewhere(workflow)) return
-        panelOf(node)?.fail(text(detail.exception_message).trim())
+        for (const panel of panelsOf(detail.node_id)) panel.fail(text(detail.exception_message).trim())
     })
     api.addEventListener("execution_interrupted", settle)
     api.addEventListener("execution_start", () => {
         workflow = null
         settle()
     })
-    // The server may have been started anew, and its run is lost. If it goes on, its next word makes the live view again.
+    // The server may have been started anew, and its run is lost. If it goes on, its next word makes the live
+    // view again. Errors stay.
     api.addEventListener("reconnected", () => {
-        for (const panel of allPanels()) if (panel.live) panel.settle() // errors stay
+        for (const panel of allPanels()) if (panel.live) panel.settle()
     })
 
     function settle() {

@@ -1,6 +1,7 @@
 /**
- * Every word of the panel. English stands here; a translation comes from locales/<language>/main.json, key "rationalRewards",
- * with the same keys. What a translation lacks stays English. {words in braces} are filled in.
+ * Every word of the panel. English stands here; a translation comes from locales/<language>/main.json, key
+ * "rationalRewards", with the same keys. What a translation lacks stays English. {words in braces} are filled
+ * in.
  */
 const ENGLISH = {
     panel: "Critique",
@@ -53,7 +54,10 @@ const ENGLISH = {
     physicalQuality: "Physical and Visual Quality",
     textRendering: "Text Rendering",
 }
-/** Dimensions of the published rubrics. Others, of the user's own rubrics, keep the names that their rubric gives them. */
+/**
+ * Dimensions of the published rubrics. Others, of the user's own rubrics, keep the names that their rubric
+ * gives them.
+ */
 const DIMENSIONS = {
     text_faithfulness: "textFaithfulness",
     image_faithfulness: "imageFaithfulness",
@@ -81,8 +85,10 @@ export function dimensionOfKey(key) {
 
 /** Take the words of `locale` from `translations`, which holds every language's main.json. */
 export function speak(locale, translations) {
-    const found = translations?.[locale]?.rationalRewards ?? {}
     words = Object.fromEntries(
-        Object.entries(ENGLISH).map(([key, english]) => [key, typeof found[key] === "string" ? found[key] : english]),
+        Object.entries(ENGLISH).map(([key, english]) => {
+            const translated = translations?.[locale]?.rationalRewards?.[key]
+            return [key, typeof translated === "string" ? translated : english]
+        }),
     )
 }

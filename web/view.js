@@ -2,10 +2,11 @@
 
 import { comparisonRow, judgementRow } from "./bars.js"
 import { wordDiff } from "./diff.js"
-import { copyButton, make, words } from "./elements.js"
+import { copyButton, make, remember, words } from "./elements.js"
 import { dimensionOfKey, say } from "./strings.js"
 
-const RAW = Symbol("raw answer") // among the keys of open rows
+// The raw answer's key among those of open rows.
+const RAW = Symbol("raw answer")
 
 /** The line that stays when the panel is folded. */
 export function headline(page) {
@@ -19,13 +20,15 @@ export function headline(page) {
         number.title = say("score")
         return make("div", "rr-headline", number, make("span", "rr-quiet", facts(page)))
     }
-    return make("div", "rr-headline", make("strong", "rr-verdict", say(page.before === page.after ? "unchanged" : "rewritten")))
+    const outcome = page.before === page.after ? "unchanged" : "rewritten"
+    return make("div", "rr-headline", make("strong", "rr-verdict", say(outcome)))
 }
 
 function facts(page) {
     if (page.mean === null) return say("notRead")
     const mean = say("mean", { mean: page.mean.toFixed(1) })
-    return page.confidence === null ? mean : `${mean} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
+    if (page.confidence === null) return mean
+    return `${mean} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
 }
 
 function totals({ totals: [a, b] }) {
@@ -34,7 +37,9 @@ function totals({ totals: [a, b] }) {
 
 /** Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date. */
 export function details(page, open) {
-    const rows = page.dimensions.map((dimension) => ("a" in dimension ? comparisonRow : judgementRow)(dimension, open))
+    const rows = page.dimensions.map((dimension) =>
+        "a" in dimension ? comparisonRow(dimension, open) : judgementRow(dimension, open),
+    )
     return [
         rows.length > 0 && make("div", "rr-rows", ...rows),
         "after" in page && prompts(page),
@@ -50,7 +55,8 @@ export function details(page, open) {
 function prompts({ before, after }) {
     const pieces = wordDiff(before, after).map(([kind, text]) => {
         if (kind === "same") return make("span", "", text)
-        const start = text.length - text.trimStart().length // spaces around it are not marked
+        // Spaces around it are not marked.
+        const start = text.length - text.trimStart().length
         const changed = text.trim()
         const [lead, trail] = [text.slice(0, start), text.slice(start + changed.length)]
         return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
@@ -69,10 +75,10 @@ function foot(page, open) {
     const judge = page.critic && words("span", "rr-quiet", say("judgedBy", { name: page.critic }))
     if (!page.raw) return judge && make("div", "rr-foot", judge)
     const summary = make("summary", "", make("span", "rr-turn"), say("raw"))
-    const raw = make("details", "rr-raw", summary, copyButton(say("copyRaw"), page.raw), words("p", "rr-text", page.raw))
-    raw.open = open.has(RAW)
-    raw.addEventListener("toggle", () => open[raw.open ? "add" : "delete"](RAW))
-    return make("div", "rr-foot", raw, judge)
+    const copy = copyButton(say("copyRaw"), page.raw)
+    const raw = make("details", "rr-raw", summary, copy, words("p", "rr-text", page.raw))
+    remember(raw, RAW, open)
+    return make("div", "rr-foot", judge, raw)
 }
 
 /** What is seen while the critic works; `update(stream)` brings it up to date. */
@@ -102,7 +108,12 @@ export function live() {
     }
 }
 
-const PARTS = { analysis: "analysis", summary: "summary", comments: "comments", refined_request: "refinedRequest" }
+const PARTS = {
+    analysis: "analysis",
+    summary: "summary",
+    comments: "comments",
+    refined_request: "refinedRequest",
+}
 
 /** What a section such as "text_faithfulness.justification" means in words. */
 function activity(section) {

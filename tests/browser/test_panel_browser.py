@@ -112,11 +112,13 @@ EXECUTED = "([title, output]) => app.graph.nodes.find(node => node.title === tit
 # Contrast (WCAG 2.2) of the colour of every element that matches with what lies behind it, painted as the
 # browser would.
 CONTRAST = """([selector, property]) => {
-    const brush = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true })
+    const pixel = Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
+    const brush = pixel.getContext("2d", { willReadFrequently: true })
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
     const paint = colors => {
         brush.clearRect(0, 0, 1, 1)
         for (const color of colors) { brush.fillStyle = color; brush.fillRect(0, 0, 1, 1) }
-        const [r, g, b] = [...brush.getImageData(0, 0, 1, 1).data].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        const [r, g, b] = [...brush.getImageData(0, 0, 1, 1).data].map(v => linear(v / 255))
         return 0.2126 * r + 0.7152 * g + 0.0722 * b
     }
     return [...document.querySelectorAll(selector)].map(element => {
@@ -411,7 +413,8 @@ def test_copying_and_deleting_nodes_leaves_no_panel_behind(ran):
             app.canvas.pasteFromClipboard()
             const copies = app.graph.nodes.filter(node => !nodes.includes(node))
             counts.push(observers.size)
-            window.copied = copies.map(node => node.widgets?.find(widget => widget.name === "rational_rewards")?.element.textContent)
+            const panel = node => node.widgets?.find(widget => widget.name === "rational_rewards")
+            window.copied = copies.map(node => panel(node)?.element.textContent)
             for (const copy of copies) app.graph.remove(copy)
             counts.push(observers.size)
             return counts
@@ -464,11 +467,8 @@ def test_a_word_diff_holds_both_texts_and_is_readable(canvas):
         (" ".join(f"a{i}" for i in range(3000)), " ".join(f"b{i % 7}" for i in range(3000))),
     ]
     pieces = canvas.page.evaluate(
-        (
-            "async ([module, pairs]) => { const { wordDiff } = await import(module); return pairs.map(pair "
-            "=> "
-            "wordDiff(...pair)) }"
-        ),
+        "async ([module, pairs]) => { const { wordDiff } = await import(module); return pairs.map(pair => "
+        "wordDiff(...pair)) }",
         [f"/extensions/{NAME}/diff.js", pairs],
     )
     for (before, after), found in zip(pairs, pieces, strict=True):
@@ -575,10 +575,9 @@ def test_results_are_kept_after_a_reload(ran, shots):
     )
     before = texts(ran)
     # ComfyUI writes its draft a little later. Nobody clicks or types meanwhile.
-    draft = (
-        "critic => [localStorage, sessionStorage].flatMap(Object.values).some(draft => "
-        "draft.includes(critic))"
-    )
+    draft = """critic => [localStorage, sessionStorage]
+        .flatMap(Object.values)
+        .some(draft => draft.includes(critic))"""
     ran.page.wait_for_function(draft, arg=critic)
     ran.reload()
     assert critic in ran.panel("Score").inner_text()
@@ -638,7 +637,8 @@ def test_the_answer_is_seen_while_it_is_written_then_the_result(ran, server):
             window.seen = []
             const look = () => document.querySelectorAll(".rr-live").forEach(live =>
                 seen.push([live.innerText, live.querySelector("[role=progressbar]").ariaValueNow]))
-            new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true })
+            const all = { subtree: true, childList: true, characterData: true }
+            new MutationObserver(look).observe(document.body, all)
         }"""
     )
     # A picture that nobody has judged.
@@ -743,7 +743,9 @@ def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
     canvas.page.evaluate(
         """() => {
             window.lives = 0
-            window.looking = new MutationObserver(() => { lives += document.querySelectorAll(".rr-live").length })
+            window.looking = new MutationObserver(() => {
+                lives += document.querySelectorAll(".rr-live").length
+            })
             looking.observe(document.body, { subtree: true, childList: true })
             tellNews()
         }"""
@@ -857,7 +859,8 @@ def test_panels_inside_subgraphs_go_with_their_workflow(canvas):
         """async output => {
             app.graph.add(waiting)
             const inner = [...(app.rootGraph ?? app.graph).subgraphs.values()].flatMap(graph => graph.nodes)
-            const nodes = [waiting, ...inner].filter(node => node.widgets?.some(widget => widget.name === "rational_rewards"))
+            const isPanel = widget => widget.name === "rational_rewards"
+            const nodes = [waiting, ...inner].filter(node => node.widgets?.some(isPanel))
             return nodes.map(node => {
                 node.onExecuted(output)
                 return node.widgets.find(widget => widget.name === "rational_rewards").element.textContent

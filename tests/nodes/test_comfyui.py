@@ -99,9 +99,8 @@ def test_all_nodes_are_registered_with_the_promised_outputs(server):
 
 
 def test_the_pack_imports_quickly_by_comfyui_s_own_report(server):
-    """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one.
-
-    What is imported: test_structure.py.
+    """0.0 or 0.1 on a quiet computer; the limit leaves room for a busy one. What is imported:
+    test_structure.py.
     """
     times = re.findall(rf"([0-9.]+) seconds.*{NAME}", server.text())
     assert times, server.text()[-2000:]
@@ -185,10 +184,8 @@ def test_a_batch_gives_one_score_an_image_in_order(server):
     score = ("RationalRewardsScore", {"critic": ["critic", 0], "image": ["batch", 0], **SHORT})
     text = server.run(nodes | graph(score=score))["score"]["text"][0]
     whole = re.compile(
-        (
-            r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*## Image 2\n.*\| Text Rendering "
-            r"\|.*Judged by tiny critic \(nf4\)\.\*"
-        ),
+        r"## Image 1\n\n\*\*Score [0-9.]+\*\*.*\| Text Faithfulness \|.*"
+        r"## Image 2\n.*\| Text Rendering \|.*Judged by tiny critic \(nf4\)\.\*",
         re.DOTALL,
     )
     assert whole.fullmatch(text), "what the panel shows, for whoever has none"
@@ -322,3 +319,104 @@ def test_two_clients_at_once_get_their_own_answers(server):
     for thread in threads:
         thread.join()
     assert set(results) == {"a", "b"}
+
+
+# ---------------------------------------------------------------- saving, odd images, sentences on the nodes
+
+
+DEMO = ("RationalRewardsLoadCritic", {"checkpoint": "shapes demo (CPU)", "quantization": "none"})
+
+
+def saved_with_scores(image="image"):
+    inputs = {"image": [image, 0], "critique": ["critique", 0], "filename_prefix": "odd"}
+    return ("RationalRewardsSaveWithScores", inputs)
+
+
+def test_a_transparent_image_is_judged_and_stays_transparent_when_saved(server):
+    nodes = graph(
+        critic=CRITIC,
+        loaded=("LoadImage", {"image": "alpha.png"}),
+        image=("JoinImageWithAlpha", {"image": ["loaded", 0], "alpha": ["loaded", 1]}),
+        critique=critique(),
+        saved=saved_with_scores(),
+    )
+    name = server.run(nodes)["saved"]["images"][0]["filename"]
+    with Image.open(server.folder / "output" / name) as saved:
+        assert saved.mode == "RGBA"
+        assert len(np.unique(np.asarray(saved)[..., 3])) > 10
+        assert "rational_rewards" in saved.info
+
+
+def test_the_smallest_image_is_judged(server):
+    one = ("EmptyImage", {"width": 1, "height": 1, "batch_size": 1, "color": 0})
+    assert server.run(graph(critic=CRITIC, image=one, critique=critique()))["critique"]["text"]
+
+
+def test_an_empty_prompt_and_a_fast_demo_critic_are_refused_in_one_sentence(server):
+    for kind in ("Critique", "Score"):
+        inputs = {"critic": ["critic", 0], "image": ["image", 0], **SHORT, "prompt": " "}
+        message = failure(
+            server, "judge", critic=CRITIC, image=IMAGE, judge=(f"RationalRewards{kind}", inputs)
+        )
+        assert "prompt" in message
+    inputs = {
+        "critic": ["critic", 0],
+        "image_a": ["image", 0],
+        "image_b": ["image", 0],
+        **SHORT,
+        "prompt": "",
+    }
+    message = failure(server, "judge", critic=CRITIC, image=IMAGE, judge=("RationalRewardsCompare", inputs))
+    assert "prompt" in message
+    inputs = {"critic": ["critic", 0], "image": ["image", 0], **SHORT, "mode": "fast"}
+    message = failure(server, "judge", critic=DEMO, image=IMAGE, judge=("RationalRewardsScore", inputs))
+    assert "fast" in message
+
+
+def stale_workflow():
+    pages = [{"score": 0.1, "raw": "an earlier run"}]
+    node = {"id": 1, "type": "RationalRewardsCritique", "properties": {"rational_rewards": {"pages": pages}}}
+    return {"id": "b0a1", "nodes": [node]}
+
+
+def test_each_image_of_a_batch_holds_its_own_critique_also_from_the_cache(server):
+    batch = ("ImageBatch", {"image1": ["first", 0], "image2": ["second", 0]})
+    nodes = {
+        "0": {"class_type": CRITIC[0], "inputs": CRITIC[1]},
+        **graph(first=IMAGE, second=("LoadImage", {"image": "b.png"}), batch=batch),
+        "1": {
+            "class_type": "RationalRewardsCritique",
+            "inputs": {"critic": ["0", 0], "image": ["batch", 0], **SHORT},
+        },
+    }
+    # The second time Critique comes from the cache, and only the saving runs.
+    for prefix in ("one", "two"):
+        inputs = {"image": ["batch", 0], "critique": ["1", 0], "filename_prefix": prefix}
+        nodes["saved"] = {"class_type": "RationalRewardsSaveWithScores", "inputs": inputs}
+        extra = {"extra_pnginfo": {"workflow": stale_workflow()}}
+        body = {"prompt": nodes, "client_id": server.client, "extra_data": extra}
+        outputs = server.result(server.post("/prompt", body).json()["prompt_id"])
+        raws = []
+        for image in outputs["saved"]["images"]:
+            with Image.open(server.folder / "output" / image["filename"]) as saved:
+                own = json.loads(saved.info["rational_rewards"])
+                (page,) = json.loads(saved.info["workflow"])["nodes"][0]["properties"]["rational_rewards"][
+                    "pages"
+                ]
+            assert page["score"] == pytest.approx(own["score"], abs=1e-4)
+            raws.append(page["raw"])
+        assert raws == [page["raw"] for page in outputs["1"]["rational_rewards"]]
+
+
+@pytest.mark.parametrize("checkout", checkouts()[:1], ids=lambda path: f"ComfyUI-{version(path)}")
+def test_no_metadata_means_none(checkout, tmp_path):
+    """With --disable-metadata an image holds nothing that quotes the prompt: no workflow, no judgement."""
+    running = Server(checkout, tmp_path, "--disable-metadata")
+    try:
+        painter = ("RationalRewardsShapesPainter", {"prompt": "a red star", "seed": 1})
+        nodes = graph(critic=DEMO, image=painter, critique=critique(), saved=saved_with_scores())
+        name = running.run(nodes)["saved"]["images"][0]["filename"]
+        with Image.open(tmp_path / "output" / name) as saved:
+            assert saved.info == {}
+    finally:
+        running.stop()

@@ -1,5 +1,5 @@
-"""What a node hands to its panel: whole where it can be, cut where it must be, and always JSON that a browser
-can read.
+"""What a node hands to its panel: whole where it can be, cut where it must be, and always JSON that a
+browser can read.
 """
 
 from __future__ import annotations
@@ -268,3 +268,93 @@ def test_the_panel_knows_the_dimensions_of_the_built_in_rubrics_by_their_names()
         for spec in rubric_for(task, pair).dimensions
     }
     assert {key: english()[word] for key, word in known.items()} == specs
+
+
+# ---------------------------------------------------------------- pages in the workflow of an image
+
+
+def workflow():
+    """A workflow as the page saves it: Critique as node 12, and in subgraph 5 as 5:3 with Refine Prompt as
+    5:4.
+    """
+    stale = {"pages": [{"score": 0.1, "raw": "an earlier run"}], "folded": True}
+    return {
+        "id": "b0a1",
+        "nodes": [
+            {"id": 12, "type": "RationalRewardsCritique", "properties": {"rational_rewards": dict(stale)}},
+            {"id": 5, "type": "sub", "properties": {"rational_rewards": dict(stale)}},
+            {"id": 6, "type": "SaveImage"},
+        ],
+        "definitions": {
+            "subgraphs": [
+                {
+                    "id": "sub",
+                    "nodes": [
+                        {"id": 3, "properties": {"rational_rewards": dict(stale)}},
+                        {"id": 4, "properties": {}},
+                    ],
+                }
+            ]
+        },
+    }
+
+
+def test_no_node_of_a_queued_workflow_keeps_an_earlier_run():
+    queued = workflow()
+    panel.clear_pages(queued)
+    assert "an earlier run" not in json.dumps(queued)
+    assert queued["nodes"][0]["properties"]["rational_rewards"] == {"folded": True}
+
+
+def test_pages_are_embedded_on_the_node_that_ran_and_on_the_subgraphs_around_it():
+    queued = workflow()
+    panel.clear_pages(queued)
+    panel.embed_pages(queued, "12", [{"score": 0.5}])
+    panel.embed_pages(queued, "5:3", [{"of": "image", "score": 0.7}])
+    panel.embed_pages(queued, "5:4", [{"of": "prompt", "before": "a", "after": "b"}])
+    kept = [one["properties"]["rational_rewards"]["pages"] for one in queued["nodes"][:2]]
+    assert kept[0] == [{"score": 0.5}]
+    assert kept[1] == [{"of": "image", "score": 0.7, "before": "a", "after": "b"}]
+    inner = queued["definitions"]["subgraphs"][0]["nodes"]
+    assert inner[0]["properties"]["rational_rewards"]["pages"] == [{"of": "image", "score": 0.7}]
+    assert queued["nodes"][0]["properties"]["rational_rewards"]["folded"] is True
+
+
+def test_a_node_that_runs_for_each_item_of_a_list_keeps_all_of_them():
+    queued = workflow()
+    panel.clear_pages(queued)
+    for score in (0.1, 0.2):
+        panel.embed_pages(queued, "12", [{"score": score}])
+    pages = queued["nodes"][0]["properties"]["rational_rewards"]["pages"]
+    assert [page["score"] for page in pages] == [0.1, 0.2]
+    panel.replace_pages(queued, "12", [{"score": 0.2}])
+    assert queued["nodes"][0]["properties"]["rational_rewards"]["pages"] == [{"score": 0.2}]
+
+
+def test_long_answers_do_not_swell_an_image():
+    queued = workflow()
+    pages = [{"score": 0.5, "raw": "x" * 40_000} for _ in range(20)]
+    panel.embed_pages(queued, "12", pages)
+    assert len(json.dumps(queued)) < 210_000
+    assert len(queued["nodes"][0]["properties"]["rational_rewards"]["pages"]) == 20
+
+
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["nodes", "id", "type", "properties", "rational_rewards", "definitions", "subgraphs", "pages"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+)
+
+
+@given(ANYTHING, st.sampled_from(["1", "5:3", "", "None"]))
+def test_a_workflow_that_anybody_wrote_stops_no_run(anything, node):
+    panel.clear_pages(anything)
+    panel.embed_pages(anything, node, [{"score": 0.5}])
