@@ -45,4 +45,6 @@ def read_user_settings(user_folder: Path) -> UserSettings:
         log.warning("ComfyUI's settings could not be read (%s).", error)
         return UserSettings()
     keep = found.get("RationalRewards.KeepResults") is not False
-    return UserSettings(folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True, keep)
+    return UserSettings(
+        folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True, keep
+    )

@@ -21,20 +21,15 @@ from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
 from . import panel
 
-# Of a progress bar.
-STEPS = 1000
-# Our own event: core's progress text runs HTML on older frontends.
-STREAM = "rational_rewards.stream"
-# Seconds between two of them: what an eye can follow, and little for a slow network.
-PAUSE = 0.125
-# Characters of the answer that they carry.
-TAIL = 400
-# What a node asks for to have a panel.
+STEPS = 1000  # of a progress bar
+STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
+PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
+TAIL = 400  # characters of the answer that they carry
 HIDDEN = [
     io.Hidden.unique_id,
     io.Hidden.dynprompt,
     io.Hidden.extra_pnginfo,
-]
+]  # what a node asks for to have a panel
 
 
 def register_model_folders() -> None:
@@ -165,19 +160,6 @@ def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[
     return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
 
 
-def results(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic: str) -> dict[str, Any]:
-    """A node's `ui`: pages for its panel (see `panel.payload`), and `texts` with the same content for every
-    other reader.
-
-    The workflow that images of this run will carry gets the pages, too: the browser queues it without any.
-    """
-    shown = panel.payload(pages, of, critic, workflow_id(hidden))
-    node, info = shown_on(hidden), hidden.extra_pnginfo
-    if node is not None and isinstance(info, dict):
-        panel.embed(info.get("workflow"), node, shown)
-    return {"rational_rewards": shown, "text": texts}
-
-
 def rubrics_changed() -> list[tuple[str, float]]:
     """When the user's own rubrics were last changed, so that a node runs again after an edit: all, because
     one may extend another.
@@ -208,13 +190,12 @@ class Stream:
         self.next = 0.0
 
     def show(self, done: float, total: int, section: str, tail: str) -> None:
-        """As `Progress.update`; what comes too soon after the last is left out."""
+        """As `Progress.progress`; what comes too soon after the last is left out."""
         server, now = _server(), time.monotonic()
         if not server or server.client_id is None or now < self.next:
             return
         self.next = now + PAUSE
-        # The first and the last character may be halves.
-        text = tail.strip("\ufffd")[-TAIL:]
+        text = tail.strip("\ufffd")[-TAIL:]  # the first and the last character may be halves
         told = {
             "node": self.node,
             "workflow": self.workflow,
@@ -233,8 +214,7 @@ def progress(hidden: Any = None) -> Progress:
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:
-        # Reading the pictures comes first, and may take a while.
-        stream.show(0, 1, "", "")
+        stream.show(0, 1, "", "")  # reading the pictures comes first, and may take a while
 
     def update(done: float, total: int, section: str, tail: str) -> None:
         bar.show(done, total)

@@ -2,13 +2,13 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
+import { labelChoices, readStates } from "./checkpoints.js"
 import { allNodes, isGone, nodeOfExecution, nodeOfLocator, subgraphNodesAround } from "./graph.js"
 import { forget, hasKeptPages, isFolded, keep, pagesOf, recall } from "./keep.js"
 import { joinPages } from "./pages.js"
 import { showLinkedPrompt } from "./painter.js"
 import { Panel } from "./panel.js"
 import { watchChoice } from "./preference.js"
-import { leaveResultsBehind } from "./queue.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
@@ -17,6 +17,7 @@ import { listen } from "./stream.js"
 const PACK = "RationalRewards"
 const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt"].map((name) => PACK + name))
 const LOADER = `${PACK}LoadCritic`
+const PREFERENCE = `${PACK}RecordPreference`
 const PAINTER = `${PACK}ShapesPainter`
 // The panel's name among a node's widgets.
 const WIDGET = "rational_rewards"
@@ -165,7 +166,11 @@ app.registerExtension({
         const isOurs = node.comfyClass?.startsWith(PACK)
         if (isOurs && node.size[0] < NARROWEST) node.setSize([NARROWEST, node.size[1]])
         if (NODES.has(node.comfyClass) && isPanelOn()) attach(node)
-        if (node.comfyClass === LOADER) setSize(node)
+        if (node.comfyClass === LOADER) {
+            setSize(node)
+            labelChoices(node)
+        }
+        if (node.comfyClass === PREFERENCE) watchChoice(node, after)
         if (node.comfyClass === PAINTER) showLinkedPrompt(node, after)
     },
 

@@ -14,7 +14,7 @@ export function readPages(list) {
 function readPage(given) {
     if (!given || typeof given !== "object") return null
     const page = {
-        of: choice(given.of, ["image", "pair", "prompt"]) ?? "image",
+        of: choice(given.of, ["image", "pair", "prompt", "round"]) ?? "image",
         critic: text(given.critic, MOST.name),
         dimensions: list(given.dimensions, MOST.dimensions).map(readDimension).filter(Boolean),
         summary: text(given.summary),

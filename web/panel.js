@@ -37,7 +37,6 @@ export class Panel {
             if (details) requestAnimationFrame(() => this.reveal(details))
         })
         this.observer = new ResizeObserver(() => this.fit())
-        this.body.addEventListener("toggle", ({ target }) => this.reveal(target), true)
         this.draw()
     }
 
@@ -49,7 +48,7 @@ export class Panel {
     /** What was kept. */
     show(pages, folded) {
         Object.assign(this, { pages, folded, live: null, error: null })
-        this.at = 0
+        this.at = pages[0]?.of === "round" ? pages.length - 1 : 0
         this.draw()
     }
 
@@ -57,21 +56,6 @@ export class Panel {
     receive(pages) {
         this.show(pages, this.folded)
         this.save(pages, this.folded)
-    }
-
-    /** A new result of one of the nodes inside a subgraph: what they say of the same image is one page. */
-    receivePart(id, pages) {
-        this.parts.set(id, pages)
-        const longest = Math.max(...[...this.parts.values()].map((part) => part.length))
-        const merged = Array.from({ length: longest }, (_, index) =>
-            Object.assign({}, ...[...this.parts.values()].map((part) => filled(part[index]))),
-        )
-        this.receive(merged)
-    }
-
-    /** A new run: what the nodes inside have said before belongs to another one. */
-    forgetParts() {
-        this.parts.clear()
     }
 
     /** The critic at work. */
@@ -188,22 +172,4 @@ export class Panel {
             node.setSize([width, height + change])
         }
     }
-}
-
-/** A page without its empty fields, which would cover those of another node. */
-function filled(page) {
-    const says = (value) => !(value === "" || value === undefined || (Array.isArray(value) && !value.length))
-    return Object.fromEntries(Object.entries(page ?? {}).filter(([, value]) => says(value)))
-}
-
-/** How far a node can grow downwards before it covers another one. */
-function roomBelow(node) {
-    const [left, top] = node.pos
-    const [width, height] = node.size
-    const title = window.LiteGraph?.NODE_TITLE_HEIGHT ?? 30
-    const below = (node.graph?.nodes ?? [])
-        .filter((other) => other !== node && other.pos[0] < left + width && other.pos[0] + other.size[0] > left)
-        .map((other) => other.pos[1] - title - (top + height))
-        .filter((distance) => distance > -title)
-    return Math.max(0, Math.min(...below) - GAP)
 }

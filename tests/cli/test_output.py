@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_json_is_whole_on_any_console(monkeypatch, encoding):
     assert data == {"prompt": "é → 🙂", "half": "?", "caf\ufffd": 1}
 
 
-def rubric_show(encoding="utf-8", **options) -> subprocess.Popen[bytes]:
+def rubric_show(encoding: str = "utf-8", **options: Any) -> Any:
     """`rubric show` in a process of its own; what it prints is more than a pipe holds."""
     command = [
         sys.executable,

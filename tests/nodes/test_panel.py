@@ -161,7 +161,9 @@ def test_numbers_are_on_their_scale_or_none(value):
 
 def test_every_page_says_what_it_stands_for_and_whose_it_is():
     pages = [panel.judgement_page(judgement()), panel.judgement_page(judgement())]
-    for page in browser_reads(panel.payload(pages, "image", "RationalRewards-8B-T2I (nf4)", "b0a1")):
+    found = panel.ui(pages, ["the report"], "image", "RationalRewards-8B-T2I (nf4)", "b0a1")
+    assert found["text"] == ["the report"]
+    for page in browser_reads(found["rational_rewards"]):
         assert (page["of"], page["workflow"]) == ("image", "b0a1")
         assert page["critic"] == "RationalRewards-8B-T2I (nf4)"
 
@@ -179,57 +181,13 @@ def test_pages_may_be_merged_as_a_round_of_a_loop_does():
     merged = panel.judgement_page(judgement()) | panel.refinement_page(
         "a fox", RefinedPrompt("a red fox", "Colour.", True)
     )
-    (page,) = panel.payload([merged], "image", "critic")
+    (page,) = panel.payload([merged], "round", "critic")
     assert page["score"] is not None
     assert (page["before"], page["after"], page["comments"]) == ("a fox", "a red fox", "Colour.")
 
 
 def test_no_pages_are_no_payload():
-    assert panel.payload([], "image", "critic") == []
-
-
-def workflow():
-    inner = {"id": "abc", "nodes": [{"id": 3, "type": "RationalRewardsCritique"}, {"id": 4, "type": "X"}]}
-    return {
-        "nodes": [
-            {"id": 12, "type": "RationalRewardsCritique"},
-            {"id": 5, "type": "abc", "properties": {"p": 1}},
-        ],
-        "definitions": {"subgraphs": [inner]},
-    }
-
-
-def kept(node):
-    return node["properties"]["rational_rewards"]["pages"]
-
-
-def test_an_image_carries_the_results_of_its_own_run():
-    carried = workflow()
-    panel.embed(carried, "12", [{"score": 0.5}])
-    assert kept(carried["nodes"][0]) == [{"score": 0.5}]
-    panel.embed(carried, "12", [{"score": 0.7}])
-    assert kept(carried["nodes"][0]) == [{"score": 0.7}], (
-        "of a later result nothing of the earlier one is left"
-    )
-
-
-def test_results_inside_a_subgraph_show_on_its_node_too():
-    carried = workflow()
-    panel.embed(carried, "5:3", [{"score": 0.5, "after": ""}])
-    panel.embed(carried, "5:4", [{"score": None, "after": "a red fox"}])
-    inner = carried["definitions"]["subgraphs"][0]["nodes"]
-    assert kept(inner[0]) == [{"score": 0.5, "after": ""}]
-    assert kept(carried["nodes"][1]) == [{"score": 0.5, "after": "a red fox"}]
-    assert carried["nodes"][1]["properties"]["p"] == 1
-
-
-@pytest.mark.parametrize(
-    "broken", [None, {}, {"nodes": None}, {"nodes": [{}]}, {"nodes": [{"id": 5, "type": "gone"}]}, []]
-)
-def test_a_workflow_without_the_node_stays_as_it_is(broken):
-    before = json.dumps(broken)
-    panel.embed(broken, "77", [{"score": 0.5}])
-    assert json.dumps(broken) == before
+    assert panel.ui([], [], "image", "critic") == {"rational_rewards": [], "text": []}
 
 
 # ---------------------------------------------------------------- the panel's words
