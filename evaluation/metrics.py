@@ -99,7 +99,9 @@ class Tally:
 
     @property
     def accuracy_with_ties(self) -> Rate:
-        """Over all cases, a tie being an answer of its own: right where what was said is what was preferred."""
+        """Over all cases, a tie being an answer of its own: right where what was said is what was
+        preferred.
+        """
         return Rate(self.right + self.both_tied, self.right + self.tied + self.wrong + self.ties)
 
     def to_dict(self) -> dict[str, Any]:

@@ -139,7 +139,9 @@ class Judgement:
 
 @dataclass
 class ComparedDimension:
-    """One dimension of a comparison; both scores 1..4, or None where it does not apply or could not be read."""
+    """One dimension of a comparison; both scores 1..4, or None where it does not apply or could not be
+    read.
+    """
 
     name: str
     score_a: float | None = None
@@ -196,7 +198,9 @@ class Comparison:
 
     @classmethod
     def both_orders(cls, first: Comparison, swapped: Comparison) -> Comparison:
-        """One comparison from an A-B answer and a B-A answer: the second is mapped back, scores are averaged."""
+        """One comparison from an A-B answer and a B-A answer: the second is mapped back, scores are
+        averaged.
+        """
         second = swapped.swap()
         dimensions = {}
         for key, one in first.dimensions.items():
@@ -232,7 +236,9 @@ class Comparison:
 
     @property
     def totals(self) -> tuple[float, float] | None:
-        """Mean scores (1..4) of A and B over the dimensions where both have one, or None where there is none."""
+        """Mean scores (1..4) of A and B over the dimensions where both have one, or None where there is
+        none.
+        """
         both = [
             (d.score_a, d.score_b)
             for d in self.dimensions.values()

@@ -20,8 +20,10 @@ FILE = Path("default", "comfy.settings.json")
 
 @dataclass(frozen=True)
 class UserSettings:
-    """`model_folder`: where critics are looked for first and put, "" for the usual place. `offline`: nothing is ever downloaded.
-    `keep_results`: results stay with their nodes in the workflow."""
+    """`model_folder`: where critics are looked for first and put, "" for the usual place.
+
+    `offline`: nothing is ever downloaded. `keep_results`: results stay with their nodes in the workflow.
+    """
 
     model_folder: str = ""
     offline: bool = False

@@ -232,7 +232,9 @@ def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
 
 
 def _written(rubric: Rubric, parts: dict[str, str], text: str) -> str:
-    """The answer of these parts; where some are missing, `text` as it is, which the filters find unreadable."""
+    """The answer of these parts; where some are missing, `text` as it is, which the filters find
+    unreadable.
+    """
     try:
         return write_answer(rubric, parts)
     except AnswerError:

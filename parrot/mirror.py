@@ -120,7 +120,9 @@ def _between(text: str, kept: list[tuple[int, int]]) -> Iterator[tuple[int, int]
 
 
 def _is_name(text: str, at: int) -> bool | None:
-    """Whether the letter there, which has no "image" before it, names an image; None where nobody can tell."""
+    """Whether the letter there, which has no "image" before it, names an image; None where nobody can
+    tell.
+    """
     before, behind = text[max(0, at - 100) : at], text[at + 1 : at + 101]
     if before.endswith("(") and behind.startswith(")"):
         return True

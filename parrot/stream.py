@@ -192,7 +192,9 @@ def digest(*files: Path) -> str:
 
 
 def seed_for(seed: int, *what: object) -> int:
-    """A seed of its own for every pair (and letter, and try), 0 to 2**63 - 1, that depends on nothing else."""
+    """A seed of its own for every pair (and letter, and try), 0 to 2**63 - 1, that depends on nothing
+    else.
+    """
     return (
         int.from_bytes(
             hashlib.sha256(repr((seed, *what)).encode("utf-8", "surrogatepass")).digest()[:8], "big"

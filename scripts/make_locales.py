@@ -73,7 +73,9 @@ def panel_strings() -> dict[str, str]:
 
 
 def settings() -> dict[str, Any]:
-    """Name and tooltip of every setting, by its id as locales write it, from the script that registers them."""
+    """Name and tooltip of every setting, by its id as locales write it, from the script that registers
+    them.
+    """
     found = re.findall(rf"\bid: ({TEXT}),\s+name: ({TEXT}),\s+tooltip: ({TEXT})", settings_script())
     return {
         json.loads(id).replace(".", "_"): {"name": json.loads(name), "tooltip": json.loads(tip)}

@@ -126,7 +126,9 @@ def learn(
 
 
 def _check_wording(critic: Critic, rows: Path) -> None:
-    """Rows ask in their teacher's rubrics, and a critic that is asked in others would learn another's words."""
+    """Rows ask in their teacher's rubrics, and a critic that is asked in others would learn another's
+    words.
+    """
     made = Manifest.read(rows.parent)
     asked = rubric_digests(lambda task, pair: critic.rubric("auto", edit=task == "edit", pair=pair))
     if made and made.settings.get("rubrics", asked) != asked:

@@ -72,7 +72,9 @@ class Canvas:
 
 
 def ticks(low: float, high: float, whole: bool = False, most: int = 6) -> list[float]:
-    """Round numbers in even steps, at least two, that enclose `low` to `high`; only whole numbers on demand."""
+    """Round numbers in even steps, at least two, that enclose `low` to `high`; only whole numbers on
+    demand.
+    """
     # A single value.
     if high - low < 1e-9 * max(1.0, abs(high)):
         low, high = (

@@ -139,7 +139,9 @@ def clean(text: str) -> str:
 
 
 def drawable(text: str, style: Style) -> str:
-    """The text with every character that no font here has replaced by its script's name, as in "[Tibetan]"."""
+    """The text with every character that no font here has replaced by its script's name, as in
+    "[Tibetan]".
+    """
     if text.isascii():
         return text
     shown: list[str] = []

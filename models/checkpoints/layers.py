@@ -58,7 +58,9 @@ def replace_patch_convolution(model: nn.Module) -> int:
 
 
 def assert_kept_precise(model: nn.Module) -> None:
-    """Raise CheckpointError unless the model has a vision tower and an lm_head, with 16- or 32-bit weights."""
+    """Raise CheckpointError unless the model has a vision tower and an lm_head, with 16- or 32-bit
+    weights.
+    """
     quantized = quantized_tensors(model, kept=True)
     if quantized is None:
         raise CheckpointError(
@@ -84,7 +86,9 @@ def assert_quantized(model: nn.Module) -> None:
 
 
 def misshapen(model: nn.Module) -> list[str]:
-    """Names of the linear layers and embeddings whose weights are of another shape than they were built for."""
+    """Names of the linear layers and embeddings whose weights are of another shape than they were built
+    for.
+    """
     found = []
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

@@ -1,4 +1,6 @@
-"""Load a checkpoint: quantize on the way in, check what came out, keep a quantized copy for the next start."""
+"""Load a checkpoint: quantize on the way in, check what came out, keep a quantized copy for the next
+start.
+"""
 
 from __future__ import annotations
 
@@ -477,7 +479,9 @@ def _read_copy(
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete what a save that was killed has left, but nothing that another process may be writing just now."""
+    """Delete what a save that was killed has left, but nothing that another process may be writing just
+    now.
+    """
     for leftover in folder.glob(f".{COPY_PREFIX}*"):
         if time.time() - leftover.stat().st_mtime > 86400:
             shutil.rmtree(leftover, ignore_errors=True)

@@ -160,7 +160,9 @@ class Engine(Protocol):
         ...
 
     def choose(self, question: str, choices: Sequence[str]) -> tuple[int, float]:
-        """(index, probability 0..1) of the likeliest of `choices` as the answer to a question without images."""
+        """(index, probability 0..1) of the likeliest of `choices` as the answer to a question without
+        images.
+        """
         ...
 
     def release(self) -> None:

@@ -96,7 +96,9 @@ class _Items:
         return self.add(_Item(text, "quoted"), required=False)
 
     def quoted(self, text: str) -> str:
-        """The text that a single character stands for, where that is quoted text and nothing else; else ""."""
+        """The text that a single character stands for, where that is quoted text and nothing else; else
+        "".
+        """
         if not re.fullmatch(MARK, text):
             return ""
         item = self.all[ord(text) - FIRST_MARK]

@@ -1,4 +1,6 @@
-"""The workflows that come with the pack, in ComfyUI's real page: they load whole, and one is run from there."""
+"""The workflows that come with the pack, in ComfyUI's real page: they load whole, and one is run from
+there.
+"""
 
 from __future__ import annotations
 

@@ -402,7 +402,8 @@ critic = Critic.load(checkpoint, "none", "cpu", max_pixels=16384)
 critic.compare = functools.partial(critic.compare, max_new_tokens=64)  # a random model never ends by itself
 first = node.fingerprint_inputs(dataset="my-taste", both_orders=True)
 seen = []
-for name, both in (("my-taste", True), ("my-taste", False), ("missing", True), ("ties", True), ("../x", True)):
+cases = [("my-taste", True), ("my-taste", False), ("missing", True), ("ties", True), ("../x", True)]
+for name, both in cases:
     try:
         accuracy, report, plot = node.execute(critic, name, both).result
         seen.append([accuracy, report, list(plot.shape), float(plot.min()), float(plot.max())])
@@ -410,7 +411,8 @@ for name, both in (("my-taste", True), ("my-taste", False), ("missing", True), (
         seen.append(str(error))
 dataset = PreferenceDataset(host.preferences_root() / "my-taste")
 dataset.undo()
-print("RESULT" + json.dumps([seen, first, node.fingerprint_inputs(dataset="my-taste"), node.fingerprint_inputs(dataset=None)]))
+stamps = [node.fingerprint_inputs(dataset=name) for name in ("my-taste", None)]
+print("RESULT" + json.dumps([seen, first, *stamps]))
 """
 
 
@@ -433,9 +435,9 @@ def test_the_node_gives_accuracy_report_and_plot_or_one_sentence(tmp_path, check
     done = subprocess.run(command, cwd=checkouts()[0], capture_output=True, text=True)
     assert "RESULT" in done.stdout, done.stderr
     (both, one, missing, ties, name), first, undone, any_size = json.loads(done.stdout.split("RESULT")[1])
-    for accuracy, report, shape, low, high in (both, one):
+    for accuracy, words, shape, low, high in (both, one):
         assert accuracy in (0, 0.5, 1)
-        assert f"**Accuracy {100 * accuracy:.1f} %**" in report
+        assert f"**Accuracy {100 * accuracy:.1f} %**" in words
         assert shape[0] == 1
         assert shape[2:] == [960, 3]
         assert 0 <= low < high <= 1

@@ -9,6 +9,7 @@ from typing import Any
 from rational_rewards.models.rubrics.rubric import Rubric, load_rubric
 
 SCORES = ["3.5", "2.0", "1.4", "3.9", "2.7", "1.0", "4.0", "3.1"]
+HATS = ["a hat", "ein Hut", "一顶帽子", "قبعة", "шляпа"]
 
 
 def pieces(rubric: Rubric, parts: dict[str, str], score_first: bool = False) -> list[tuple[str, str]]:
@@ -40,9 +41,7 @@ def sample(rubric: Rubric, chance: random.Random) -> dict[str, str]:
     parts = {}
     for item in rubric.answer:
         if item.kind == "text":
-            parts[item.key] = (
-                f"What I see for {item.key}: {chance.choice(['a hat', 'ein Hut', '一顶帽子', 'قبعة', 'шляпа'])}."
-            )
+            parts[item.key] = f"What I see for {item.key}: {chance.choice(HATS)}."
         elif item.kind == "score":
             parts[item.key] = "N/A" if chance.random() < 0.1 and not rubric.pair else values.pop()
         elif item.kind == "winner":
@@ -50,7 +49,7 @@ def sample(rubric: Rubric, chance: random.Random) -> dict[str, str]:
     return parts
 
 
-# ---------------------------------------------------------------- ways to write one answer, none of which costs a score
+# ------------------------------------------------ ways to write one answer, none of which costs a score
 
 T2I = """# User Request Analysis
 A red cat on a sofa, and a sign that says "OPEN".

@@ -163,7 +163,7 @@ def test_quantized_weights_without_a_word_about_it_are_refused(changed: Callable
         weights[f"{name}_scale_inv"] = torch.ones(1)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-    with pytest.raises(CheckpointError, match="stored quantized, but config.json does not say how"):
+    with pytest.raises(CheckpointError, match=r"stored quantized, but config\.json does not say how"):
         judge(changed(change))
 
 
@@ -221,7 +221,7 @@ def test_the_embedded_critic_says_that_it_cannot_score_fast() -> None:
 
 def test_a_damaged_description_is_named(changed: Callable[[Change], Path]) -> None:
     folder = changed(lambda folder: (folder / CRITIC).write_text('{"capabilities": 3}') and None)
-    with pytest.raises(CheckpointError, match="critic.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"critic\.json is damaged"):
         judge(folder)
 
 

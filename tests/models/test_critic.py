@@ -275,7 +275,9 @@ def test_progress_rises_to_the_end(make_critic, photos):
 
 @pytest.mark.parametrize("failures", [1, 100])
 def test_out_of_memory_is_tried_once_smaller_and_then_explained(failures, make_critic, photos, monkeypatch):
-    """A card that is full cannot be had here, so its error is raised by hand, where the real one comes from."""
+    """A card that is full cannot be had here, so its error is raised by hand, where the real one comes
+    from.
+    """
     wanted = raws(make_critic().critique(photos[:4], "a photo", **SHORT))
     critic, feed, left = make_critic(), Session.feed, [failures]
 

@@ -32,9 +32,13 @@ def scores(text: str, task: str = "t2i") -> list[float | None]:
 
 @pytest.mark.parametrize(
     "text",
-    ["3.5", " 3.5 ", "**3.5**", "[3.5]", "(3.5)", "`3.5`", "3.5/4", "3.5 / 4.0", "**3.5**/4", "3.5 out of 4", ("3.5 (out of " "4)"),
-     "3,5", "３．５", "３，５", "\ufeff3.5", "\u200b3.5\u200b", "3\u200b.5", "3.50", "3.5.", "3.5 points", "3.5分", '"3.5"',
-     "3.5 (one small slip)", "3.5 - the hat is blue", "3.5; nearly", "3.5\n\nThe hat is blue.", "\n\n3.5\n", "3.5\n3.5"],
+    ["3.5", " 3.5 ", "**3.5**", "[3.5]", "(3.5)", "`3.5`", "3.5/4", "3.5 / 4.0", "**3.5**/4",
+    "3.5 out of 4", ("3.5 (out of " "4)"),
+     "3,5", "３．５", "３，５", "\ufeff3.5", "\u200b3.5\u200b", "3\u200b.5", "3.50", "3.5.",
+     "3.5 points", "3.5分",
+     '"3.5"',
+     "3.5 (one small slip)", "3.5 - the hat is blue", "3.5; nearly", "3.5\n\nThe hat is blue.", "\n\n3.5\n",
+     "3.5\n3.5"],
 )  # fmt: skip
 def test_a_score_in_any_dress(text: str) -> None:
     assert read_score(text) == (3.5, True)
@@ -42,8 +46,10 @@ def test_a_score_in_any_dress(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["N/A", "n/a", "N/A (no text)", "**N/A**", "[N/A]", "Ｎ／Ａ", "N / A", "N.A.", "NA", "n.a., no sign", ("not " "applicable"),
-     "Not applicable: the request asks for no writing", "N/A\nNo writing was asked for.", "N\\A", ("N/A - no " "writing")],
+    ["N/A", "n/a", "N/A (no text)", "**N/A**", "[N/A]", "Ｎ／Ａ", "N / A", "N.A.", "NA", "n.a., no sign",
+    ("not " "applicable"),
+     "Not applicable: the request asks for no writing", "N/A\nNo writing was asked for.", "N\\A",
+     ("N/A - no " "writing")],
 )  # fmt: skip
 def test_what_does_not_apply(text: str) -> None:
     assert read_score(text) == (None, False)
@@ -58,11 +64,15 @@ def test_what_does_not_apply(text: str) -> None:
     # Nothing to read.
     ["", " ", "\n", "good", "-", "?", "three", "Nature", "name", "none", "n", "N/",
      "0", "0.5", "7", "4.1", "5", "10", "35", "350", "4.0001", "-3", "−3", "+3", "- 3", "<4", "> 3",
-     "3.5.2", "3.", "3,", ".5", "3. 5", "3 .5", "3 5", "3..5", "1,2,3", "3,500", "3e0", "0x3", "3x", "3½", "3.5²", "①", "٣",
-     "1-4", "3 - 4", "3–4", "3 to 4", "3 or 4", "3, 4", "3/4/24", "3 (or 4)", "between 3 and 4", ("3 and " "above"),
+     "3.5.2", "3.", "3,", ".5", "3. 5", "3 .5", "3 5", "3..5", "1,2,3", "3,500", "3e0", "0x3", "3x", "3½",
+     "3.5²", "①", "٣",
+     "1-4", "3 - 4", "3–4", "3 to 4", "3 or 4", "3, 4", "3/4/24", "3 (or 4)", "between 3 and 4",
+     ("3 and " "above"),
      "[1.0 to 4.0, or N/A]", "[N/A, or 1.0 to 4.0]", "N/A or 3", "N/A 3.5", "3.5 N/A", "3.5 (N/A)", "<score>",
-     "3 of 4 criteria", "3 of 4 (criteria met)", "3/4 criteria", "3 cats", "2 of 3", "7/10", "3/5", "3.5/10", "3/40", ("3 (out of " "5)"),
-     "1. The hat is blue", "3) good", "4: everything is there", "1. One\n2. Two", "3.5\n2.0", "N/A\n3.0", "3.5\nN/A", "3:30"],
+     "3 of 4 criteria", "3 of 4 (criteria met)", "3/4 criteria", "3 cats", "2 of 3", "7/10", "3/5",
+     "3.5/10", "3/40", ("3 (out of " "5)"),
+     "1. The hat is blue", "3) good", "4: everything is there", "1. One\n2. Two", "3.5\n2.0", "N/A\n3.0",
+     "3.5\nN/A", "3:30"],
 )  # fmt: skip
 def test_no_score_is_invented(text: str) -> None:
     assert read_score(text) == (None, True)
@@ -311,7 +321,10 @@ def test_a_rubric_with_chinese_headings() -> None:
         },
         "chinese",
     )
-    text = "# 分析：一只红猫\n# 1、相似度：\n## 理由：猫是红色的：很好\n## 评分：３．５\n**2、光线**\n理由: 太暗\n评分：2/4\n# 总结：不错\n"
+    text = (
+        "# 分析：一只红猫\n# 1、相似度：\n## 理由：猫是红色的：很好\n## 评分：３．５\n"
+        "**2、光线**\n理由: 太暗\n评分：2/4\n# 总结：不错\n"
+    )
     assert read_answer(text, rubric) == {
         "analysis": "一只红猫",
         "likeness.justification": "猫是红色的：很好",
@@ -325,8 +338,10 @@ def test_a_rubric_with_chinese_headings() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["*", "#", " ", "(", "\n", "a\n", "a:\n", "1.\n", "```\n", "<think>", "</think>\n", "\u200b", "Score", ("## Score: " "3\n"), ("# " "Summary:\n"),
-     "1. Text Faithfulness:\n", "1. Text Faithfulness:\n## Score: 3\n", "## Score: 1.0 to ", ("# Detailed " "Judgement\n"), "*" * 80 + "\n",
+    ["*", "#", " ", "(", "\n", "a\n", "a:\n", "1.\n", "```\n", "<think>", "</think>\n", "\u200b", "Score",
+    ("## Score: " "3\n"), ("# " "Summary:\n"),
+     "1. Text Faithfulness:\n", "1. Text Faithfulness:\n## Score: 3\n", "## Score: 1.0 to ",
+     ("# Detailed " "Judgement\n"), "*" * 80 + "\n",
      "3.5\n", "3.5 ", "---\n"],
 )  # fmt: skip
 def test_a_megabyte_of_anything_is_read_in_linear_time(hostile: str) -> None:

@@ -69,7 +69,9 @@ def test_an_eviction_that_failed_half_way_is_made_good_at_the_next_use(
 def simulate(
     request: pytest.FixtureRequest, checkpoint_folder: Callable[..., Path]
 ) -> Callable[..., dict[str, Any]]:
-    """`simulate(gigabytes, rounds, option)`: what happens on a card of that size (see `simulated_card.py`)."""
+    """`simulate(gigabytes, rounds, option)`: what happens on a card of that size (see
+    `simulated_card.py`).
+    """
 
     def run(gigabytes: int, rounds: int, *option: str) -> dict[str, Any]:
         script = HELPERS / "simulated_card.py"

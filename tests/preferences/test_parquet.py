@@ -227,7 +227,9 @@ def test_numbers_beside_a_missing_one_are_floats_and_still_classes(write, datase
 
 @pytest.mark.parametrize("labels", [(0, 1), (1, 2), (1.0, 2.0), (True, False), (-1, 1)])
 def test_numbers_without_names_are_refused_before_anything_is_added(write, dataset, labels):
-    """In one file 1 is the first image, in another the second: each guess would turn every preference round."""
+    """In one file 1 is the first image, in another the second: each guess would turn every preference
+    round.
+    """
     with pytest.raises(PreferenceError, match="does not say which image they stand for: write A, B or tie"):
         import_parquet(write(**votes(*labels)), dataset)
     assert len(dataset) == 0

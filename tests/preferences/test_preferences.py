@@ -292,7 +292,8 @@ sys.stdin.readline()
 for number in range(int(sys.argv[3])):
     noise = np.random.default_rng(1000 * writer + number).integers(0, 255, (2, 48, 64, 3), dtype=np.uint8)
     prompt = f"writer {writer} number {number} " + "ü" * 2000
-    dataset.record(Image.fromarray(noise[0]), Image.fromarray(noise[1]), prompt, "ABt"[number % 3].replace("t", "tie"))
+    a, b = (Image.fromarray(pixels) for pixels in noise)
+    dataset.record(a, b, prompt, ("A", "B", "tie")[number % 3])
     print(number, flush=True)
 """
 
@@ -395,7 +396,10 @@ run("A", b=b[:1])
 run("A", torch.rand(3, 4, 4, 3))
 run("A", name="../x")
 root = host.preferences_root()
-kept = {name: [[p.preferred, p.task, p.chosen_by] for p in PreferenceDataset(root / name)] for name in ("my-taste", "edits")}
+kept = {
+    name: [[p.preferred, p.task, p.chosen_by] for p in PreferenceDataset(root / name)]
+    for name in ("my-taste", "edits")
+}
 print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=None)]))
 """
 
