@@ -497,7 +497,7 @@ def shapes_demo() -> Workflow:
             Group("First picture", GREY, [(300, ["first", "first preview"])]),
             Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card"])]),
             Group("Second picture", GREY, [(300, ["second", "second preview"])]),
-            Group("JudgedImage again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
+            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
         ],
     )
 
