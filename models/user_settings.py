@@ -46,7 +46,7 @@ def read_user_settings(user_folder: Path) -> UserSettings:
         # Half-written, or not a table.
         log.warning("ComfyUI's settings could not be read (%s).", error)
         return UserSettings()
+    # In the page's own words: only an explicit "off" switches it off.
     keep = found.get("RationalRewards.KeepResults") is not False
-    return UserSettings(
-        folder.replace("\0", "").strip() if isinstance(folder, str) else "", offline is True, keep
-    )
+    chosen = folder.replace("\0", "").strip() if isinstance(folder, str) else ""
+    return UserSettings(chosen, offline is True, keep)

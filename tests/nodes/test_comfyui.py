@@ -370,7 +370,8 @@ def test_an_empty_prompt_and_a_fast_demo_critic_are_refused_in_one_sentence(serv
     assert "prompt" in message
     inputs = {"critic": ["critic", 0], "image": ["image", 0], **SHORT, "mode": "fast"}
     message = failure(server, "judge", critic=DEMO, image=IMAGE, judge=("RationalRewardsScore", inputs))
-    assert "fast" in message
+    assert "shapes demo (CPU)" in message
+    assert "choose mode = reasoned" in message
 
 
 def stale_workflow():
