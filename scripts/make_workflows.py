@@ -40,6 +40,11 @@ NODES_2 = {
 }
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
+# The first view: the canvas that a window of 1600 x 1000 leaves, where the graph begins in it, and the
+# smallest zoom at which its texts can be read.
+ROOM, CORNER, LEGIBLE = (1480, 830), (90, 90), 0.7
+# Run before their picture is taken, because they can be anywhere: no download, no GPU.
+RUN = {"1-shapes-demo-no-download"}
 # Width of the pictures in pixels.
 PICTURE = 1600
 # Bytes of a picture.
@@ -145,10 +150,18 @@ def identity(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{name}"))
 
 
-def clean(name: str, graph: dict[str, Any]) -> dict[str, Any]:
+def first_view(groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Where the canvas opens: all of the graph where it stays legible so, else its start."""
+    right = max(group["box"][0] + group["box"][2] for group in groups)
+    bottom = max(group["box"][1] + group["box"][3] for group in groups)
+    scale = min(1.0, max(LEGIBLE, min(ROOM[0] / right, ROOM[1] / bottom)))
+    return {"scale": round(scale, 2), "offset": [round(CORNER[0] / scale), round(CORNER[1] / scale)]}
+
+
+def clean(name: str, graph: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
     """The graph without what belongs to this computer or this minute: the same input gives the same file."""
     graph["id"] = identity(name)
-    graph["extra"] = {"workflowRendererVersion": "LG"}
+    graph["extra"] = {"workflowRendererVersion": "LG", "ds": view}
     for node in graph["nodes"]:
         node["pos"] = [round(value) for value in node["pos"]]
         node["size"] = [round(value) for value in node["size"]]
@@ -210,7 +223,7 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
     least = page.page.evaluate(CREATE, {"nodes": nodes, "pack": NAME})
     boxes, groups = layout(workflow, least)
     page.page.evaluate(PLACE, {"nodes": boxes, "groups": groups})
-    graph = clean(name, page.serialize())
+    graph = clean(name, page.serialize(), first_view(groups))
     (FOLDER / f"{name}.json").write_text(
         json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -219,6 +232,9 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
         raise SystemExit(
             f"{name} does not load: {missing or [node['title'] for node in page.nodes() if node['faulty']]}"
         )
+    if name in RUN:
+        page.server.result(page.queue())
+        page.page.wait_for_timeout(3000)
     (FOLDER / f"{name}.jpg").write_bytes(picture(page, groups))
 
 
@@ -242,7 +258,7 @@ def prepare(folder: Path, checkout: Path, files: list[dict[str, str]]) -> None:
 
 def main(wanted: list[str]) -> None:
     """Make the named workflows, or all."""
-    makers = {maker.__name__.replace("_", "-"): maker() for maker in MAKERS}
+    makers = {name: maker() for name, maker in MAKERS.items()}
     if unknown := set(wanted) - set(makers):
         raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(makers)}")
     checkout = checkouts()[0]

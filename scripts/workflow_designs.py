@@ -14,11 +14,9 @@ GREY, BLUE = "#78828c", "#3f789e"
 
 @dataclass
 class Node:
-    """A node: widget values by name, links as {input:
+    """A node: widget values by name, links as {input: "node" or "node.output"}.
 
-    "node" or "node.output"}; `height` 0 is as low as it gets.
-
-    `fill` gives it the rest of its column.
+    `height` 0 is as low as it gets; `fill` gives it the rest of its column.
     """
 
     type: str
@@ -51,8 +49,7 @@ class Workflow:
 
 PROMPT = (
     "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
-    "ground, "
-    "soft morning light, photograph"
+    "ground, soft morning light, photograph"
 )
 HUB = "https://huggingface.co/"
 T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
@@ -129,31 +126,31 @@ def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
     return Node("CLIPTextEncode", title, links={"text": prompt, "clip": clip}, height=88)
 
 
-def critique_and_refine(checkpoint: str, image: str, prompt: str = "prompt", **links: str) -> dict[str, Node]:
-    """From a first picture to a critique, a card and a refined prompt."""
+# Heights that leave room for what the panels show, so that no result covers another node.
+CRITIQUE_HEIGHT, REFINE_HEIGHT, SCORE_HEIGHT, COMPARE_HEIGHT = 620, 420, 560, 640
+
+
+def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
+    links = {"critic": "critic", "image": image, "prompt": prompt, **links}
+    return Node("RationalRewardsCritique", title, links=links, height=CRITIQUE_HEIGHT)
+
+
+def card(critique: str, image: str, title: str = "", **links: str) -> Node:
+    links = {"critique": critique, "image": image, **links}
+    return Node("RationalRewardsCritiqueCard", title, links=links, height=330, fill=True)
+
+
+def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, Node]:
+    """From a first image to a critique, a card and a refined prompt."""
     return {
         "critic": critic(checkpoint),
-        "critique": Node(
-            "RationalRewardsCritique", links={"critic": "critic", "image": image, "prompt": prompt, **links}
-        ),
-        "report": text("critique.report", "What the critic says", 200, fill=True),
-        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
-        "refined": text("refine.refined_prompt", "Refined prompt"),
-        "card": Node(
-            "RationalRewardsCritiqueCard",
-            links={"critique": "critique", "image": image},
-            height=330,
-            fill=True,
-        ),
-        "save card": save("card", "Save the card", "critique-card"),
+        "critique": critique(image, **links),
+        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=REFINE_HEIGHT),
+        "card": card("critique", image, refined_prompt="refine.refined_prompt"),
     }
 
 
-CRITIC = Group(
-    "Critic",
-    BLUE,
-    [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])],
-)
+CRITIC = Group("Critic", BLUE, [(340, ["critic", "critique"]), (320, ["refine", "card"])])
 
 
 # ---------------------------------------------------------------- the workflows
@@ -162,8 +159,9 @@ CRITIC = Group(
 def critique_and_refine_sdxl() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
-        "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "Both pictures have the same seed, so only the prompt differs. Phrases that must stay in it go "
+        "2. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
+        "starts it.\n\n"
+        "Both images have the same seed, so only the prompt differs. Phrases that must stay in it go "
         "into *keep*."
     )
     nodes = {
@@ -171,20 +169,20 @@ def critique_and_refine_sdxl() -> Workflow:
         **sdxl(),
         "first": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
         "first image": decode("first", "checkpoint.VAE"),
-        "first preview": preview("first image", "First picture"),
+        "first preview": preview("first image", "First image"),
         **critique_and_refine(T2I, "first image"),
         "positive 2": encode("refine.refined_prompt"),
         "second": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive 2"),
         "second image": decode("second", "checkpoint.VAE"),
-        "result": save("second image", "Second picture", "critique-and-refine"),
+        "result": save("second image", "Second image", "critique-and-refine"),
     }
     return Workflow(
         nodes,
         [
             Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint", "negative", "latent"])]),
-            Group("First picture", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
+            Group("First image", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
             CRITIC,
-            Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
         ],
     )
 
@@ -192,8 +190,9 @@ def critique_and_refine_sdxl() -> Workflow:
 def critique_and_refine_z_image() -> Workflow:
     words = (
         "1. Load the three files of Z-Image-Turbo; ComfyUI offers those that are missing.\n"
-        "2. Write your prompt and run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "Both pictures have the same seed, so only the prompt differs."
+        "2. Write your prompt. Run twice. The first run says what the critic would download (17.5 GB, "
+        "once), the second starts it.\n\n"
+        "Both images have the same seed, so only the prompt differs."
     )
     files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
@@ -219,12 +218,12 @@ def critique_and_refine_z_image() -> Workflow:
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
         "first": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive"),
         "first image": decode("first", "vae"),
-        "first preview": preview("first image", "First picture"),
+        "first preview": preview("first image", "First image"),
         **critique_and_refine(T2I, "first image"),
         "positive 2": encode("refine.refined_prompt", "clip"),
         "second": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive 2"),
         "second image": decode("second", "vae"),
-        "result": save("second image", "Second picture", "critique-and-refine"),
+        "result": save("second image", "Second image", "critique-and-refine"),
     }
     return Workflow(
         nodes,
@@ -237,20 +236,21 @@ def critique_and_refine_z_image() -> Workflow:
                     (320, ["prompt", "positive", "negative", "latent"]),
                 ],
             ),
-            Group("First picture", GREY, [(300, ["first", "first image", "first preview"])]),
+            Group("First image", GREY, [(300, ["first", "first image", "first preview"])]),
             CRITIC,
-            Group("Second picture", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
         ],
     )
 
 
 def critique_and_refine_edit() -> Workflow:
     words = (
-        "1. Choose a picture and say what to change.\n"
+        "1. Choose an image and say what to change.\n"
         "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are "
         "missing.\n"
-        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "The critic sees the picture before and after, and says what the edit should have left alone."
+        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
+        "starts it.\n\n"
+        "The critic sees the image before and after, and says what the edit should have left alone."
     )
     instruction = (
         "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the "
@@ -277,8 +277,8 @@ def critique_and_refine_edit() -> Workflow:
     nodes = {
         "note": note(words, 260),
         "prompt": prompt(instruction, "Instruction", 120),
-        "source": Node("LoadImage", "Picture to edit", {"image": "example.png"}, fill=True),
-        "scaled": Node("FluxKontextImageScale", "Scale the picture", links={"image": "source"}),
+        "source": Node("LoadImage", "Image to edit", {"image": "example.png"}, fill=True),
+        "scaled": Node("FluxKontextImageScale", "Scale the image", links={"image": "source"}),
         "unet": loader("UNETLoader", "unet_name", "diffusion_models", unet),
         "lora": loader("LoraLoaderModelOnly", "lora_name", "loras", lora, links={"model": "unet"}),
         "shift": Node("ModelSamplingAuraFlow", values={"shift": 3.1}, links={"model": "lora"}),
@@ -296,12 +296,11 @@ def critique_and_refine_edit() -> Workflow:
         "second image": decode("second", "vae"),
         "result": save("second image", "Second edit", "critique-and-refine"),
     }
-    nodes["refined"].title = "Refined instruction"
     return Workflow(
         nodes,
         [
             Group(
-                "Picture and model",
+                "Image and model",
                 GREY,
                 [
                     (320, ["note", "prompt", "source"]),
@@ -321,8 +320,9 @@ def compare_two_samplers() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
         "2. Change whatever you want to compare: a sampler, its cfg, its steps.\n"
-        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "The better picture is saved, and the report says why it is better."
+        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
+        "starts it.\n\n"
+        "The better image is saved, and the Compare node says why it is better."
     )
     ask = {"critic": "critic", "image_a": "image a", "image_b": "image b", "prompt": "prompt"}
     nodes = {
@@ -333,14 +333,13 @@ def compare_two_samplers() -> Workflow:
             25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"
         ),
         "image a": decode("sampler a", "checkpoint.VAE"),
-        "preview a": preview("image a", "Picture A"),
+        "preview a": preview("image a", "Image A"),
         "sampler b": sampler(25, 5, "euler", "normal", "Sampler B", model="checkpoint", positive="positive"),
         "image b": decode("sampler b", "checkpoint.VAE"),
-        "preview b": preview("image b", "Picture B"),
+        "preview b": preview("image b", "Image B"),
         "critic": critic(T2I),
-        "compare": Node("RationalRewardsCompare", links=ask, fill=True),
-        "winner": save("compare.winner_image", "The better picture", "winner"),
-        "report": text("compare.report", "Why it is better", 300, fill=True),
+        "compare": Node("RationalRewardsCompare", links=ask, height=COMPARE_HEIGHT),
+        "winner": save("compare.winner_image", "The better image", "winner"),
     }
     return Workflow(
         nodes,
@@ -355,32 +354,30 @@ def compare_two_samplers() -> Workflow:
                 GREY,
                 [(290, ["sampler a", "image a", "preview a"]), (290, ["sampler b", "image b", "preview b"])],
             ),
-            Group("Critic", BLUE, [(380, ["critic", "compare"]), (340, ["winner", "report"])]),
+            Group("Critic", BLUE, [(380, ["critic", "compare"]), (340, ["winner"])]),
         ],
     )
 
 
 def score_a_batch() -> Workflow:
     words = (
-        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many pictures are made.\n"
-        "2. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "*Save with Scores* writes each picture's scores and reasons into its PNG. *Score* set to *fast* "
-        "gives "
-        "numbers without reasons, many times quicker: a sieve for large batches."
+        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
+        "2. Run twice. The first run says what the critic would download"
+        " (17.5 GB, once), the second starts it.\n\n"
+        "*Save with Scores* writes each image's scores and reasons into its PNG. The arrows on *Critique* "
+        "turn "
+        "from image to image."
     )
-    ask = {"critic": "critic", "image": "images", "prompt": "prompt"}
     nodes = {
         "note": note(words, 250),
         **sdxl(),
         "prompt": prompt(fill=True),
         "sampler": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
         "images": decode("sampler", "checkpoint.VAE"),
-        "preview": preview("images", "Four pictures"),
+        "preview": preview("images", "Four images"),
         "critic": critic(T2I),
-        "critique": Node("RationalRewardsCritique", links=ask, fill=True),
-        "score": Node("RationalRewardsScore", "Score (fast)", {"mode": "fast"}, ask),
-        "scores": text("score", "Fast scores, 0 to 1", 120, fill=True),
-        "report": text("critique.report", "What the critic says", 240, fill=True),
+        "critique": critique("images"),
+        "scores": text("critique.score", "Scores, 0 to 1", 160),
         "saved": Node(
             "RationalRewardsSaveWithScores",
             values={"filename_prefix": "scored"},
@@ -398,19 +395,21 @@ def score_a_batch() -> Workflow:
                 GREY,
                 [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
             ),
-            Group("Four pictures", GREY, [(300, ["sampler", "images", "preview"])]),
-            Group("Critic", BLUE, [(380, ["critic", "critique"]), (320, ["score", "scores"])]),
-            Group("Results", BLUE, [(340, ["saved", "report"])]),
+            Group("Four images", GREY, [(300, ["sampler", "images", "preview"])]),
+            Group("Critic", BLUE, [(340, ["critic", "critique"])]),
+            Group("Results", BLUE, [(340, ["saved", "scores"])]),
         ],
     )
 
 
 def judge_a_picture() -> Workflow:
     words = (
-        "1. Choose your picture, and a second one to compare it with.\n"
-        "2. Write the prompt it was made from.\n"
-        "3. Run. The critic is downloaded at the first run (about 17.5 GB, once).\n\n"
-        "Nothing is generated here: no checkpoint but the critic is needed."
+        "1. Choose your image and write the prompt it was made from.\n"
+        "2. Run twice. The first run says what the critic would download"
+        " (17.5 GB, once), the second starts it.\n\n"
+        "Nothing is generated here: no checkpoint but the critic is needed. *Compare* meets a blurred "
+        "copy; wire "
+        "any other image in its place."
     )
     drawing = (
         "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a "
@@ -418,96 +417,75 @@ def judge_a_picture() -> Workflow:
     )
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 190),
-        "prompt": prompt(drawing, height=190),
-        "picture": Node("LoadImage", "Your picture", {"image": "example.png"}, fill=True),
-        "other": Node("LoadImage", "Another picture", {"image": "example.png"}, fill=True),
+        "note": note(words, 230),
+        "prompt": prompt(drawing, height=170),
+        "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
+        "other": Node("ImageBlur", "A blurred copy", {"blur_radius": 12, "sigma": 6.0}, {"image": "picture"}),
         **critique_and_refine(T2I, "picture"),
-        "score": Node("RationalRewardsScore", links={"image": "picture", **ask}),
-        "compare": Node("RationalRewardsCompare", links={"image_a": "picture", "image_b": "other", **ask}),
-        "scores": text("score", "Overall score, 0 to 1", 140, fill=True),
-        "comparison": text("compare.report", "Which is better, and why", 140, fill=True),
+        "compare": Node(
+            "RationalRewardsCompare",
+            links={"image_a": "picture", "image_b": "other", **ask},
+            height=COMPARE_HEIGHT,
+        ),
     }
     return Workflow(
         nodes,
         [
-            Group("Pictures and prompt", GREY, [(320, ["note", "picture"]), (320, ["prompt", "other"])]),
-            Group(
-                "Critic",
-                BLUE,
-                [(380, ["critic", "critique", "report"]), (320, ["refine", "refined", "card", "save card"])],
-            ),
-            Group("Score and compare", BLUE, [(340, ["score", "scores"]), (340, ["compare", "comparison"])]),
+            Group("Image and prompt", GREY, [(340, ["note", "prompt", "picture"])]),
+            CRITIC,
+            Group("Compare", BLUE, [(340, ["other", "compare"])]),
         ],
     )
 
 
-def shapes_demo() -> Workflow:
+def shapes_demo_no_download() -> Workflow:
     words = (
-        "1. Run. Nothing is downloaded: the painter paints coloured shapes, and the critic is a tiny one "
-        "that comes with the "
-        "pack.\n"
+        "1. Run. **Nothing is downloaded**: the painter paints coloured shapes, and the critic is a tiny one "
+        "that comes with the pack. It needs transformers 5 or newer.\n"
         "2. Change the prompt or both seeds, and run again.\n\n"
-        "The painter makes mistakes on purpose. Both pictures have the same seed, so only the prompt "
-        "differs; both are judged "
-        "by the first prompt."
+        "The painter makes mistakes on purpose. Both images have the same seed, so only the prompt "
+        "differs; both are judged by the first prompt."
     )
     asked = "a red star between a blue circle and a yellow square on a pink background with the word SUN"
 
     def paint(title: str, prompt: str) -> Node:
-        values = {"seed": 1, "control_after_generate": "fixed"}
+        values = {"seed": 3, "control_after_generate": "fixed", "prompt": ""}
         return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
 
-    def judge(title: str, image: str) -> Node:
-        links = {"critic": "critic", "image": image, "prompt": "prompt"}
-        return Node("RationalRewardsCritique", title, links=links)
-
-    def card(title: str, critique: str, image: str) -> Node:
-        return Node(
-            "RationalRewardsCritiqueCard",
-            title,
-            links={"critique": critique, "image": image},
-            height=330,
-            fill=True,
-        )
-
     nodes = {
-        "note": note(words, 260),
+        "note": note(words, 290),
         "prompt": prompt(asked, fill=True),
         "critic": Node(
             "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
         ),
-        "first": paint("First picture", "prompt"),
-        "first preview": preview("first", "First picture"),
-        "critique": judge("Critique of the first picture", "first"),
-        "report": text("critique.report", "What the critic says", 240, fill=True),
-        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=180),
-        "refined": text("refine.refined_prompt", "Refined prompt"),
-        "card": card("Card of the first picture", "critique", "first"),
-        "second": paint("Second picture", "refine.refined_prompt"),
-        "second preview": preview("second", "Second picture"),
-        "critique 2": judge("Critique of the second picture", "second"),
-        "report 2": text("critique 2.report", "What the critic says now", 240, fill=True),
-        "card 2": card("Card of the second picture", "critique 2", "second"),
+        "first": paint("First image", "prompt"),
+        "first preview": preview("first", "First image"),
+        "critique": critique("first", "Critique of the first image"),
+        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=REFINE_HEIGHT),
+        "card": card("critique", "first", refined_prompt="refine.refined_prompt"),
+        "second": paint("Second image", "refine.refined_prompt"),
+        "second preview": preview("second", "Second image"),
+        "critique 2": critique("second", "Critique of the second image"),
     }
     return Workflow(
         nodes,
         [
-            Group("Prompt and critic", GREY, [(340, ["note", "prompt", "critic"])]),
-            Group("First picture", GREY, [(300, ["first", "first preview"])]),
-            Group("Critic", BLUE, [(380, ["critique", "report"]), (320, ["refine", "refined", "card"])]),
-            Group("Second picture", GREY, [(300, ["second", "second preview"])]),
-            Group("Judged again", BLUE, [(380, ["critique 2", "report 2"]), (320, ["card 2"])]),
+            Group("Prompt and critic", GREY, [(320, ["note", "prompt", "critic"])]),
+            Group("First image", GREY, [(270, ["first", "first preview"])]),
+            Group("Critic", BLUE, [(340, ["critique"]), (320, ["refine", "card"])]),
+            Group("Second image", GREY, [(270, ["second", "second preview"])]),
+            Group("Judged again", BLUE, [(340, ["critique 2"])]),
         ],
     )
 
 
-MAKERS = (
-    critique_and_refine_sdxl,
-    critique_and_refine_z_image,
-    critique_and_refine_edit,
-    compare_two_samplers,
-    score_a_batch,
-    judge_a_picture,
-    shapes_demo,
-)
+# By file name. ComfyUI lists templates by their names: the one that needs no download comes first.
+MAKERS = {
+    "1-shapes-demo-no-download": shapes_demo_no_download,
+    "compare-two-samplers": compare_two_samplers,
+    "critique-and-refine-edit": critique_and_refine_edit,
+    "critique-and-refine-sdxl": critique_and_refine_sdxl,
+    "critique-and-refine-z-image": critique_and_refine_z_image,
+    "judge-a-picture": judge_a_picture,
+    "score-a-batch": score_a_batch,
+}
