@@ -28,7 +28,7 @@ class LoadCritic(io.ComfyNode):
             node_id="RationalRewardsLoadCritic",
             display_name="Load Critic",
             category=f"{CATEGORY}/critic",
-            description="Loads the vision-language model that judges pictures. Folders under "
+            description="Loads the vision-language model that judges images. Folders under "
             "models/rationalrewards and models/LLM are "
             "listed first; an official RationalRewards checkpoint that is not there is downloaded (17.5 "
             "GB) after you have queued twice.",
@@ -73,7 +73,7 @@ class LoadCritic(io.ComfyNode):
                     min=32 * 32,
                     max=LIMIT_PIXELS,
                     step=32 * 32,
-                    tooltip="Larger pictures are shrunk to this many pixels before they are judged. 802816 "
+                    tooltip="Larger images are shrunk to this many pixels before they are judged. 802816 "
                     "(896 x 896) is what the checkpoints "
                     "were trained at; more costs memory and time.",
                 ),

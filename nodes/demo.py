@@ -1,4 +1,4 @@
-"""Shapes Painter: pictures to judge, without a checkpoint."""
+"""Shapes Painter: images to judge, without a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ShapesPainter(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     multiline=True,
-                    default="two small blue squares on the left and a red star on a pink background with "
-                    "the word SUN",
+                    default="a red star between a blue circle and a yellow square on a pink background "
+                    "with the word SUN",
                     tooltip="Circles, squares, triangles and stars in red, green, blue, yellow, purple or "
                     "black; small or large; one to three of a "
                     "kind; on the left, in the middle or on the right; a white, gray, pink or cyan "
                     "background; with the word ABC.",
                 ),
                 seed_input(
-                    "The same prompt and seed always give the same picture. With the same seed, a better "
+                    "The same prompt and seed always give the same image. With the same seed, a better "
                     "prompt mends only what it names.",
                     control_after_generate=True,
                 ),
@@ -57,7 +57,7 @@ class ShapesPainter(io.ComfyNode):
                     tooltip="How often the painter goes wrong: 0 never, 1 nearly always.",
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="One picture.")],
+            outputs=[io.Image.Output("image", tooltip="One image.")],
         )
 
     @classmethod

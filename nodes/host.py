@@ -154,7 +154,7 @@ def shown_on(hidden: Any) -> str | None:
 
 
 def preview(node: type[io.ComfyNode], image: torch.Tensor, *texts: str) -> dict[str, Any]:
-    """What a node shows of itself: a batch of pictures below its inputs, and texts for whoever reads its
+    """What a node shows of itself: a batch of images below its inputs, and texts for whoever reads its
     outputs.
     """
     return {**ui.PreviewImage(image, cls=node).as_dict(), **({"text": list(texts)} if texts else {})}
@@ -214,7 +214,7 @@ def progress(hidden: Any = None) -> Progress:
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:
-        stream.show(0, 1, "", "")  # reading the pictures comes first, and may take a while
+        stream.show(0, 1, "", "")  # reading the images comes first, and may take a while
 
     def update(done: float, total: int, section: str, tail: str) -> None:
         bar.show(done, total)

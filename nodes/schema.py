@@ -63,7 +63,7 @@ def source_input() -> io.Input:
     return io.Image.Input(
         "source_image",
         optional=True,
-        tooltip="For image edits: the picture before the edit, one for all images or one for each. Leave it "
+        tooltip="For image edits: the image before the edit, one for all images or one for each. Leave it "
         "open for text to image.",
     )
 

@@ -14,15 +14,15 @@ const ALL = [
     {
         id: "RationalRewards.KeepResults",
         name: "Keep results in the workflow",
-        tooltip: "The last result is saved with its node, and comes back with the workflow or with a picture that holds it.",
+        tooltip: "The last result is saved with its node, and comes back with the workflow or with an image that holds it.",
         group: "Critique on the nodes",
         type: "boolean",
         defaultValue: true,
     },
     {
         id: "RationalRewards.MaxPixels",
-        name: "Largest picture that is judged",
-        tooltip: "For Load Critic nodes that are added from now on. Larger pictures are shrunk to as many pixels; fewer save memory and time. The critics were trained at 896 × 896.",
+        name: "Largest image that is judged",
+        tooltip: "For Load Critic nodes that are added from now on. Larger images are shrunk to as many pixels; fewer save memory and time. The critics were trained at 896 × 896.",
         group: "Critics",
         type: "combo",
         options: [448, 672, 896, 1120, 1344].map((side) => ({ text: `${side} × ${side}`, value: side ** 2 })),

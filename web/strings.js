@@ -42,7 +42,7 @@ const ENGLISH = {
     fold: "Show less",
     unfold: "Show more",
     judgedBy: "Judged by {name}",
-    reading: "Looking at the pictures",
+    reading: "Looking at the images",
     writing: "Writing",
     writingPart: "Writing: {part}",
     scoring: "Scoring",
