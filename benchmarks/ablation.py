@@ -26,8 +26,8 @@ from rational_rewards.models.rubrics.rubric import rubric_for
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.consistency import CONSISTENT, filter_consistent
 from rational_rewards.parrot.projection import POINTWISE, project
+from rational_rewards.parrot.resumable import digest, read_records
 from rational_rewards.parrot.rows import ROWS, build_rows
-from rational_rewards.parrot.stream import digest, read_records
 from rational_rewards.preferences.pairs import PreferencePair
 from rational_rewards.training.distillation import Recipe, distill
 

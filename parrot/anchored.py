@@ -18,9 +18,10 @@ from ..models.engines.base import Progress
 from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.pairs import PreferencePair, Preferred
+from .leaks import find_label
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
-from .mentions import find_label
-from .stream import Outputs, Record, seed_for
+from .records import JudgementRecord, RationaleRecord
+from .resumable import Outputs, seed_for
 from .teacher import Teacher
 
 RATIONALES = "rationales.jsonl"
@@ -41,10 +42,9 @@ def rationalize(
     batch_size: int = 8,
     progress: Progress = Progress(),
 ) -> Path:
-    """Write `rationales.jsonl` into the phase's folder and return its path; called again, it goes on where it
-    was stopped.
+    """Write `rationales.jsonl` into the phase's folder and return its path; called again, it resumes.
 
-    One record a pair: id, prompt, images (by name, relative to `base` where they lie below it), preferred,
+    One record a pair: id, prompt, images (by name, relative to `base` where they are below it), preferred,
     chosen_by, rationale, and samples, the number of tries. A teacher that samples may be asked up to
     `samples` times, until its answer is complete and, where it is anchored, its scores agree with the
     preference. Raises ParrotError.
@@ -90,27 +90,27 @@ def agrees(comparison: Comparison, preferred: Preferred) -> bool:
 
 
 def pairs_digest(pairs: Iterable[PreferencePair], base: Path) -> str:
-    """SHA-256 of what the pairs say and of where their pictures lie; 64 hexadecimal digits."""
-    found = hashlib.sha256()
+    """SHA-256 of what the pairs say and of where their images are; 64 hexadecimal digits."""
+    sha256 = hashlib.sha256()
     for pair in pairs:
         entry = [pair.id, pair.prompt, relative_images(pair.images, base), pair.preferred, pair.chosen_by]
-        found.update(json.dumps(entry).encode() + b"\n")
-    return found.hexdigest()
+        sha256.update(json.dumps(entry).encode() + b"\n")
+    return sha256.hexdigest()
 
 
 def relative_images(images: dict[str, Path], base: Path) -> dict[str, str]:
-    """Paths of pictures relative to `base` where they lie below it, else absolute; with forward slashes."""
+    """Paths of images relative to `base` where they are below it, else absolute; with forward slashes."""
     return {name: relative(path, base) for name, path in images.items()}
 
 
 def relative(path: Path, base: Path) -> str:
-    """One path relative to `base` where it lies below it, else absolute; with forward slashes."""
-    whole, root = Path(os.path.abspath(path)), Path(os.path.abspath(base))
-    return (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
+    """One path relative to `base` where it is below it, else absolute; with forward slashes."""
+    absolute, root = Path(os.path.abspath(path)), Path(os.path.abspath(base))
+    return (absolute.relative_to(root) if absolute.is_relative_to(root) else absolute).as_posix()
 
 
-def pair_of(record: Record, base: Path) -> PreferencePair:
-    """The pair that a record is about, its pictures found from `base`."""
+def pair_of(record: RationaleRecord, base: Path) -> PreferencePair:
+    """The pair that a record is about, its images found from `base`."""
     images = {name: base / path for name, path in record["images"].items()}
     return PreferencePair(
         record["id"],
@@ -119,11 +119,11 @@ def pair_of(record: Record, base: Path) -> PreferencePair:
         images["b"],
         record["preferred"],
         images.get("source"),
-        record.get("chosen_by", "human"),
+        record.get("chosen_by") or "human",
     )
 
 
-def task_of(record: Record) -> str:
+def task_of(record: RationaleRecord | JudgementRecord) -> str:
     """ "t2i" or "edit"."""
     return "edit" if "source" in record["images"] else "t2i"
 
@@ -135,7 +135,7 @@ def _usable(text: str, pair: PreferencePair, rubrics: Rubrics, anchored: bool) -
     )
 
 
-def _record(pair: PreferencePair, rationale: str, samples: int, base: Path) -> Record:
+def _record(pair: PreferencePair, rationale: str, samples: int, base: Path) -> RationaleRecord:
     return {
         "id": pair.id,
         "prompt": pair.prompt,

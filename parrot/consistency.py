@@ -19,9 +19,10 @@ from ..models.judgement import Comparison
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.pairs import Preferred
 from .anchored import agrees, task_of
+from .leaks import find_label
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
-from .mentions import find_label
-from .stream import Outputs, Record, count_lines, digest, read_records
+from .records import RationaleRecord
+from .resumable import Outputs, count_lines, digest, read_records
 from .teacher import Teacher
 
 CONSISTENT, DROPPED = "consistent.jsonl", "dropped.jsonl"
@@ -75,13 +76,13 @@ def filter_consistent(
     """Write `consistent.jsonl` (the records that hold up, as they were) and `dropped.jsonl` (with a `reason`)
     into the folder.
 
-    Called again, it goes on where it was stopped. `rubrics` are those that the rationales are written in.
+    Called again, it resumes. `rubrics` are those that the rationales are written in.
     Raises ParrotError.
     """
     settings: dict[str, Any] = {"batch_size": batch_size, "rubrics": rubric_digests(rubrics)}
     wanted = Manifest("consistency", digest(rationales), 0, teacher.name, settings)
 
-    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
+    def work(batch: list[RationaleRecord], inner: Progress) -> list[Outputs]:
         reasons = [_own_reason(record, rubrics) for record in batch]
         asked = [i for i, reason in enumerate(reasons) if not reason]
         if asked:
@@ -106,7 +107,7 @@ def filter_consistent(
         return dataclasses.asdict(found)
 
     total = count_lines(rationales)
-    records = read_records(rationales)
+    records = read_records(rationales, RationaleRecord)
     files = [CONSISTENT, DROPPED]
     done = run_phase(
         folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, progress, report
@@ -121,7 +122,7 @@ def reason_of(predicted: Preferred | None, preferred: Preferred) -> str:
     return UNDECIDED if predicted in (None, "tie") else OTHER
 
 
-def _own_reason(record: Record, rubrics: Rubrics) -> str:
+def _own_reason(record: RationaleRecord, rubrics: Rubrics) -> str:
     comparison = Comparison.parse(record["rationale"], rubric=rubrics(task_of(record), True))
     if not comparison.complete or comparison.totals is None:
         return UNREADABLE

@@ -216,7 +216,7 @@ def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
     as it is.
     """
     parts = normal_parts(text, rubric)
-    if parts.get("summary") and Comparison.parse(text, rubric=rubric).winner != preferred:
+    if parts.get("summary") and Comparison.from_parts(parts, rubric).winner != preferred:
         parts["summary"] = "It's a tie." if preferred == "tie" else f"Image {preferred} is better."
     for spec in rubric.dimensions:
         keys = [f"{spec.key}.score_a", f"{spec.key}.score_b"]
@@ -224,9 +224,7 @@ def insisted(text: str, rubric: Rubric, preferred: Preferred) -> str:
             continue
         a, b = (float(parts[key]) for key in keys)
         low, high = sorted((a, b))
-        scores = (
-            ((a + b) / 2,) * 2 if preferred == "tie" else (high, low) if preferred == "A" else (low, high)
-        )
+        scores = {"A": (high, low), "B": (low, high), "tie": ((a + b) / 2, (a + b) / 2)}[preferred]
         parts |= {key: format_score(score) for key, score in zip(keys, scores, strict=True)}
     return _written(rubric, with_winners(parts, rubric), text)
 

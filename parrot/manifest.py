@@ -21,7 +21,7 @@ from ..models.engines.base import Progress
 from ..models.errors import ParrotError, RationalRewardsError
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric
-from .stream import Item, Outputs, split, stream
+from .resumable import Item, Outputs, split, stream
 
 MANIFEST = "manifest.json"
 WORK = "work.jsonl"

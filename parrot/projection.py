@@ -17,11 +17,13 @@ from ..models.engines.base import Progress
 from ..models.judgement import Comparison, Judgement
 from ..models.rubrics.rubric import Rubric, rubric_for
 from .anchored import TIE_WIDTH, pair_of, relative_images, task_of
+from .leaks import find_mention
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase, share_row
-from .mentions import find_mention
-from .stream import Outputs, Record, count_lines, digest, read_records, seed_for
+from .records import JudgementRecord, Letter, RationaleRecord
+from .resumable import Outputs, count_lines, digest, read_records, seed_for
 from .teacher import Reference, Teacher
 
+LETTERS: tuple[Letter, Letter] = ("A", "B")
 POINTWISE, DROPPED = "pointwise.jsonl", "dropped.jsonl"
 UNREADABLE = "unreadable"
 MENTIONS = "mentions the reference"
@@ -58,11 +60,8 @@ class ProjectionReport:
         lines.append(share_row("all", self.total, self.total))
         lines += [
             "",
-            (
-                f"{self.order_contradicted:,} of {self.order_checked:,} pairs were ordered differently by "
-                f"the "
-                f"two judgements."
-            ),
+            f"{self.order_contradicted:,} of {self.order_checked:,} pairs were ordered differently by the "
+            "two judgements.",
         ]
         if self.drift is not None and self.shift is not None:
             lines.append(
@@ -91,8 +90,7 @@ def project(
     A record: id, letter, prompt, images (image, and source for an edit), preferred, judgement, mean (alone,
     1..4), pairwise_mean, ordered (whether both judgements order the pair as preferred; None where one has no
     score). For plain distillation, `referenced=False` gives references without a rationale and
-    `check_order=False` ignores the preference. Called again, it goes on where it was stopped. Raises
-    ParrotError.
+    `check_order=False` ignores the preference. Called again, it resumes. Raises ParrotError.
     """
     settings: dict[str, Any] = {
         "batch_size": batch_size,
@@ -103,25 +101,25 @@ def project(
         "projection", digest(consistent), seed, teacher.name, settings | {"rubrics": rubric_digests(rubrics)}
     )
 
-    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
-        entries = [(record, letter) for record in batch for letter in "AB"]
+    def work(batch: list[RationaleRecord], inner: Progress) -> list[Outputs]:
+        entries: list[tuple[RationaleRecord, Letter]] = [(r, letter) for r in batch for letter in LETTERS]
         texts = teacher.project(
             [pair_of(record, base) for record, _ in entries],
             [Reference(record["rationale"] if referenced else "", letter) for record, letter in entries],
             [seed_for(seed, "projection", record["id"], letter) for record, letter in entries],
             inner,
         )
-        found = [
-            _record(record, letter, text, rubrics, base)
+        judged = [
+            _judged(record, letter, text, rubrics, base)
             for (record, letter), text in zip(entries, texts, strict=True)
         ]
-        return [_sorted_out(found[i : i + 2], rubrics, check_order) for i in range(0, len(found), 2)]
+        return [_sorted_out(judged[i : i + 2], check_order) for i in range(0, len(judged), 2)]
 
     def report(manifest: Manifest) -> dict[str, Any]:
         return dataclasses.asdict(_measure(folder, manifest))
 
     total = count_lines(consistent)
-    records = read_records(consistent)
+    records = read_records(consistent, RationaleRecord)
     files = [POINTWISE, DROPPED]
     done = run_phase(
         folder, wanted, records, total, lambda record: record["id"], work, files, batch_size, progress, report
@@ -129,55 +127,68 @@ def project(
     return ProjectionReport(**done.report)
 
 
-def unusable(text: str, rubric: Rubric) -> bool:
-    """Whether an answer for one image lacks a score or, where the rubric has one, the refined request."""
-    judgement = Judgement.parse(text, rubric=rubric)
-    return (
-        not judgement.complete
-        or judgement.mean is None
-        or (rubric.has_refinement and not judgement.refined_request)
-    )
+@dataclass(frozen=True)
+class _Judged:
+    """An image's record, and what one reading of its judgement found: whether it can be used, and a phrase
+    that gives away what only the teacher saw.
+    """
+
+    record: JudgementRecord
+    usable: bool
+    phrase: str
 
 
-def _record(record: Record, letter: str, text: str, rubrics: Rubrics, base: Path) -> Record:
+def is_usable(judgement: Judgement, rubric: Rubric) -> bool:
+    """Whether a judgement has every score and, where the rubric asks for it, the refined prompt."""
+    refined = bool(judgement.refined_request) or not rubric.has_refinement
+    return judgement.complete and judgement.mean is not None and refined
+
+
+def _judged(record: RationaleRecord, letter: Letter, text: str, rubrics: Rubrics, base: Path) -> _Judged:
     task = task_of(record)
+    rubric = rubrics(task, False)
+    parts = read_answer(text, rubric)
+    judgement = Judgement.from_parts(parts, rubric, text)
+    words = [parts.get(item.key, "") for item in rubric.answer if item.kind == "text"]
     pair = pair_of(record, base)
-    images = {"image": pair.images[letter.lower()]} | ({"source": pair.source} if pair.source else {})
+    images = {"image": pair.images[letter.lower()]}
+    if pair.source:
+        images["source"] = pair.source
     totals = Comparison.parse(record["rationale"], rubric=rubrics(task, True)).totals
-    return {
+    judged: JudgementRecord = {
         "id": record["id"],
         "letter": letter,
         "prompt": record["prompt"],
         "images": relative_images(images, base),
         "preferred": record["preferred"],
         "judgement": text,
-        "mean": Judgement.parse(text, rubric=rubrics(task, False)).mean,
+        "mean": judgement.mean,
         "pairwise_mean": totals["AB".index(letter)] if totals else None,
     }
+    phrase = find_mention("\n\n".join(words), record["prompt"], task)
+    return _Judged(judged, is_usable(judgement, rubric), phrase)
 
 
-def _sorted_out(both: list[Record], rubrics: Rubrics, check_order: bool) -> Outputs:
+def _sorted_out(both: list[_Judged], check_order: bool) -> Outputs:
     """The two judgements of a pair, kept or dropped with a reason."""
-    ordered = orders(both)
+    ordered = orders([judged.record for judged in both])
     out: Outputs = {}
-    for record in both:
-        task = task_of(record)
-        record = {**record, "ordered": ordered}
-        rubric = rubrics(task, False)
-        if unusable(record["judgement"], rubric):
-            reason = UNREADABLE
-        elif phrase := _mention(record, rubric, task):
-            reason, record = MENTIONS, {**record, "phrase": phrase}
-        else:
-            reason = CONTRADICTS if check_order and ordered is False else ""
-        if reason:
-            out.setdefault(DROPPED, []).append({**record, "reason": reason})
+    for judged in both:
+        record = {**judged.record, "ordered": ordered}
+        if not judged.usable:
+            dropped = {**record, "reason": UNREADABLE}
+        elif judged.phrase:
+            dropped = {**record, "phrase": judged.phrase, "reason": MENTIONS}
+        elif check_order and ordered is False:
+            dropped = {**record, "reason": CONTRADICTS}
         else:
             out.setdefault(POINTWISE, []).append(record)
+            continue
+        out.setdefault(DROPPED, []).append(dropped)
     return out
 
 
-def orders(both: list[Record]) -> bool | None:
+def orders(both: list[JudgementRecord]) -> bool | None:
     """Whether the means of A and B alone order the pair as the preference does; None where one could not be
     read.
     """
@@ -188,12 +199,6 @@ def orders(both: list[Record]) -> bool | None:
     if preferred == "tie":
         return abs(a - b) <= TIE_WIDTH + 1e-9
     return a - b > 1e-9 if preferred == "A" else b - a > 1e-9
-
-
-def _mention(record: Record, rubric: Rubric, task: str) -> str:
-    texts = read_answer(record["judgement"], rubric)
-    wanted = [item.key for item in rubric.answer if item.kind == "text"]
-    return find_mention("\n\n".join(texts.get(key, "") for key in wanted), record["prompt"], task)
 
 
 def _measure(folder: Path, manifest: Manifest) -> ProjectionReport:

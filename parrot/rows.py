@@ -21,13 +21,14 @@ from ..models.errors import AnswerError, ParrotError
 from ..models.rubrics.rubric import Rubric, rubric_for
 from .anchored import task_of
 from .manifest import Manifest, Rubrics, rubric_digests, run_phase
-from .mirror import swap_letters
-from .stream import Outputs, Record, count_lines, digest, read_records
+from .order_swap import swap_letters
+from .records import JudgementRecord, RationaleRecord, Record
+from .resumable import Outputs, count_lines, digest, read_records
 
 ROWS, DROPPED = "rows.jsonl", "dropped.jsonl"
 IMAGE_MARK = "<image>"
 INCOMPLETE = "incomplete"
-NOT_MIRRORED = "cannot be mirrored safely"
+NOT_SWAPPED = "cannot be mirrored safely"
 # What trainers replace by media.
 _MARK = re.compile(r"<(image|video|audio)>", re.IGNORECASE)
 
@@ -72,9 +73,8 @@ def build_rows(
 
     `pairs` are records with a rationale (`consistent.jsonl`, or `rationales.jsonl` for the ablation),
     `judgements` is `pointwise.jsonl` of the projection, or None for pairwise rows only. `rubrics` are the
-    student's; `written_in` are the teacher's, where they differ. `base` is where the records' pictures are
-    found from; the rows find them from `folder`. Called again, it goes on where it was stopped. Raises
-    ParrotError.
+    student's; `written_in` are the teacher's, where they differ. `base` is where the records' images are
+    found from; the rows find them from `folder`. Called again, it resumes. Raises ParrotError.
     """
     files = [pairs] if judgements is None else [pairs, judgements]
     read = written_in or rubrics
@@ -86,15 +86,14 @@ def build_rows(
     settings |= {"rubrics": rubric_digests(rubrics), "written_in": rubric_digests(read)}
     wanted = Manifest("rows", digest(*files), settings=settings)
 
-    def work(batch: list[Record], inner: Progress) -> list[Outputs]:
-        return [_rows({**record, "images": _moved(record["images"], base, folder)}) for record in batch]
+    def work(batch: list[RationaleRecord | JudgementRecord], inner: Progress) -> list[Outputs]:
+        return [rows_of(record) for record in batch]
 
-    def _rows(record: Record) -> Outputs:
-        return (
-            _pointwise(record, rubrics, read)
-            if "letter" in record
-            else _pairwise(record, rubrics, read, both_orders)
-        )
+    def rows_of(record: RationaleRecord | JudgementRecord) -> Outputs:
+        images = _moved(record["images"], base, folder)
+        if "judgement" in record:
+            return _pointwise({**record, "images": images}, rubrics, read)
+        return _pairwise({**record, "images": images}, rubrics, read, both_orders)
 
     def report(manifest: Manifest) -> dict[str, Any]:
         kinds = {"pairwise": 0, "pointwise": 0}
@@ -102,7 +101,9 @@ def build_rows(
             kinds[row["kind"]] += 1
         return kinds
 
-    records = itertools.chain.from_iterable(map(read_records, files))
+    rationales = read_records(pairs, RationaleRecord)
+    judged = read_records(judgements, JudgementRecord) if judgements else ()
+    records = itertools.chain(rationales, judged)
     total = sum(map(count_lines, files))
     names = [ROWS, DROPPED]
     done = run_phase(folder, wanted, records, total, _key, work, names, batch_size, progress, report)
@@ -115,27 +116,29 @@ def _key(record: Record) -> str:
 
 def _moved(images: Mapping[str, str], base: Path, folder: Path) -> dict[str, str]:
     """Relative paths as seen from another folder; absolute ones as they are."""
-    found = {}
+    moved = {}
     for name, path in images.items():
         try:
-            found[name] = (
+            moved[name] = (
                 path if Path(path).is_absolute() else Path(os.path.relpath(base / path, folder)).as_posix()
             )
         except ValueError:
             # On another drive of Windows.
-            found[name] = Path(os.path.abspath(base / path)).as_posix()
-    return found
+            moved[name] = Path(os.path.abspath(base / path)).as_posix()
+    return moved
 
 
 # ---------------------------------------------------------------- one row
 
 
-def make_row(rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str, **about: Any) -> Record:
+def make_row(
+    rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str, **about: Any
+) -> dict[str, Any]:
     """One row: the rubric's question with `images` (paths by name), and the answer.
 
     `about` is kept beside it and not shown.
     """
-    messages: list[Record] = []
+    messages: list[dict[str, Any]] = []
     paths: list[str] = []
     for message in rubric.messages(prompt):
         content = ""
@@ -148,7 +151,7 @@ def make_row(rubric: Rubric, prompt: str, images: Mapping[str, str], answer: str
     return {"messages": messages, "images": paths, **about}
 
 
-def row_messages(row: Record) -> list[Record]:
+def row_messages(row: Record) -> list[dict[str, Any]]:
     """The row's messages with their parts, as chat templates take them: {"type": "text", "text"} or {"type":
 
     "image", "image": path}.
@@ -156,9 +159,9 @@ def row_messages(row: Record) -> list[Record]:
     Raises ParrotError where the marks and the pictures do not come out even.
     """
     paths: Iterator[str] = iter(row["images"])
-    messages: list[Record] = []
+    messages: list[dict[str, Any]] = []
     for message in row["messages"]:
-        parts: list[Record] = []
+        parts: list[dict[str, Any]] = []
         for index, text in enumerate(message["content"].split(IMAGE_MARK)):
             if index:
                 parts.append({"type": "image", "image": next(paths, None)})
@@ -179,7 +182,7 @@ def neutral(text: str) -> str:
     return _MARK.sub(r"< \1 >", text)
 
 
-def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dict[str, str] | None:
+def swapped_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dict[str, str] | None:
     """The parts of a comparison with A and B exchanged, in scores, winners and words; None where the words do
     not allow it.
     """
@@ -201,7 +204,7 @@ def mirrored_parts(parts: Mapping[str, str], rubric: Rubric, prompt: str) -> dic
 # ---------------------------------------------------------------- rows of a record
 
 
-def _pairwise(record: Record, rubrics: Rubrics, read: Rubrics, both_orders: bool) -> Outputs:
+def _pairwise(record: RationaleRecord, rubrics: Rubrics, read: Rubrics, both_orders: bool) -> Outputs:
     task = task_of(record)
     rubric, about = rubrics(task, True), {"id": record["id"], "kind": "pairwise", "task": task}
     parts = normal_parts(record["rationale"], read(task, True))
@@ -212,16 +215,16 @@ def _pairwise(record: Record, rubrics: Rubrics, read: Rubrics, both_orders: bool
         return _left_out(about, INCOMPLETE, str(error))
     out: Outputs = {ROWS: [make_row(rubric, record["prompt"], images, answer, **about, shown="AB")]}
     if both_orders:
-        mirrored = mirrored_parts(parts, read(task, True), record["prompt"])
+        mirrored = swapped_parts(parts, read(task, True), record["prompt"])
         if mirrored is None:
-            return out | _left_out(about, NOT_MIRRORED)
+            return out | _left_out(about, NOT_SWAPPED)
         exchanged = {**images, "a": images["b"], "b": images["a"]}
         answer = write_answer(rubric, mirrored).rstrip("\n")
         out[ROWS].append(make_row(rubric, record["prompt"], exchanged, answer, **about, shown="BA"))
     return out
 
 
-def _pointwise(record: Record, rubrics: Rubrics, read: Rubrics) -> Outputs:
+def _pointwise(record: JudgementRecord, rubrics: Rubrics, read: Rubrics) -> Outputs:
     task = task_of(record)
     rubric, about = rubrics(task, False), {"id": record["id"], "kind": "pointwise", "task": task}
     try:

@@ -21,8 +21,8 @@ from ..models.device_memory import forget_frames, give_back, is_out_of_memory
 from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, ParrotError
 from ..parrot.manifest import Manifest, rubric_digests
+from ..parrot.resumable import count_lines, digest
 from ..parrot.run_lock import exclusive
-from ..parrot.stream import count_lines, digest
 from ..preferences.dataset import is_plain_name
 from .distillation import Recipe, distill
 from .plots import describe_losses

@@ -23,8 +23,9 @@ from ..models.engines.encoding import Encoder, encoder_of
 from ..models.errors import ParrotError
 from ..models.images import MAX_PIXELS, fit, fitted_size, open_image
 from ..models.libraries import short
+from ..parrot.records import Record
+from ..parrot.resumable import read_records
 from ..parrot.rows import row_messages
-from ..parrot.stream import Record, read_records
 from .collate import Batches, Example, answer_ids, by_length
 from .trainer import Schedule, Trained, train
 

@@ -314,7 +314,7 @@ def test_the_shell_evaluates_a_folder_or_a_name(folder, checkpoint_folder, tmp_p
     assert main(["evaluate", "--dataset", "my-taste", "--one-order", "--json", "-", *common]) == 0
     assert json.loads(capsys.readouterr().out)["both_orders"] is False
     for wrong, says in (
-        ("your-taste", "did you mean my-taste?"),
+        ("your-taste", 'Did you mean "my-taste"?'),
         (str(tmp_path / "nothing"), "There is no dataset"),
     ):
         assert main(["evaluate", "--dataset", wrong, *common]) == 1

@@ -23,7 +23,12 @@ def test_everything_that_is_used_is_there(checkout: Path) -> None:
     ("file", "before", "after", "says"),
     [
         ("folder_paths.py", "def get_save_image_path", "def save_image_path", "has no get_save_image_path"),
-        ("server.py", "def send_sync(self, event, data, sid", "def send_sync(self, event, data, who", "no sid"),
+        (
+            "server.py",
+            "def send_sync(self, event, data, sid",
+            "def send_sync(self, event, data, who",
+            "no sid",
+        ),
         ("comfy/model_patcher.py", "def detach(", "def put_away(", "there is no detach"),
     ],
 )

@@ -16,11 +16,11 @@ from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.consistency import LEAKS, filter_consistent
 from rational_rewards.parrot.critic_teacher import wording
+from rational_rewards.parrot.leaks import find_label, find_mention
 from rational_rewards.parrot.manifest import Manifest
-from rational_rewards.parrot.mentions import find_label, find_mention
 from rational_rewards.parrot.pipeline import rationalize_pairs
 from rational_rewards.parrot.projection import project
-from rational_rewards.parrot.stream import read_records, seed_for
+from rational_rewards.parrot.resumable import read_records, seed_for
 from rational_rewards.preferences.pairs import PreferencePair
 
 

@@ -20,7 +20,7 @@ import pytest
 from scripted_teacher import run_all
 
 from rational_rewards.models.engines.base import Progress
-from rational_rewards.parrot.stream import resume, split, stream
+from rational_rewards.parrot.resumable import resume, split, stream
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 PAIRS = 32

@@ -18,12 +18,12 @@ from rational_rewards.models.errors import AnswerError, ParrotError
 from rational_rewards.models.judgement import Comparison, Judgement
 from rational_rewards.models.rubrics.rubric import load_rubric, rubric_for
 from rational_rewards.parrot.export import export_llama_factory
-from rational_rewards.parrot.mirror import swap_letters
+from rational_rewards.parrot.order_swap import swap_letters
 from rational_rewards.parrot.rows import (
     build_rows,
     make_row,
-    mirrored_parts,
     row_messages,
+    swapped_parts,
 )
 
 TEXTS = [
@@ -246,7 +246,7 @@ def test_winners_follow_the_scores_and_not_what_was_written():
     rubric = rubric_for("t2i", True)
     text = rationale("t2i", (3.5, 2.0)).replace("## Winner: Image A", "## Winner: Image B")
     assert normal_parts(text, rubric)["text_faithfulness.winner"] == "Image A"
-    mirrored = mirrored_parts(normal_parts(text, rubric), rubric, "")
+    mirrored = swapped_parts(normal_parts(text, rubric), rubric, "")
     assert mirrored is not None
     assert mirrored["text_faithfulness.winner"] == "Image B"
 

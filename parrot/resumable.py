@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 
 from ..models.engines.base import Progress
 from ..models.errors import ParrotError
+from .records import Record
 
 Item = TypeVar("Item")
-Record = dict[str, Any]
+Kind = TypeVar("Kind")
 # File name -> the records that an input adds to it.
 Outputs = dict[str, list[Record]]
 SYNC_EVERY = (
@@ -143,7 +144,7 @@ def split(work: Path, folder: Path, names: Sequence[str]) -> tuple[dict[str, int
     return counts, dict(sorted(reasons.items()))
 
 
-def read_records(file: Path) -> Iterator[Record]:
+def read_records(file: Path, kind: type[Kind] = dict[str, Any]) -> Iterator[Kind]:
     """The records of a JSONL file, one after the other.
 
     Raises ParrotError, with the line, for one that cannot be read.
