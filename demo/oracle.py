@@ -158,8 +158,10 @@ class Oracle:
 
 
 def _verdict(a: Case, b: Case) -> Preferred:
-    one, two = total(a.remarks()), total(b.remarks())
-    return "tie" if one == two else "A" if one > two else "B"
+    score_a, score_b = total(a.remarks()), total(b.remarks())
+    if score_a == score_b:
+        return "tie"
+    return "A" if score_a > score_b else "B"
 
 
 def _worse(case: Case, rng: random.Random) -> Case:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..models.cards.layout import score_in_words
 from ..models.errors import RationalRewardsError
 from ..models.files import write_text
 from ..models.judgement import Dimension, Judgement
@@ -178,9 +179,9 @@ def _dimensions(judgement: Judgement, before: Judgement | None = None) -> str:
 
 
 def _dimension(one: Dimension, before: Dimension | None) -> str:
-    number = _number(one)
+    number = score_in_words(one)
     if before is not None and one.score is not None:
-        number = f'<span class="before">{_number(before)} {ARROW}</span> {number}'
+        number = f'<span class="before">{score_in_words(before)} {ARROW}</span> {number}'
     level = 0 if one.score is None else min(max(round(one.score), 1), 4)
     fields = "".join(f'<i style="--full:{_full(one.score, place):.0%}"></i>' for place in range(4))
     kind = "dimension" if one.score is not None else "dimension quiet"
@@ -189,10 +190,6 @@ def _dimension(one: Dimension, before: Dimension | None) -> str:
         f'<div class="bar level-{level}" aria-hidden="true">{fields}</div>'
         f'<p class="why">{escape(one.justification)}</p></div>'
     )
-
-
-def _number(one: Dimension) -> str:
-    return "N/A" if not one.applicable else "not read" if one.score is None else f"{one.score:.1f}"
 
 
 def _full(score: float | None, place: int) -> float:

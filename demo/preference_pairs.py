@@ -47,7 +47,9 @@ class World:
     def preferred(self) -> Preferred:
         """The picture with the higher mean score."""
         a, b = total(self.a.remarks()), total(self.b.remarks())
-        return "tie" if a == b else "A" if a > b else "B"
+        if a == b:
+            return "tie"
+        return "A" if a > b else "B"
 
     @property
     def pictures(self) -> dict[str, Image.Image]:

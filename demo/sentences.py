@@ -91,13 +91,11 @@ class PictureCase:
         if not wanted:
             return Remark(NO_TEXT, None)
         wrong = sum(flaw.kind == "letter" for flaw in self.flaws)
-        verdict = (
-            "no text"
-            if not got
-            else "as asked"
-            if not wrong
-            else f"{COUNTS[wrong]} wrong letter{'s' * (wrong > 1)}"
-        )
+        verdict = "as asked"
+        if not got:
+            verdict = "no text"
+        elif wrong:
+            verdict = f"{COUNTS[wrong]} wrong letter{_plural(wrong)}"
         return Remark(
             f"Reads {spelled(got) or 'nothing'}, asked for {spelled(wanted)}, {verdict}.",
             _score(self.flaws, TEXT_RENDERING),
@@ -174,10 +172,14 @@ def conclusion(about: Request | Edit, flaws: Sequence[Flaw]) -> dict[str, str]:
 def refined_edit(edit: Edit, flaws: Sequence[Flaw]) -> str:
     """The instruction that insists on what went wrong."""
     wrong = {flaw.dimension for flaw in flaws}
-    more = [", exactly as asked"] * (TEXT_FAITHFULNESS in wrong) + [", keep all else"] * (
-        IMAGE_FAITHFULNESS in wrong
-    )
-    return edit.instruction + "".join(more) + ", sharp and clean" * (PHYSICAL_QUALITY in wrong)
+    instruction = edit.instruction
+    if TEXT_FAITHFULNESS in wrong:
+        instruction += ", exactly as asked"
+    if IMAGE_FAITHFULNESS in wrong:
+        instruction += ", keep all else"
+    if PHYSICAL_QUALITY in wrong:
+        instruction += ", sharp and clean"
+    return instruction
 
 
 def comparison_parts(a: Case, b: Case) -> dict[str, str]:
@@ -236,8 +238,12 @@ def set_against(thing: Thing | None, wanted: Thing | Wish | None) -> str:
 
 def _facts(thing: Thing | Wish, count: int) -> list[str]:
     """Count, size, colour, shape (of `count` things) and place in words, "" for what may be anything."""
-    shape, place = thing.shape + "s" * (count > 1), where(thing.place) if thing.place else ""
-    return [COUNTS[thing.count], thing.size, thing.colour, shape, place]
+    place = where(thing.place) if thing.place else ""
+    return [COUNTS[thing.count], thing.size, thing.colour, thing.shape + _plural(count), place]
+
+
+def _plural(count: int) -> str:
+    return "s" if count > 1 else ""
 
 
 def _shown(scene: Scene) -> str:

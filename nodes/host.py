@@ -21,15 +21,20 @@ from ..models.engines.base import Progress
 from ..models.user_settings import UserSettings, read_user_settings
 from . import panel
 
-STEPS = 1000  # of a progress bar
-STREAM = "rational_rewards.stream"  # our own event: core's progress text runs HTML on older frontends
-PAUSE = 0.125  # seconds between two of them: what an eye can follow, and little for a slow network
-TAIL = 400  # characters of the answer that they carry
+# Of a progress bar.
+STEPS = 1000
+# Our own event: core's progress text runs HTML on older frontends.
+STREAM = "rational_rewards.stream"
+# Seconds between two of them: what an eye can follow, and little for a slow network.
+PAUSE = 0.125
+# Characters of the answer that they carry.
+TAIL = 400
+# What a node asks for to have a panel.
 HIDDEN = [
     io.Hidden.unique_id,
     io.Hidden.dynprompt,
     io.Hidden.extra_pnginfo,
-]  # what a node asks for to have a panel
+]
 
 
 def register_model_folders() -> None:
@@ -195,7 +200,8 @@ class Stream:
         if not server or server.client_id is None or now < self.next:
             return
         self.next = now + PAUSE
-        text = tail.strip("\ufffd")[-TAIL:]  # the first and the last character may be halves
+        # The first and the last character may be halves.
+        text = tail.strip("\ufffd")[-TAIL:]
         told = {
             "node": self.node,
             "workflow": self.workflow,
@@ -214,7 +220,8 @@ def progress(hidden: Any = None) -> Progress:
     bar = Bar()
     stream = Stream(hidden) if hidden else None
     if stream:
-        stream.show(0, 1, "", "")  # reading the images comes first, and may take a while
+        # Reading the images comes first, and may take a while.
+        stream.show(0, 1, "", "")
 
     def update(done: float, total: int, section: str, tail: str) -> None:
         bar.show(done, total)

@@ -191,4 +191,7 @@ def _differences(there: Manifest, wanted: Manifest) -> list[str]:
 
 def _shown(value: Any) -> str:
     text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:12]}..." if " " not in text else f"{text[:57]}..."
+    if len(text) <= 60:
+        return text
+    # Of a digest its beginning is enough.
+    return f"{text[:57]}..." if " " in text else f"{text[:12]}..."

@@ -147,7 +147,8 @@ class Canvas:
     def load(self, workflow: dict[str, Any]) -> list[str]:
         """Load a workflow; returns the types of nodes that this ComfyUI does not have."""
         missing = self.page.evaluate(LOAD, workflow)
-        self.page.keyboard.press("Escape")  # older frontends open a dialog about missing models
+        # Older frontends open a dialog about missing models.
+        self.page.keyboard.press("Escape")
         return missing
 
     def build(self, nodes: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -203,7 +204,8 @@ class Canvas:
 
     def fit(self) -> None:
         """Bring the whole graph into view."""
-        self.page.evaluate("() => app.canvas.deselectAll()")  # or only what is selected would be in view
+        # Or only what is selected would be in view.
+        self.page.evaluate("() => app.canvas.deselectAll()")
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.page.wait_for_timeout(1500)
 
@@ -222,7 +224,8 @@ def canvas(server: Server, width: int = 1600, height: int = 1000) -> Iterator[Ca
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(OPTIONS))
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.set_default_timeout(60_000)  # computers that run tests are busy
+            # Computers that run tests are busy.
+            page.set_default_timeout(60_000)
             yield Canvas(page, server)
         finally:
             browser.close()

@@ -55,19 +55,23 @@ def with_winners(parts: dict[str, str], rubric: Rubric) -> dict[str, str]:
     """
     if not rubric.pair:
         return parts
-    found = dict(parts)
+    complete = dict(parts)
     for spec in rubric.dimensions:
         keys = f"{spec.key}.score_a", f"{spec.key}.score_b"
-        a, b = (found.get(key, "") for key in keys)
+        a, b = (complete.get(key, "") for key in keys)
         if "N/A" in (a, b):
-            found |= dict.fromkeys(keys, "N/A")
-            found[f"{spec.key}.winner"] = "N/A"
+            complete |= dict.fromkeys(keys, "N/A")
+            complete[f"{spec.key}.winner"] = "N/A"
         elif a and b:
-            first, second, tie = WINNERS
-            found[f"{spec.key}.winner"] = (
-                tie if float(a) == float(b) else first if float(a) > float(b) else second
-            )
-    return found
+            complete[f"{spec.key}.winner"] = _winner(float(a), float(b))
+    return complete
+
+
+def _winner(score_a: float, score_b: float) -> str:
+    a_wins, b_wins, tie = WINNERS
+    if score_a == score_b:
+        return tie
+    return a_wins if score_a > score_b else b_wins
 
 
 def format_score(score: float | None) -> str:

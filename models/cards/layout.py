@@ -220,6 +220,13 @@ def _dimensions(sheet: _Sheet, judgement: Judgement, x: int, width: int) -> None
         sheet.y += sheet.px(22, least=14)
 
 
+def score_in_words(dimension: Dimension) -> str:
+    """A dimension's score as it is shown: "3.5", "N/A", or "not read"."""
+    if not dimension.applicable:
+        return "N/A"
+    return "not read" if dimension.score is None else f"{dimension.score:.1f}"
+
+
 def _bar(sheet: _Sheet, dimension: Dimension, x: int, width: int) -> None:
     """Name and number, and below them four fields, filled up to the score.
 
@@ -228,13 +235,7 @@ def _bar(sheet: _Sheet, dimension: Dimension, x: int, width: int) -> None:
     quiet = not dimension.applicable or dimension.score is None
     name = sheet.style(21, 14, MUTED if quiet else INK, bold=True)
     number = replace(name, color=INK if not quiet else MUTED, bold=not quiet)
-    shown = (
-        "N/A"
-        if not dimension.applicable
-        else "not read"
-        if dimension.score is None
-        else f"{dimension.score:.1f}"
-    )
+    shown = score_in_words(dimension)
     room = measure(shown, number)
     top = sheet.y
     sheet.text(round(x + width - room), [Line(shown, number)])

@@ -37,6 +37,13 @@ LAM_ALEF = (
     "\u0644\u0625",
     "\u0644\u0627",
 )
+# Form of an Arabic letter by whether it joins the one before and the one behind.
+ARABIC_FORMS = {
+    (False, False): "isolated",
+    (False, True): "initial",
+    (True, False): "final",
+    (True, True): "medial",
+}
 # Vowel signs of Indian and Southeast Asian scripts that are typed after their consonant and written before
 # it.
 WRITTEN_FIRST = (
@@ -354,8 +361,7 @@ def _without_shaping(run: Run) -> str:
         following = letters[i + 1] if i + 1 < len(letters) else ""
         reaches = "initial" in own and "final" in forms.get(following, {})
         joins = joined and "final" in own
-        form = ("medial" if joins else "initial") if reaches else ("final" if joins else "isolated")
-        drawn = own.get(form, letter)
+        drawn = own.get(ARABIC_FORMS[joins, reaches], letter)
         shown.append(drawn if fonts.has(run.face, drawn) else letter)
         joined = reaches
     mirrored = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")

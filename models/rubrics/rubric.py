@@ -481,5 +481,7 @@ def _with_parts(items: list[AnswerItem]) -> tuple[AnswerItem, ...]:
     while start > last_score + 1 and items[start - 1].kind == "heading":
         # The headings above the refinement belong to it.
         start -= 1
-    parts = [PARTS[0] if i <= last_score else PARTS[1] if i < start else PARTS[2] for i in range(len(items))]
+    scores, judgement, refinement = PARTS
+    sizes = (last_score + 1, start - last_score - 1, len(items) - start)
+    parts = [scores] * sizes[0] + [judgement] * sizes[1] + [refinement] * sizes[2]
     return tuple(dataclasses.replace(item, part=part) for item, part in zip(items, parts, strict=True))

@@ -247,7 +247,8 @@ def test_each_picture_has_its_page(ran):
     panel.get_by_role("button", name="Next").click()
     assert f"{second['score']:.2f}" in panel.inner_text()
     assert panel.get_by_label("Next, Image 2 of 2").count() == 1
-    ran.page.keyboard.press("Enter")  # the button keeps the focus; behind the last comes the first
+    # The button keeps the focus; behind the last comes the first.
+    ran.page.keyboard.press("Enter")
     assert f"{first['score']:.2f}" in panel.inner_text()
     assert ran.panel("Score").locator(".rr-pager").count() == 0
 
@@ -352,9 +353,8 @@ def test_a_panel_follows_its_node_when_that_is_resized_or_collapsed(ran):
     collapse = "() => app.graph.nodes.find(node => node.title === 'Compare').collapse()"
     panel = ran.panel("Compare")
     shown, before = panel.inner_text(), panel.bounding_box()["height"]
-    if (
-        ran.name == "classic"
-    ):  # it shares spare room with the prompt's field; Nodes 2.0 gives all of it to that in one version
+    # It shares spare room with the prompt's field; Nodes 2.0 gives all of it to that in one version.
+    if ran.name == "classic":
         ran.page.evaluate(resize, [200])
         ran.page.wait_for_timeout(500)
         zoom = ran.page.evaluate("() => app.canvas.ds.scale")
@@ -518,7 +518,8 @@ def test_hostile_words_are_shown_as_words(ran, shots):
     shots(ran, f"{ran.name}-hostile")
     for summary in panel.locator("summary").all():
         summary.click()
-    ran.page.wait_for_timeout(500)  # the browser tells a little later what was closed
+    # The browser tells a little later what was closed.
+    ran.page.wait_for_timeout(500)
     ran.page.evaluate(EXECUTED, ["Score", ran.outputs["Score"]])
 
 
@@ -640,7 +641,8 @@ def test_the_answer_is_seen_while_it_is_written_then_the_result(ran, server):
             new MutationObserver(look).observe(document.body, all)
         }"""
     )
-    ran.set("Second", "seed", uuid.uuid4().int % 10**9)  # a picture that nobody has judged
+    # A picture that nobody has judged.
+    ran.set("Second", "seed", uuid.uuid4().int % 10**9)
     server.result(ran.queue())
     wait(ran, "Refine Prompt", "Prompt")
     seen = ran.page.evaluate("() => seen")
@@ -676,9 +678,8 @@ def test_a_result_for_another_tab_stays_away(ran):
     output = ran.outputs["Score"]["rational_rewards"][0]
     ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [output | {"workflow": mine}]}])
     assert ran.panel("Score").inner_text() == before
-    unknown = output | {
-        "workflow": str(uuid.uuid4())
-    }  # results from the cache carry the id of the run that made them
+    # Results from the cache carry the id of the run that made them.
+    unknown = output | {"workflow": str(uuid.uuid4())}
     ran.page.evaluate(EXECUTED, ["Score", {"rational_rewards": [unknown]}])
     assert f"{output['score']:.2f}" in ran.panel("Score").inner_text()
 
@@ -696,7 +697,8 @@ def finish(canvas, prompt_id):
     """Wait until the page has heard that a run is over."""
     canvas.page.wait_for_function("id => over.includes(id)", arg=prompt_id, timeout=240_000)
     canvas.page.wait_for_timeout(300)
-    canvas.page.keyboard.press("Escape")  # older frontends open a dialog about errors
+    # Older frontends open a dialog about errors.
+    canvas.page.keyboard.press("Escape")
 
 
 def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
@@ -707,7 +709,8 @@ def test_runs_of_another_tab_leave_this_one_alone(canvas, server):
     def shown():
         return [canvas.panel(title).inner_text() for title in ("Critique", "Score")]
 
-    def run(prompt, workflow=None):  # as queued by this page
+    # As queued by this page.
+    def run(prompt, workflow=None):
         info = {"extra_pnginfo": {"workflow": {"id": workflow}}} if workflow else {}
         client = canvas.page.evaluate("() => app.api.clientId")
         answer = server.post("/prompt", {"prompt": prompt, "client_id": client, "extra_data": info})
