@@ -73,6 +73,7 @@ const section = (title, copy, text) =>
 
 function foot(page, open) {
     const judge = page.critic && words("span", "rr-quiet", say("judgedBy", { name: page.critic }))
+    if (judge) judge.title = judge.textContent
     if (!page.raw) return judge && make("div", "rr-foot", judge)
     const summary = make("summary", "", make("span", "rr-turn"), say("raw"))
     const copy = copyButton(say("copyRaw"), page.raw)

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not comfyui_checkouts.checkouts(), reason=comfyui_checkouts.HINT),
     pytest.mark.skipif(not comfyui_page.AVAILABLE, reason=comfyui_page.HINT),
 ]
-PROMPT = "two small blue squares on the left and a red star on a pink background with the word SUN"
+PROMPT = "a red star between a blue circle and a yellow square on a pink background with the word SUN"
 
 
 def node(type, x, y, values=None, **links):
