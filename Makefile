@@ -7,7 +7,7 @@ TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 # Test processes side by side, each with one thread.
 WORKERS ?= 2
 
-.PHONY: demo setup test kills lint format clean
+.PHONY: demo setup test kills lint format workflows subgraphs locales clean
 
 demo: $(VENV)/light
 	$(BIN)/python -m rational_rewards demo
@@ -43,6 +43,10 @@ test: setup lint
 # Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
 kills: setup
 	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/training/test_distillation.py -k killed
+
+# What is made in ComfyUI's own page, from its description in scripts/: templates with their pictures, the blueprint, tables of texts.
+workflows subgraphs locales: setup
+	$(BIN)/python scripts/make_$@.py
 
 clean:
 	rm -rf $(VENV) artifacts
