@@ -384,9 +384,13 @@ node.GET_SCHEMA()
 a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
-    stamp = node.fingerprint_inputs(dataset=name)
+    # The node takes its inputs as lists.
+    stamp = node.fingerprint_inputs(dataset=[name])
+    given = {key: [value] for key, value in others.items()}
+    sources = [list(more)] if more else []
     try:
-        seen.append([stamp, *node.execute(a, b, "a cube", preferred, name, *more, **others).result])
+        done = node.execute([a], [b], ["a cube"], [preferred], [name], *sources, **given)
+        seen.append([stamp, *done.result])
     except RationalRewardsError as error:
         seen.append(str(error))
 for preferred in ("A", "A", "B", "A"):
@@ -400,7 +404,7 @@ kept = {
     name: [[p.preferred, p.task, p.chosen_by] for p in PreferenceDataset(root / name)]
     for name in ("my-taste", "edits")
 }
-print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=None)]))
+print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=[None])]))
 """
 
 
@@ -421,5 +425,5 @@ def test_the_node_records_batches_pair_by_pair_and_says_what_does_not_fit(tmp_pa
     assert len((Path(root) / "my-taste" / LINES).read_text().splitlines()) == 6
     assert any_size == sum(file.stat().st_size for file in Path(root).glob(f"*/{LINES}"))
     assert "`image_a` has 2 images and `image_b` has 1" in unequal
-    assert "`source_image` has 3 images for 2 pairs" in sources
+    assert "`source_image` has 3 values for 2 pairs" in sources
     assert '"../x" cannot be the name of a dataset' in name
