@@ -5,6 +5,7 @@ that fit them best.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from .syntax import enclosed
 
@@ -12,23 +13,23 @@ BREAK = re.compile(r"\bBREAK\b")
 WORD = re.compile(r"\w{3,}")
 
 
-def restore_breaks(original: str, refined: str) -> str:
-    """`refined` with as many `BREAK`s as `original` has, outside brackets.
+def restore_breaks(original: str, refined: str, keep: Sequence[str] = ()) -> str:
+    """`refined` with as many `BREAK`s as `original` has, outside syntax and the phrases of `keep`.
 
     Each goes to the end of a clause, so that the clauses of a section share as many words as possible with
     the original's section; where they share none, in proportion. A text that has them all stays as it is.
     """
     sections = _sections(original)
-    if len(sections) <= len(_sections(refined)):
+    if len(sections) <= len(_sections(refined, keep)):
         return refined
-    text = " ".join(part.strip() for part in _sections(refined)).strip()
-    ends = _clause_ends(text, len(sections) - 1)
+    text = " ".join(part.strip() for part in _sections(refined, keep)).strip()
+    ends = _clause_ends(text, len(sections) - 1, keep)
     parts = _split(text, _best(text, ends, sections))
     return " ".join([*" BREAK ".join(parts).split(" "), *["BREAK"] * (len(sections) - len(parts))])
 
 
-def _sections(text: str) -> list[str]:
-    inside = enclosed(text)
+def _sections(text: str, keep: Sequence[str] = ()) -> list[str]:
+    inside = enclosed(text, keep)
     sections, start = [], 0
     for match in BREAK.finditer(text):
         if not inside[match.start()]:
@@ -37,11 +38,11 @@ def _sections(text: str) -> list[str]:
     return [*sections, text[start:]]
 
 
-def _clause_ends(text: str, wanted: int) -> list[int]:
-    """Positions outside brackets where a section may end: behind clauses, or behind words where there are too
-    few.
+def _clause_ends(text: str, wanted: int, keep: Sequence[str]) -> list[int]:
+    """Positions outside syntax and locked phrases where a section may end: behind clauses, or behind words
+    where there are too few.
     """
-    inside = enclosed(text)
+    inside = enclosed(text, keep)
     for pattern in (r"[,.;:!?](?= )", r"\S(?= )"):
         ends = [match.end() for match in re.finditer(pattern, text) if not inside[match.start()]]
         if len(ends) >= wanted:

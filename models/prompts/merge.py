@@ -4,19 +4,20 @@ prose stays prose.
 In ComfyUI a bare parenthesis is syntax: `(x)` weighs x by 1.1, `(x:1.3)` by 1.3, `\\(x\\)` is text
 (comfy/sd1_clip.py, `parse_parentheses` and `token_weights`), and `embedding:name` loads a file. The canvas
 picks one of `{a|b}` when a prompt stands in a text box, but not when it arrives on a wire, where a pack's
-wildcard node may still do so. Square brackets, `AND` and `#` mean nothing to ComfyUI and stay text.
+wildcard node may still do so. Square brackets, `AND` and `#` mean nothing to ComfyUI itself and stay text.
 
 What is decided here:
 
-- Weights, `embedding:name`, `<tag:...>`, `__wildcard__` and `{a|b}` of the original are kept letter by
-  letter. A weight goes back onto its phrase where the refined text still has it; an option of `{a|b}` becomes
-  the choice again where the next word shows that it is the same place; the rest is put at the end.
+- Weights, `embedding:name`, `<tag:...>`, `__wildcard__`, `{a|b}`, `[a:b:0.5]` and `MASK(0 0.5, 0 1)` of the
+  original are kept letter by letter. A weight goes back onto its phrase where the refined text still has it;
+  an option of `{a|b}` becomes the choice again where the next word shows that it is the same place; the rest
+  is put at the end.
 - All other parentheses are escaped. A weight, tag or embedding that the critic made up is dropped or reduced
   to its words: a made-up number can burn a picture, a made-up file does not exist. Braces are escaped where
   they could make a choice (the canvas and wildcard nodes both know `\\{`); others stay, because some models
   are prompted in JSON.
 - The critic's formatting goes, and lines become one paragraph: for text encoders a line end is a space.
-- `BREAK` goes back to where the refined text seems to leave one section for the next (`prompt_breaks`). The
+- `BREAK` goes back to where the refined text seems to leave one section for the next (`breaks.py`). The
   notes say so.
 """
 
@@ -33,8 +34,8 @@ from .syntax import NUMBER, QUOTED, TAG, Piece, balanced, bracket_pairs, replace
 
 # Beside other text it may look like formatting.
 SPECIAL = re.compile(r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)")
-# Between two prompts, as prompt-control and its relatives read it.
-AND = re.compile(r"\bAND\b")
+# Between two prompts, as prompt-control and its relatives read them.
+AND = re.compile(r"\b(?:AND|COUPLE)\b")
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
 
 
@@ -52,13 +53,15 @@ class _Item:
     weights.
 
     `kind` is that of `Piece`, or "phrase" for a locked phrase that needs the same care, or "quoted" for text
-    to be rendered. `following` is the next word.
+    to be rendered. `following` is the next word. `holds` are the characters of other items that are part of a
+    phrase or quoted text.
     """
 
     text: str
     kind: str
     words: str = ""
     following: str = ""
+    holds: str = ""
 
 
 @dataclass
@@ -93,7 +96,7 @@ class _Items:
         """The character for text to be rendered; what would be syntax in it is made plain."""
         text = re.sub(r"\\*([()])", r"\\\1", TAG.sub("", text))
         text = re.sub(r"(?<!\w)embedding:\s*", "embedding ", _escaped_braces(text, []))
-        return self.add(_Item(text, "quoted"), required=False)
+        return self.add(_Item(text, "quoted", holds=text), required=False)
 
     def quoted(self, text: str) -> str:
         """The text that a single character stands for, where that is quoted text and nothing else; else
@@ -103,6 +106,12 @@ class _Items:
             return ""
         item = self.all[ord(text) - FIRST_MARK]
         return self.expand(item.text) if item.kind == "quoted" else ""
+
+    def present(self, text: str) -> str:
+        """The text and what its phrases and quoted texts hold: every mark that is there is in it."""
+        for _ in range(2):
+            text += "".join(self.all[ord(mark) - FIRST_MARK].holds for mark in re.findall(MARK, text))
+        return text
 
     def find(self, token: str, kind: str) -> str | None:
         """The character of the item that the token means; for a weight its words are enough, whatever the
@@ -130,8 +139,8 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
     `keep` in it.
 
     `keep` holds one phrase per entry; a phrase that is there already, in any case of letters, is left alone.
-    An empty refined request gives the original unchanged, with a note. Every other result has each weight,
-    embedding, tag, wildcard and choice of the original at least once (whitespace runs as one space), and its
+    An empty refined request gives the original unchanged, with a note. Every other result has each piece of
+    syntax of the original at least once (whitespace runs as one space), and its
     other parentheses escaped. Merging the result with the same original again changes nothing. Never raises
     on any text; time is linear in ordinary prompts.
     """
@@ -152,7 +161,7 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
         return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:
         return MergedPrompt(original, ["The refined request is empty, so the original prompt is kept."])
-    broken = restore_breaks(original, prompt)
+    broken = restore_breaks(original, prompt, [_locked_phrase(phrase) for phrase in keep])
     if broken != prompt:
         notes.append("BREAK put back where the sections of the original seem to end.")
     if len(AND.findall(QUOTED.sub("", original))) > len(AND.findall(QUOTED.sub("", broken))):
@@ -195,11 +204,15 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
     return items.expand(text)
 
 
+def _locked_phrase(given: str) -> str:
+    return squash(sane(given)).lstrip(", ").rstrip(", \\")
+
+
 def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
     """Locked phrases; those that cleaning or escaping would change get a mark, plain ones ""."""
     phrases: dict[str, str] = {}
     for given in keep:
-        phrase = squash(sane(given)).strip(", ").rstrip("\\").rstrip()
+        phrase = _locked_phrase(given)
         if not phrase or phrase in phrases:
             continue
         inner = replace_syntax(phrase, lambda piece: items.add(_item(piece), required=False))
@@ -210,7 +223,7 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
             phrases[phrase] = ""
         else:
             safe = items.expand(re.sub(r"\\*([()])", r"\\\1", inner))
-            phrases[inner] = items.add(_Item(safe, "phrase", words_of(safe)))
+            phrases[inner] = items.add(_Item(safe, "phrase", words_of(safe), holds=inner))
     return phrases
 
 
@@ -260,7 +273,8 @@ def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str
     """The text with every required item in it: in its place where the text still shows it, otherwise at the
     end.
     """
-    missing = [number for number in items.required if chr(FIRST_MARK + number) not in text]
+    present = items.present(text)
+    missing = [number for number in items.required if chr(FIRST_MARK + number) not in present]
     placed: list[str] = []
     for number in sorted(missing, key=lambda number: -len(items.all[number].words)):
         item, mark = items.all[number], chr(FIRST_MARK + number)
@@ -276,7 +290,8 @@ def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str
                     text = _replaced(text, f"{option.strip()} {item.following}", f"{mark} {item.following}")
         if text != before:
             placed.append(item.text)
-    rest = [number for number in missing if chr(FIRST_MARK + number) not in text]
+    present = items.present(text)
+    rest = [number for number in missing if chr(FIRST_MARK + number) not in present]
     locked = {ord(mark) - FIRST_MARK for mark in phrases.values() if mark}
     for what, numbers in (
         ("Syntax of the original added at the end", [n for n in rest if n not in locked]),

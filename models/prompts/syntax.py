@@ -1,5 +1,5 @@
-"""Finding an artist's prompt syntax: weights, embeddings, tags, wildcards, choices and schedules, and quoted
-text.
+"""Finding an artist's prompt syntax: weights, embeddings, tags, wildcards, choices, schedules and functions,
+and quoted text.
 
 Read as ComfyUI, ImpactPack, Dynamic Prompts and prompt-control read it. Only paired brackets count: in *I <3
 NY* or `:(` they are text. What stands in double quotation marks is text to be rendered.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 # Parentheses nested deeper than this are prose.
@@ -19,18 +19,25 @@ NUMBER = r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*"
 # nothing.
 _MARKS = "\U000f0000-\U0010fffd"
 
-START = re.compile(r"\\.|[({<\[]|\d{1,3}#(?=__)|__|(?<!\w)embedding:", re.DOTALL)
-TAG = re.compile(r"<[A-Za-z][\w-]*:[^<>]{1,300}>")
-# Anywhere: a plain name, with folders and stars. Between words: any name, with a sampler (~, @, &), spaces, a
-# parameter in brackets, a variable. A count may stand in front (3#__name__).
+START = re.compile(
+    r"\\.|(?<!\w)(?!(?:BREAK|AND)\()[A-Z][A-Z0-9_]+\(|[({<\[]|\d{1,3}#(?=__)|__|(?<!\w)embedding:", re.DOTALL
+)
+# <lora:name:0.8>, and <random[2]:a|b> with a parameter.
+TAG = re.compile(r"<[A-Za-z][\w-]*(?:\[[^\[\]<>]{1,60}\])?:[^<>]{1,300}>")
+# Anywhere: a plain name, with folders, stars and double underscores. Between words: any name, with a sampler
+# (~, @, &), spaces, a parameter in brackets, a variable. A count may stand in front (3#__name__).
+_NAME = r"(?=[^\W_]|\*)(?:(?!__)[\w./*+\\-]){1,100}"
 WILDCARD = re.compile(
-    rf"(?:\d{{1,3}}#)?__(?:(?=[^\W_]|\*)[\w./*+\\-]{{1,100}}?(?<!_)"
+    rf"(?:\d{{1,3}}#)?__(?:{_NAME}(?:__{_NAME}){{0,5}}"
     rf"|(?<!\w__)(?=[^\s_,;:!?])(?:\$\{{\w+\}}|[^\n\"“”<>{{}}|{_MARKS}]){{1,100}}?(?<=[^\s_]))__(?!_)"
 )
 # A folder of Windows is part of the name; a backslash in front of a parenthesis escapes it.
-EMBEDDING = re.compile(rf"embedding:(?:\\[()]|\\(?=\w)|[^\s,()<>\[\]{{}}|;\"'\\{_MARKS}]){{1,300}}")
-# [from:to:0.5], [on:0.3] and [a|b] of prompt editing.
-SCHEDULE = re.compile(rf"\[[^\[\]\n{_MARKS}]{{0,200}}(?:\||:\s*[\d.]+%?)[^\[\]\n{_MARKS}]{{0,100}}\]")
+EMBEDDING = re.compile(rf"embedding: ?(?:\\[()]|\\(?=\w)|[^\s,()<>\[\]{{}}|;\"'\\{_MARKS}]){{1,300}}")
+# What makes square brackets prompt editing: [a|b], the number in [from:to:0.5] and [on:0.3], the tag at the
+# end of [from:to:SECOND_PASS], and [CUT:...].
+SCHEDULE = re.compile(r"\||:\s*[\d.]+%?|:[A-Z_]+\]\Z|\A\[CUT:")
+# An object in a list: some models are prompted in JSON.
+JSON = re.compile(r"\{\s*\"")
 QUOTED = re.compile(
     r"(?<![\w\"])\"[^\"\n]{1,400}\"(?![\w\"])|“[^“”\n]{1,400}”|«[^«»\n]{1,400}»|「[^「」\n]{1,400}」"
 )
@@ -38,15 +45,17 @@ QUOTED = re.compile(
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of syntax in a text: `kind` is "weight", "embedding", "tag", "wildcard", "choice" or
-    "schedule".
+    """A piece of syntax in a text: `kind` is "weight", "embedding", "tag", "wildcard", "choice",
+    "schedule" or "function" (`MASK(0 0.5, 0 1)` and its relatives of prompt-control).
 
-    `following` is the next word, which shows where in a rewritten text the piece belongs.
+    `following` is the next word, which shows where in a rewritten text the piece belongs; `start` is its
+    position.
     """
 
     text: str
     kind: str
     following: str = ""
+    start: int = 0
 
 
 def replace_syntax(text: str, replacement: Callable[[Piece], str | None]) -> str:
@@ -54,52 +63,58 @@ def replace_syntax(text: str, replacement: Callable[[Piece], str | None]) -> str
     stays.
     """
     parentheses, depth = bracket_pairs(text, "()")
-    braces, _ = bracket_pairs(text, "{}")
+    partners = parentheses | bracket_pairs(text, "{}")[0] | bracket_pairs(text, "[]")[0]
+    too_deep = {position for position, level in depth.items() if level >= DEEPEST}
     out: list[str] = []
     position = done = 0
     while match := START.search(text, position):
         start, position = match.start(), match.end()
-        end, kind = _extent(text, match, parentheses, depth, braces)
+        kind, end = _piece_at(text, match, partners, too_deep)
+        # Where it is none, its parenthesis may still open a weight.
+        if match[0][0].isupper():
+            position -= 1
         # The dollar sign of a variable, ${name}.
         if kind == "choice" and start > done and text[start - 1] == "$":
             start -= 1
         if not kind or not _means_something(text[start:end], kind):
             continue
         word = re.match(r"\s?(\w+)", text[end : end + 40])
-        replaced = replacement(Piece(text[start:end], kind, word[1] if word else ""))
+        replaced = replacement(Piece(text[start:end], kind, word[1] if word else "", start))
         if replaced is not None:
             out += (text[done:start], replaced)
             done = position = end
     return "".join([*out, text[done:]])
 
 
-def _extent(
-    text: str,
-    match: re.Match[str],
-    parentheses: dict[int, int],
-    depth: dict[int, int],
-    braces: dict[int, int],
-) -> tuple[int, str]:
-    """Where the piece that opens here ends, and its kind; "" where none opens."""
+# What opens with a bracket and ends with its partner.
+_BRACKETED = {"(": "weight", "{": "choice", "[": "schedule"}
+
+
+def _piece_at(
+    text: str, match: re.Match[str], partners: dict[int, int], too_deep: set[int]
+) -> tuple[str, int]:
+    """The kind of the piece that opens here, and where it ends; "" where none opens."""
     start, opening = match.start(), match[0]
-    if opening == "(" and start in parentheses and depth[start] < DEEPEST:
-        return parentheses[start] + 1, "weight"
-    if opening == "{" and start in braces:
-        return braces[start] + 1, "choice"
-    if opening == "[" and (schedule := SCHEDULE.match(text, start)):
-        return schedule.end(), "schedule"
+    bracket = match.end() - 1
+    if opening[-1] in _BRACKETED:
+        if bracket not in partners or bracket in too_deep:
+            return "", start
+        return "function" if len(opening) > 1 else _BRACKETED[opening], partners[bracket] + 1
     if opening == "<" and (tag := TAG.match(text, start)):
-        return tag.end(), "tag"
+        return "tag", tag.end()
     if (opening == "__" or opening.endswith("#")) and (wildcard := WILDCARD.match(text, start)):
-        return wildcard.end(), "wildcard"
+        return "wildcard", wildcard.end()
     if opening == "embedding:" and (embedding := EMBEDDING.match(text, start)):
-        return start + len(embedding[0].rstrip(".:!?")), "embedding"
-    return start, ""
+        return "embedding", start + len(embedding[0].rstrip(".:!? "))
+    return "", start
 
 
 def _means_something(token: str, kind: str) -> bool:
     if kind == "choice":
-        return "|" in token or "$$" in token or token.startswith("$")
+        chooses = "|" in token or "$$" in token or token.startswith("$")
+        return chooses or ("__" in token and not JSON.search(token))
+    if kind == "schedule":
+        return bool(SCHEDULE.search(token)) and not JSON.search(token)
     if kind == "embedding":
         return len(token) > len("embedding:")
     if kind == "weight":
@@ -124,13 +139,20 @@ def bracket_pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]
     return pairs, depth
 
 
-def enclosed(text: str) -> list[bool]:
-    """For each character, whether it is inside paired brackets, a tag or quoted text (where `BREAK` is a
-    word).
+def enclosed(text: str, phrases: Iterable[str] = ()) -> list[bool]:
+    """For each character, whether it is inside a piece of syntax, paired brackets, quoted text or one of the
+    phrases (where `BREAK` is a word).
     """
-    spans = [match.span() for pattern in (TAG, QUOTED) for match in pattern.finditer(text)]
+    spans = [match.span() for match in QUOTED.finditer(text)]
+    replace_syntax(text, lambda piece: spans.append((piece.start, piece.start + len(piece.text))))
     for kinds in ("()", "{}"):
         spans += bracket_pairs(text, kinds)[0].items()
+    for phrase in phrases:
+        if phrase in ("", "BREAK"):
+            continue
+        # The text may have its brackets escaped.
+        pattern = re.sub(r"(?:\\\\)?(\\[(){}])", r"\\\\?\1", re.escape(phrase))
+        spans += [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
     inside = [0] * (len(text) + 1)
     for start, end in spans:
         inside[start] += 1

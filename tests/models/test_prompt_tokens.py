@@ -16,6 +16,7 @@ TOKENS = [
     # Embeddings, in folders of Windows, too.
     r"embedding:SDXL\ac_neg1",
     r"embedding:styles\sub\ink.safetensors",
+    "embedding: ink",
     # Wildcards as ImpactPack and Dynamic Prompts know them.
     "__hair+eyes__",
     "__hair colors__",
@@ -27,11 +28,15 @@ TOKENS = [
     r"__folder\name__",
     "3#__hair__",
     "__*/animals__",
+    "__hair__style__",
     # Choices and variables.
     "{2$$red|blue|green}",
     "{2-3$$, $$a|b|c}",
     "{0.3::red|0.7::blue}",
     "${season=!{summer|winter}}",
+    "${season:summer}",
+    "{2$$__flavours__}",
+    "{__hair__}",
     # Weights.
     "(🦊)",
     "(🦊:1.3)",
@@ -43,7 +48,19 @@ TOKENS = [
     "[cat:dog:0.5]",
     "[snow:0.3]",
     "[cow|horse]",
+    "[red:[blue::0.7]:0.5]",
+    "[(red:1.2):(blue:1.1):0.5]",
+    "[cat:dog:SECOND_PASS]",
+    "[before:during:after:0.3,0.7]",
+    "[CUT:white cat:white]",
     "<lora:film grain:0.8:0.6>",
+    "<lora:face:0.8:LBW=SD-IN:A=1;B=0.5>",
+    "<random[2]:red|blue>",
+    # The functions of prompt-control.
+    "MASK(0 0.5, 0 1)",
+    "STYLE(A1111, length+mean)",
+    "TE(g = (dog:1.1))",
+    "SHUFFLE()",
 ]
 
 
@@ -112,6 +129,44 @@ def test_what_would_be_syntax_in_quoted_text_is_made_plain() -> None:
 def test_a_prompt_that_is_all_in_quotes_or_brackets_is_unwrapped() -> None:
     for refined in ('"A fox in the snow"', "[A fox in the snow]", '**Refined prompt:** "A fox in the snow"'):
         assert merge_refined("a fox", refined).prompt == "A fox in the snow"
+
+
+@pytest.mark.parametrize(
+    "token", ["__hair colors__", "embedding: ink", "[CUT:white cat:white]", "TE(l=a cat)"]
+)
+def test_break_is_not_put_inside_syntax(token: str) -> None:
+    original = f"a fox {token} BREAK a forest"
+    merged = merge_refined(original, "Snow")
+    assert token in merged.prompt
+    assert merged.prompt.count("BREAK") == 1
+    assert merge_refined(original, merged.prompt).prompt == merged.prompt
+
+
+@pytest.mark.parametrize("phrase", ["soft light, a calm mood", "three cats (grey), one dog"])
+def test_break_is_not_put_inside_a_locked_phrase(phrase: str) -> None:
+    original = "a fox BREAK a forest BREAK a calm mood and one dog"
+    merged = merge_refined(original, "A fox.", keep=[phrase])
+    assert phrase in merged.prompt.replace("\\", "")
+    assert merged.prompt.count("BREAK") == 2
+    assert merge_refined(original, merged.prompt, keep=[phrase]).prompt == merged.prompt
+
+
+def test_a_bracket_right_after_break_is_a_weight() -> None:
+    merged = merge_refined("a fox BREAK(dark forest:1.2)", "A fox, near a dark forest")
+    assert merged.prompt == "A fox, BREAK near a (dark forest:1.2)"
+
+
+def test_a_list_of_a_json_prompt_is_no_prompt_editing() -> None:
+    original = '{"objects": [{"count": 3}], "style": "__style__"}'
+    refined = '{"objects": [{"count": 4}], "style": "__style__"}'
+    assert merge_refined(original, refined).prompt == refined
+
+
+def test_syntax_in_quoted_text_or_in_a_locked_phrase_is_there_already() -> None:
+    original = 'a (red:1.2) sign that says "__slogan__"'
+    refined = 'A tall (red:1.2) sign that says "__slogan__" at dusk'
+    for keep in ([], ["(red:1.2) sign"], ["a tall (red:1.2) sign"], ['"__slogan__" at dusk']):
+        assert merge_refined(original, refined, keep).prompt.casefold() == refined.casefold()
 
 
 def test_an_and_that_is_lost_is_noted() -> None:
