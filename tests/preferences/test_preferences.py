@@ -202,11 +202,19 @@ def test_what_says_nothing_is_refused_and_leaves_no_folder(dataset):
         dataset.record(A, B, "a cube", "C")
     with pytest.raises(PreferenceError, match="prompt is empty"):
         dataset.record(A, B, " \n", "A")
-    with pytest.raises(PreferenceError, match="same picture"):
+    with pytest.raises(PreferenceError, match="are the same image"):
         dataset.record(A, A.copy(), "a cube", "B")
     with pytest.raises(QuestionError, match="There is no image"):
         dataset.record(A, "missing.png", "a cube", "B")
     assert not dataset.folder.exists()
+
+
+def test_a_line_that_does_not_say_who_chose_is_a_human_choice(dataset):
+    dataset.record(A, B, "a cube", "A", chosen_by="tiny critic")
+    line = lines(dataset)[0]
+    del line["chosen_by"]
+    dataset.file.write_text(json.dumps(line) + "\n", "utf-8")
+    assert [pair.chosen_by for pair in PreferenceDataset(dataset.folder)] == ["human"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -383,10 +391,13 @@ from rational_rewards.preferences.dataset import PreferenceDataset
 node.GET_SCHEMA()
 a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
+# Every input comes as a list, as ComfyUI hands them to a node with is_input_list.
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
-    stamp = node.fingerprint_inputs(dataset=name)
+    stamp = node.fingerprint_inputs(dataset=[name])
+    more, others = [[value] for value in more], {key: [value] for key, value in others.items()}
     try:
-        seen.append([stamp, *node.execute(a, b, "a cube", preferred, name, *more, **others).result])
+        result = node.execute([a], [b], ["a cube"], [preferred], [name], *more, **others).result
+        seen.append([stamp, *result])
     except RationalRewardsError as error:
         seen.append(str(error))
 for preferred in ("A", "A", "B", "A"):
