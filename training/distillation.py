@@ -27,7 +27,7 @@ from ..parrot.records import Record
 from ..parrot.resumable import read_records
 from ..parrot.rows import row_messages
 from .collate import Batches, Example, answer_ids, by_length
-from .trainer import Schedule, Trained, train
+from .trainer import Schedule, Trained, latest_state, train
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +195,10 @@ def _save_adapter(peft: Any, student: Any, folder: Path) -> None:
         )
         student.peft_config["default"].save_pretrained(folder)
     except Exception as error:
+        resumes = ", which resumes at the last saved step" if latest_state(folder.parent) else ""
         raise ParrotError(
             f"The trained adapter could not be saved in {folder} ({failure}; {short(error)}): "
-            "make room there and train again, which resumes at the last saved step."
+            f"make room there and train again{resumes}."
         ) from error
 
 

@@ -6,6 +6,7 @@ Resumes where it was killed.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 import shutil
@@ -23,6 +24,8 @@ from ..models.errors import ParrotError
 from ..models.libraries import without_kernel_downloads
 from .collate import IGNORED, Batches
 from .optimizer import MuonAdamW
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def train(
         )
         trainer.pop_callback(_printer())
         model.train()
-        trainer.train(resume_from_checkpoint=_latest(folder))
+        trainer.train(resume_from_checkpoint=latest_state(folder))
     model.eval()
     if not all(weight.isfinite().all() for weight in model.parameters() if weight.requires_grad):
         # Or the next attempt would go on from there.
@@ -132,8 +135,17 @@ def train(
 def _answer_trainer(Trainer: Any) -> Any:
     class AnswerTrainer(Trainer):
         """A Trainer that computes logits for the answers only: with a large vocabulary those of the questions
-        would fill the card.
+        would fill the GPU. A state that cannot be saved does not end the training.
         """
+
+        def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+            try:
+                super()._save_checkpoint(*arguments, **options)
+            except Exception:
+                state = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                log.warning("%s could not be saved, training continues without it.", state, exc_info=True)
+                # Half of a state is of no use, and may be what fills the disk.
+                shutil.rmtree(state, ignore_errors=True)
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -179,8 +191,8 @@ def _printer() -> Any:
     return PrinterCallback
 
 
-def _latest(folder: Path) -> str | None:
-    """The last state that was written completely."""
+def latest_state(folder: Path) -> str | None:
+    """The last state in `folder` that was written completely; None where there is none."""
     states = sorted(
         folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True
     )

@@ -131,7 +131,7 @@ def test_a_new_node_takes_the_chosen_size_and_a_workflow_keeps_its_own(server: S
         canvas.page.get_by_text("RationalRewards", exact=True).first.click()
         for text in (
             "Critique on the nodes",
-            "Largest picture that is judged",
+            "Largest image that is judged",
             "Model folder",
             "Stay offline",
         ):

@@ -391,13 +391,14 @@ from rational_rewards.preferences.dataset import PreferenceDataset
 node.GET_SCHEMA()
 a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
-# Every input comes as a list, as ComfyUI hands them to a node with is_input_list.
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
+    # The node takes its inputs as lists.
     stamp = node.fingerprint_inputs(dataset=[name])
-    more, others = [[value] for value in more], {key: [value] for key, value in others.items()}
+    given = {key: [value] for key, value in others.items()}
+    sources = [list(more)] if more else []
     try:
-        result = node.execute([a], [b], ["a cube"], [preferred], [name], *more, **others).result
-        seen.append([stamp, *result])
+        done = node.execute([a], [b], ["a cube"], [preferred], [name], *sources, **given)
+        seen.append([stamp, *done.result])
     except RationalRewardsError as error:
         seen.append(str(error))
 for preferred in ("A", "A", "B", "A"):
@@ -411,7 +412,7 @@ kept = {
     name: [[p.preferred, p.task, p.chosen_by] for p in PreferenceDataset(root / name)]
     for name in ("my-taste", "edits")
 }
-print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=None)]))
+print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=[None])]))
 """
 
 

@@ -4,6 +4,7 @@ happened.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -119,6 +120,75 @@ def test_an_adapter_leaves_the_model_as_it_was(
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
     assert [name for name, _ in found.model.named_modules()] == names
     assert all(torch.equal(weight, before[name]) for name, weight in found.model.named_parameters())
+
+
+def test_an_adapter_that_peft_cannot_save_is_saved_all_the_same(
+    dataset: Path, student: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peft
+    from safetensors.torch import load_file
+
+    rows, found = latest_rows(dataset), student()
+    distill(rows, tmp_path / "usual", found.model, found.processor, RECIPE, max_pixels=PIXELS)
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise ImportError("cannot import name 'x' from 'peft.utils'")
+
+    monkeypatch.setattr(peft.PeftModel, "save_pretrained", fail)
+    found = student()
+    distill(rows, tmp_path / "by hand", found.model, found.processor, RECIPE, max_pixels=PIXELS)
+    usual, by_hand = tmp_path / "usual" / "adapter", tmp_path / "by hand" / "adapter"
+    expected = load_file(usual / "adapter_model.safetensors")
+    saved = load_file(by_hand / "adapter_model.safetensors")
+    assert saved.keys() == expected.keys()
+    assert all(torch.equal(saved[name], expected[name]) for name in expected)
+    settings = json.loads((by_hand / "adapter_config.json").read_text(encoding="utf-8"))
+    usual_settings = json.loads((usual / "adapter_config.json").read_text(encoding="utf-8"))
+    assert sorted(settings.pop("target_modules")) == sorted(usual_settings.pop("target_modules"))
+    assert settings["r"] == usual_settings["r"] == RECIPE.rank
+    assert settings["lora_alpha"] == usual_settings["lora_alpha"]
+
+    reloaded = peft.PeftModel.from_pretrained(student().model, str(by_hand))
+    assert peft.get_peft_model_state_dict(reloaded).keys() == expected.keys()
+
+
+def test_a_full_disk_at_saving_names_the_folder_and_training_resumes_at_its_last_step(
+    dataset: Path, student: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peft
+
+    rows = latest_rows(dataset)
+    found = student()
+    usual = distill(rows, tmp_path / "usual", found.model, found.processor, RECIPE, max_pixels=PIXELS)
+
+    save = peft.PeftModel.save_pretrained
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def full_at_the_end(self: Any, where: Any, **options: Any) -> None:
+        if Path(where).name == "adapter":
+            full()
+        save(self, where, **options)
+
+    folder = tmp_path / "full"
+    with monkeypatch.context() as patch:
+        patch.setattr(peft.PeftModel, "save_pretrained", full_at_the_end)
+        patch.setattr("safetensors.torch.save_file", full)
+        found = student()
+        with pytest.raises(ParrotError, match="No space left") as caught:
+            distill(rows, folder, found.model, found.processor, RECIPE, max_pixels=PIXELS)
+    assert str(folder) in str(caught.value)
+    assert "resumes" in str(caught.value)
+
+    steps: list[int] = []
+    progress = Progress(update=lambda done, *rest: steps.append(done))
+    found = student()
+    again = distill(rows, folder, found.model, found.processor, RECIPE, progress, max_pixels=PIXELS)
+    assert again.losses == usual.losses
+    assert len(steps) < usual.steps
+    name = "adapter/adapter_model.safetensors"
+    assert (folder / name).read_bytes() == (tmp_path / "usual" / name).read_bytes()
 
 
 def test_an_adapter_touches_neither_vision_tower_nor_output_layer(
