@@ -382,6 +382,8 @@ NODE = """
 import json
 import comfy.options
 comfy.options.enable_args_parsing()
+# As main.py does: ComfyUI's older `nodes` hides this package behind comfy/utils.py.
+import utils.install_util
 import torch
 from rational_rewards.models.errors import RationalRewardsError
 from rational_rewards.nodes import host
