@@ -188,7 +188,7 @@ def _pairs(
         )
     if source_image is None:
         return [(first, second, None) for first, second in zip(a, b, strict=True)]
-    sources = _per_pair(_images(source_image, "source_image"), len(a), "source_image")
+    sources = _per_pair(_images(source_image, "source_image"), len(a), "source_image", "images")
     return list(zip(a, b, sources, strict=True))
 
 
@@ -196,7 +196,7 @@ def _images(batches: list[torch.Tensor], name: str) -> list[Image.Image]:
     return [image for batch in batches for image in tensor_to_pil(batch, name)]
 
 
-def _per_pair(values: Sequence[Value], count: int, name: str) -> list[Value]:
+def _per_pair(values: Sequence[Value], count: int, name: str, kind: str = "values") -> list[Value]:
     """One value for each pair: the values as they are, or the only one for all.
 
     Raises PreferenceError for other numbers.
@@ -205,8 +205,8 @@ def _per_pair(values: Sequence[Value], count: int, name: str) -> list[Value]:
         return [values[0]] * count
     if len(values) != count:
         raise PreferenceError(
-            f"`{name}` has {len(values)} values for {count} pairs: connect one for all of them, or one for "
-            f"each."
+            f"`{name}` has {len(values)} {kind} for {count} pairs: connect one for all of them, or one for "
+            "each."
         )
     return list(values)
 

@@ -1,22 +1,21 @@
-"""A dataset of preferences: a folder with a file of lines that only grows, and the pictures that the lines
-speak of.
+"""A dataset of preferences: a folder with a file of lines that only grows, and the images that the lines
+name.
 
 `preferences.jsonl` has one line for every preference ever recorded, and one for every undo; `images/` has
-each picture once, named by its content. A line is written whole or not at all, so a program that dies while
-it writes costs that one preference at most.
+each image once, named by its content. A line is written completely or not at all, so a program that dies
+while it writes loses that one preference at most.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
 import threading
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,15 @@ from typing import Any
 from PIL import Image
 
 from ..models.errors import PreferenceError
-from ..models.images import open_image
-from .pairs import PREFERRED, PreferencePair, Preferred
+from .lines import Line, is_complete, new_line, parse_line
+from .pairs import PreferencePair, Preferred
 
 LINES = "preferences.jsonl"
 IMAGES = "images"
 LOCK = "preferences.lock"
-LOCK_SECONDS = (
-    # A record takes a fraction of a second: whoever waits longer waits for something that hangs.
-    60.0
-)
+# Recording takes a fraction of a second: a lock that is held longer belongs to a program that hangs.
+LOCK_SECONDS = 60.0
 
-_HASH = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
 # By Windows, in any folder.
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
@@ -72,7 +68,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def pairs_in(folder: Path) -> list[PreferencePair]:
-    """The standing preferences of the dataset in `folder`. Raises PreferenceError where there are none."""
+    """The current preferences of the dataset in `folder`. Raises PreferenceError where there are none."""
     if not (folder / LINES).is_file():
         there = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
         hint = (
@@ -87,64 +83,6 @@ def pairs_in(folder: Path) -> list[PreferencePair]:
             f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.'
         )
     return pairs
-
-
-def image_hash(image: Image.Image) -> str:
-    """SHA-256 of the size and the pixels of an RGB picture, whatever file it came from; 64 hexadecimal
-    digits.
-    """
-    return hashlib.sha256(b"%dx%d\n" % image.size + image.tobytes()).hexdigest()
-
-
-def pair_id(prompt: str, image_a: str, image_b: str, source: str | None) -> str:
-    """The id of a pair, from its prompt and the hashes of its pictures; 20 hexadecimal digits.
-
-    It does not depend on which picture is called A, so that a pair shown the other way round is the same
-    pair.
-    """
-    content = json.dumps([prompt, *sorted((image_a, image_b)), source])
-    return hashlib.sha256(content.encode()).hexdigest()[:20]
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A preference as it stands in the file; pictures are hashes."""
-
-    id: str
-    prompt: str
-    image_a: str
-    image_b: str
-    preferred: Preferred
-    source: str | None
-    chosen_by: str
-
-    @property
-    def better(self) -> str:
-        """The hash of the preferred picture, or "" for a tie."""
-        return {"A": self.image_a, "B": self.image_b}.get(self.preferred, "")
-
-
-def _new_line(
-    image_a: Any, image_b: Any, prompt: str, preferred: Preferred, source: Any, chosen_by: str
-) -> tuple[_Line, dict[str, Image.Image]]:
-    """A preference and its pictures by their hashes. Raises PreferenceError for what cannot be recorded."""
-    if preferred not in PREFERRED:
-        raise PreferenceError(f'"{preferred}" is no preference: choose A, B or tie.')
-    # Half a surrogate pair, which files cannot hold, becomes "?".
-    prompt = prompt.encode("utf-8", "replace").decode()
-    if not prompt.strip():
-        raise PreferenceError(
-            "The prompt is empty: a preference needs the prompt that both images were made from."
-        )
-    pictures = [open_image(image) for image in (image_a, image_b, *([] if source is None else [source]))]
-    a, b, *of = hashes = [image_hash(picture) for picture in pictures]
-    if a == b and preferred != "tie":
-        raise PreferenceError(
-            "Image A and image B are the same picture, so neither can be preferred: connect two images."
-        )
-    before = of[0] if of else None
-    line = _Line(pair_id(prompt, a, b, before), prompt, a, b, preferred, before, chosen_by.strip() or "human")
-    return line, dict(zip(hashes, pictures, strict=True))
 
 
 class PreferenceDataset:
@@ -165,12 +103,12 @@ class PreferenceDataset:
     # ---------------------------------------------------------------- reading
 
     def pairs(self) -> list[PreferencePair]:
-        """The preferences that stand, in the order they were recorded: not undone, and the latest of each
+        """The preferences that count, in the order they were recorded: not undone, and the latest of each
         pair.
         """
         with self._guard:
             self._read()
-            latest: dict[str, _Line] = {}
+            latest: dict[str, Line] = {}
             for line in self._lines:
                 # So that a pair whose preference changed moves to the end.
                 latest.pop(line.id, None)
@@ -183,10 +121,10 @@ class PreferenceDataset:
     def __len__(self) -> int:
         with self._guard:
             self._read()
-            return len(self._standing)
+            return len(self._current)
 
     def size(self) -> int:
-        """Bytes in the file: whoever remembers it can tell whether anything was recorded or undone since."""
+        """Bytes in the file: it grows with everything that is recorded or undone."""
         with self._readable():
             return self.file.stat().st_size if self.file.exists() else 0
 
@@ -201,11 +139,11 @@ class PreferenceDataset:
         source: Image.Image | str | Path | None = None,
         chosen_by: str = "human",
     ) -> PreferencePair:
-        """Record a preference between two pictures (PIL or paths) for a prompt; on disk when this returns.
+        """Record a preference between two images (PIL or paths) for a prompt; on disk when this returns.
 
-        The same pair again with another preference changes one's mind: the later one stands. With the same
+        The same pair again with another preference: the later one counts. With the same
         preference, nothing is written. Raises PreferenceError for what cannot be recorded, QuestionError for
-        a picture that cannot be read.
+        an image that cannot be read.
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[0]
 
@@ -218,7 +156,7 @@ class PreferenceDataset:
         source: Image.Image | str | Path | None = None,
     ) -> None:
         """Raise what `record` would raise for these, and record nothing."""
-        _new_line(image_a, image_b, prompt, preferred, source, "")
+        new_line(image_a, image_b, prompt, preferred, source, "")
 
     def add(
         self,
@@ -232,13 +170,12 @@ class PreferenceDataset:
         """`record` for imports: False, and nothing written, if this pair was ever recorded with this
         preference.
 
-        So the same file twice adds nothing, and an import never overrules who has changed their mind or
-        undone since.
+        So the same file twice adds nothing, and an import never overrules a later choice or an undo.
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=False)[1]
 
     def undo(self) -> PreferencePair | None:
-        """Take back the last preference; one that it had replaced stands again.
+        """Take back the last preference; one that it had replaced counts again.
 
         Returns it, or None if there is nothing to undo.
         """
@@ -264,19 +201,19 @@ class PreferenceDataset:
         chosen_by: str,
         again: bool,
     ) -> tuple[PreferencePair, bool]:
-        line, pictures = _new_line(image_a, image_b, prompt, preferred, source, chosen_by)
+        line, images = new_line(image_a, image_b, prompt, preferred, source, chosen_by)
         with self._guard, self._writing():
-            stands = self._standing.get(line.id)
-            if again and stands and (stands.better, stands.chosen_by) == (line.better, line.chosen_by):
-                return self._pair(stands), False
+            current = self._current.get(line.id)
+            if again and current and (current.better, current.chosen_by) == (line.better, line.chosen_by):
+                return self._pair(current), False
             if not again and (line.id, line.better) in self._ever:
-                return self._pair(stands or line), False
-            for name, picture in pictures.items():
-                self._save(name, picture)
-            self._append({**line.__dict__, "at": _now()})
+                return self._pair(current or line), False
+            for name, image in images.items():
+                self._save(name, image)
+            self._append({**asdict(line), "at": _now()})
             return self._pair(line), True
 
-    def _pair(self, line: _Line) -> PreferencePair:
+    def _pair(self, line: Line) -> PreferencePair:
         source = None if line.source is None else self._image(line.source)
         a, b = self._image(line.image_a), self._image(line.image_b)
         return PreferencePair(line.id, line.prompt, a, b, line.preferred, source, line.chosen_by)
@@ -286,12 +223,12 @@ class PreferenceDataset:
 
     def _forget(self) -> None:
         # Preferences that are not undone, in the order of the file.
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         # The latest of each pair among them.
-        self._standing: dict[str, _Line] = {}
+        self._current: dict[str, Line] = {}
         # (id, better) of every preference in the file.
         self._ever: set[tuple[str, str]] = set()
-        # What lies before it in the file has been read.
+        # Bytes of the file that have been read.
         self._offset = 0
         # Of the file.
         self._identity: tuple[int, int] | None = None
@@ -316,7 +253,7 @@ class PreferenceDataset:
                 text = file.read()
         end = text.rfind(b"\n") + 1
         # Only its line end is missing.
-        if _whole(text[end:]):
+        if is_complete(text[end:]):
             end = len(text)
         for line in text[:end].splitlines(keepends=True):
             try:
@@ -343,13 +280,13 @@ class PreferenceDataset:
             undone = self._lines.pop()
             earlier = next((line for line in reversed(self._lines) if line.id == undone.id), None)
             if earlier is None:
-                del self._standing[undone.id]
+                del self._current[undone.id]
             else:
-                self._standing[undone.id] = earlier
+                self._current[undone.id] = earlier
             return
-        line = _line(values)
+        line = parse_line(values)
         self._lines.append(line)
-        self._standing[line.id] = line
+        self._current[line.id] = line
         self._ever.add((line.id, line.better))
 
     @contextlib.contextmanager
@@ -363,7 +300,7 @@ class PreferenceDataset:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Alone with the folder, with everything read and the file ready to be appended to."""
+        """Hold the lock of the folder, with everything read and the file ready to be appended to."""
         # Comes with huggingface_hub.
         import filelock
 
@@ -402,7 +339,7 @@ class PreferenceDataset:
             _sync(file)
 
     def _append(self, values: dict[str, Any]) -> None:
-        """One line, in one write, on disk when this returns; then it is read like everybody's."""
+        """One line, in one write, on disk when this returns; then it is read like every other line."""
         line = json.dumps(values, ensure_ascii=False) + "\n"
         with self.file.open("ab", buffering=0) as file:
             data = line.encode("utf-8", "replace")
@@ -413,7 +350,7 @@ class PreferenceDataset:
         self._read()
 
     def _save(self, name: str, image: Image.Image) -> None:
-        """Write a picture unless it is there; what has its name is complete."""
+        """Write an image unless it is there; a file with its final name is complete."""
         path = self._image(name)
         if path.exists():
             return
@@ -427,27 +364,6 @@ class PreferenceDataset:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-
-
-def _line(values: dict[str, Any]) -> _Line:
-    """A line's values, checked. Raises KeyError, TypeError or ValueError."""
-    line = _Line(**{name: values[name] for name in _Line.__dataclass_fields__})
-    if not all(isinstance(text, str) and text for text in (line.id, line.prompt, line.chosen_by)):
-        raise ValueError("id, prompt and chosen_by must be texts")
-    if line.preferred not in PREFERRED:
-        raise ValueError("preferred must be A, B or tie")
-    for image in (line.image_a, line.image_b, *([] if line.source is None else [line.source])):
-        if not _HASH.fullmatch(image):
-            raise ValueError("a picture must be named by its 64 hexadecimal digits")
-    return line
-
-
-def _whole(text: bytes) -> bool:
-    """Is this a line that lacks nothing but its end?"""
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 def _sync(file: Any) -> None:

@@ -27,7 +27,7 @@ from .parquet_columns import (
     recognise,
 )
 
-# A row group is written when its pictures reach this.
+# A row group is written when its images reach this.
 GROUP_BYTES = 64 << 20
 
 
@@ -180,7 +180,7 @@ def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any]]:
 
     In memory is what the file's writer put into one page of each column.
     """
-    # Without these two, and with larger batches, pyarrow would hold several copies of whole row groups.
+    # Without these two, and with larger batches, pyarrow would hold several copies of complete row groups.
     with parquet.ParquetFile(source.file, pre_buffer=False, buffer_size=1 << 20) as opened:
         wanted = {source.layout.prompt, source.label, CHOSEN_BY, *source.layout.images}
         columns = [name for name in opened.schema_arrow.names if name in wanted]
@@ -270,17 +270,17 @@ def _schema(layout: Layout) -> Any:
     """The Arrow schema, with the note by which Hugging Face `datasets` shows the image columns as images."""
     import pyarrow
 
-    picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    encoded = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     texts = [
         name
         for name in (layout.id, layout.prompt, layout.label, *layout.models, *layout.empty, CHOSEN_BY)
         if name
     ]
     fields = [(name, pyarrow.string()) for name in texts]
-    fields += [(name, pyarrow.list_(picture) if layout.lists else picture) for name in layout.images]
-    image = {"_type": "Image"}
+    fields += [(name, pyarrow.list_(encoded) if layout.lists else encoded) for name in layout.images]
+    feature = {"_type": "Image"}
     features: dict[str, Any] = {name: {"dtype": "string", "_type": "Value"} for name in texts}
-    features |= {name: [image] if layout.lists else image for name in layout.images}
+    features |= {name: [feature] if layout.lists else feature for name in layout.images}
     return pyarrow.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 

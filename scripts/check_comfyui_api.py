@@ -12,14 +12,17 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parent.parent
 HOST = ("comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution")
-# Where `comfy_api.latest` has its classes; `io` and `ui` are modules there.
-ALIASES = {"comfy_api.latest": "comfy_api/latest/__init__.py"}
+# Modules under another name than their file's: all that nodes are made of.
+PUBLIC = {
+    "comfy_api.latest.io": "comfy_api/latest/_io.py",
+    "comfy_api.latest.ui": "comfy_api/latest/_ui.py",
+}
 # (file, class or "", function, arguments that we pass or take): what ComfyUI calls of us, and what we call by
 # duck typing.
 HOOKS = (
@@ -74,16 +77,25 @@ def _used() -> set[str]:
                         modules[alias.asname or alias.name] = alias.name
             elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in HOST:
                 for alias in node.names:
-                    used.add(f"{node.module}.{alias.name}")
+                    name = f"{node.module}.{alias.name}"
+                    used.add(name)
+                    if name in PUBLIC:
+                        modules[alias.asname or alias.name] = name
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
-                owner = modules.get(ast.unparse(node.value))
-                if owner:
-                    used.add(f"{owner}.{node.attr}")
+                written = ast.unparse(node.value)
+                first, _, rest = written.partition(".")
+                if written in modules:
+                    used.add(f"{modules[written]}.{node.attr}")
+                elif modules.get(first) in PUBLIC and rest.isidentifier():
+                    used.add(f"{modules[first]}.{rest}.{node.attr}")
     return used
 
 
 def _missing(checkout: Path, name: str) -> str:
+    for public, path in PUBLIC.items():
+        if name.startswith(f"{public}."):
+            return _missing_member(checkout / path, name.removeprefix(f"{public}.").split("."))
     module, _, attribute = name.rpartition(".")
     if _module_file(checkout, name):
         return ""
@@ -93,18 +105,45 @@ def _missing(checkout: Path, name: str) -> str:
     return "" if attribute in _names(file) else f"{file.relative_to(checkout)} has no {attribute}"
 
 
+def _missing_member(file: Path, parts: list[str]) -> str:
+    """What is missing of `Class.member...` in a module."""
+    if not file.is_file():
+        return f"there is no {file.name}"
+    if parts[0] not in _names(file):
+        return f"{file.name} has no {parts[0]}"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in _statements(tree) if isinstance(node, ast.ClassDef)}
+    if len(parts) > 1 and parts[0] in classes and parts[1] not in _members(parts[0], classes):
+        return f"{parts[0]} has no {parts[1]}"
+    return ""
+
+
+def _members(name: str, classes: dict[str, ast.ClassDef]) -> set[str]:
+    """The names in a class and in its bases of the same module."""
+    if name not in classes:
+        return set()
+    members = _defined(ast.iter_child_nodes(classes[name]))
+    for base in classes[name].bases:
+        members |= _members(ast.unparse(base), classes)
+    return members
+
+
 def _module_file(checkout: Path, name: str) -> Path | None:
-    if name in ALIASES:
-        return checkout / ALIASES[name]
+    if name in PUBLIC:
+        return checkout / PUBLIC[name]
     base = checkout.joinpath(*name.split("."))
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
 def _names(file: Path) -> set[str]:
     """The names that a module has after it was imported."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return _defined(_statements(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def _defined(statements: Iterable[ast.AST]) -> set[str]:
+    """The names that statements define or import."""
     names: set[str] = set()
-    for node in _statements(tree):
+    for node in statements:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):

@@ -32,7 +32,8 @@ from ..libraries import (
     versions,
     without_kernel_downloads,
 )
-from .discovery import ADAPTERS, Checkpoint, check_safetensors, is_file_name, read_json, weight_files
+from .discovery import ADAPTERS, Checkpoint
+from .weights import check_safetensors, is_file_name, read_json, weight_files
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,11 @@
-"""Checkpoints on disk: which are there, and whether one is whole.
+"""Checkpoints on disk: which are there, and what a name in the list stands for.
 
-Reads headers only; never the network, never transformers.
+Never the network, never transformers.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PureWindowsPath
@@ -17,6 +14,8 @@ from typing import Any
 from .. import paths
 from ..engines.base import Capabilities
 from ..errors import CheckpointError
+from .inspection import MARKER, check_processor, check_record, check_weights, read_config, stored_as
+from .weights import read_json, weight_files
 
 # Mixture-of-experts and Qwen2-VL siblings are left out: the former's experts stay 16-bit under bitsandbytes
 # (NF4 in name only), and no critic was trained on the latter.
@@ -29,22 +28,6 @@ ADAPTERS = "adapters"
 COPY_PREFIX = "rational_rewards-"
 # What a critic says of itself; see `Checkpoint.capabilities`.
 CRITIC = "critic.json"
-# What was downloaded: revision, names, sizes, digests.
-RECORD = "rational_rewards.json"
-# The same while the download runs.
-MARKER = "rational_rewards.downloading.json"
-# Bytes; recorded files up to this size are compared by content, larger ones by size.
-HASHED = 32 * 2**20
-# Tensors that belong to quantized weights; without them those would be read as numbers that they are not.
-SCALES = (
-    ".weight_scale",
-    ".weight_scale_inv",
-    ".scale_weight",
-    ".weight.quant_state.bitsandbytes__nf4",
-    ".qweight",
-)
-# Bytes; the limit that the safetensors library sets for a header.
-HEADER_LIMIT = 100 * 2**20
 
 
 @dataclass(frozen=True)
@@ -227,29 +210,18 @@ def inspect_checkpoint(folder: Path) -> Checkpoint:
             f"The download into {folder} is not finished: choose the repository in the list again to go on "
             f"with it."
         )
-    config = _config(folder)
+    config = read_config(folder)
     model_type = config.get("model_type")
     if model_type not in MODEL_TYPES:
         raise CheckpointError(
             f'{folder} holds a model of type "{model_type}", which cannot be a critic here: '
             f"choose a checkpoint of type {' or '.join(MODEL_TYPES)}."
         )
-    _check_record(folder)
-    _check_weights(folder, config)
-    _check_processor(folder)
+    check_record(folder)
+    check_weights(folder, config)
+    check_processor(folder)
     found = _describe(folder, folder.name, config)
     return replace(found, name=EMBEDDED_NAME) if found.embedded else found
-
-
-def weight_files(folder: Path) -> list[str]:
-    """Names of the weight files as transformers picks them: model.safetensors, or the shards that the index
-    names.
-
-    Raises CheckpointError if there are neither, or if the index cannot be read.
-    """
-    if (folder / "model.safetensors").is_file():
-        return ["model.safetensors"]
-    return sorted(set(_weight_map(folder).values()))
 
 
 def stamp(folder: Path) -> dict[str, list[int]]:
@@ -260,70 +232,6 @@ def stamp(folder: Path) -> dict[str, list[int]]:
     """
     stats = {name: (folder / name).stat() for name in ("config.json", *weight_files(folder))}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
-
-
-def check_safetensors(path: Path) -> set[str]:
-    """Names of the tensors in a safetensors file, after its header has been checked against its size.
-
-    Raises CheckpointError for a file that is missing, empty, cut off or not safetensors at all.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"The weight file {path} is missing: download or copy it again.")
-    again = "download or copy it again"
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(9)
-            length = int.from_bytes(start[:8], "little")
-            if not size:
-                raise CheckpointError(f"The weight file {path} is empty: {again}.")
-            if start == b"version h":
-                raise CheckpointError(
-                    f"The weight file {path} is only a git-lfs pointer: run git lfs pull, or download the "
-                    f"file."
-                )
-            if start[8:] != b"{" or length > HEADER_LIMIT:
-                raise CheckpointError(f"The weight file {path} is damaged (no safetensors header): {again}.")
-            if size < 8 + length:
-                raise CheckpointError(f"The weight file {path} is cut off ({size:,} bytes): {again}.")
-            file.seek(8)
-            header = json.loads(file.read(length))
-        ends = {name: entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"}
-        expected = 8 + length + max(ends.values(), default=0)
-    except OSError as error:
-        raise CheckpointError(
-            f"The weight file {path} cannot be read ({error.strerror}): check its permissions."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(
-            f"The weight file {path} is damaged (its header cannot be read): {again}."
-        ) from error
-    if size != expected:
-        what = "cut off" if size < expected else "damaged"
-        raise CheckpointError(f"The weight file {path} is {what} ({size:,} of {expected:,} bytes): {again}.")
-    return set(ends)
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file. Raises OSError or ValueError."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} holds no object")
-    return data
-
-
-def is_file_name(name: Any) -> bool:
-    """Whether `name` is a plain file name on every system, without a way out of its folder."""
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set('/\\:*?"<>|\0')
 
 
 def _scan(folder: Path, name: str, depth: int = 0) -> Iterator[Checkpoint]:
@@ -369,146 +277,7 @@ def _describe(folder: Path, name: str, config: dict[str, Any]) -> Checkpoint:
     except (CheckpointError, OSError):
         # It is listed all the same: choosing it says what is wrong.
         size = 0
-    return Checkpoint(name, folder, config["model_type"], _quantized(config), size)
-
-
-def _quantized(config: dict[str, Any]) -> str:
-    stored = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(stored, dict):
-        return ""
-    # Transformers' reading of old configs without a method.
-    method = str(stored.get("quant_method") or "bitsandbytes")
-    if method == "bitsandbytes":
-        return str(stored.get("bnb_4bit_quant_type") or "fp4") if stored.get("load_in_4bit") else "int8"
-    return method
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise CheckpointError(
-                f"{folder} holds an adapter, not a checkpoint: choose a checkpoint here and the adapter as "
-                f"adapter."
-            )
-        raise CheckpointError(
-            f"{folder} is no checkpoint, it has no config.json: choose another folder or download it again."
-        )
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): download or copy it again.") from error
-
-
-def _weight_map(folder: Path) -> dict[str, str]:
-    path = folder / "model.safetensors.index.json"
-    if not path.is_file():
-        pickled = sorted(file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth"))
-        if pickled:
-            raise CheckpointError(
-                f"{folder} has pickled weights only ({pickled[0]}), and opening a pickle can run foreign "
-                f"code: "
-                "get this checkpoint as safetensors."
-            )
-        raise CheckpointError(_missing_weights(folder))
-    try:
-        weight_map = read_json(path)["weight_map"]
-        if not weight_map or not all(is_file_name(file) for file in weight_map.values()):
-            raise ValueError("a shard's name is no file name")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: download or copy it again.") from error
-    return weight_map
-
-
-def _missing_weights(folder: Path) -> str:
-    """What is missing in a folder without model.safetensors and without an index, by name."""
-    weights = sorted(file.name for file in folder.iterdir() if file.suffix == ".safetensors")
-    shards = [name for name in weights if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
-    if shards:
-        return (
-            f"{folder} has {len(shards)} weight files ({shards[0]}, ...) but not "
-            f"model.safetensors.index.json, which says "
-            "what is in them: copy that file from the repository that the weights came from."
-        )
-    if len(weights) == 1:
-        return f"{folder} has no model.safetensors, but {weights[0]}: rename that file to model.safetensors."
-    if weights:
-        return (
-            f"{folder} has no model.safetensors, and of {', '.join(weights)} none is named as its weights: "
-            f"copy "
-            "model.safetensors, or its shards with model.safetensors.index.json, there."
-        )
-    return f"{folder} has no weights (model.safetensors, or its shards and their index): download it again."
-
-
-def _check_weights(folder: Path, config: dict[str, Any]) -> None:
-    files = weight_files(folder)
-    tensors = {file: check_safetensors(folder / file) for file in files}
-    if not _quantized(config):
-        for file, names in tensors.items():
-            scale = next((name for name in sorted(names) if name.endswith(SCALES)), None)
-            if scale:
-                raise CheckpointError(
-                    f"{folder / file} holds {scale}, so its weights are stored quantized, but config.json "
-                    f"does not say how: "
-                    "copy config.json from the repository that the weights came from."
-                )
-    if files == ["model.safetensors"]:
-        return
-    for tensor, file in _weight_map(folder).items():
-        if tensor not in tensors[file]:
-            raise CheckpointError(
-                f"The weight file {folder / file} lacks {tensor}, which the index promises: download it "
-                f"again."
-            )
-
-
-def _check_processor(folder: Path) -> None:
-    def has(*names: str) -> bool:
-        return any((folder / name).is_file() for name in names)
-
-    missing = []
-    if not (has("tokenizer.json") or (has("vocab.json") and has("merges.txt"))):
-        missing.append("tokenizer.json")
-    if not has("tokenizer_config.json"):
-        missing.append("tokenizer_config.json")
-    if not has("preprocessor_config.json", "processor_config.json"):
-        missing.append("preprocessor_config.json")
-    if not has("chat_template.jinja", "chat_template.json") and "tokenizer_config.json" not in missing:
-        try:
-            template = read_json(folder / "tokenizer_config.json").get("chat_template")
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{folder / 'tokenizer_config.json'} cannot be read: download or copy it again."
-            ) from error
-        if not template:
-            missing.append("chat_template.jinja")
-    if missing:
-        raise CheckpointError(
-            f"{folder} lacks {' and '.join(missing)}: copy it from the repository that the weights came from."
-        )
-
-
-def _check_record(folder: Path) -> None:
-    path = folder / RECORD
-    if not path.is_file():
-        return
-    mend = f"download it again into an empty folder, or delete {RECORD} there to use the folder as it is"
-    try:
-        files = {
-            name: (int(entry["size"]), str(entry["sha256"]))
-            for name, entry in read_json(path)["files"].items()
-        }
-        if not all(is_file_name(name) for name in files):
-            raise ValueError("a name is no file name")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}, the record of the download, is damaged: {mend}.") from error
-    for name, (size, digest) in files.items():
-        file = folder / name
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing: {mend}.")
-        if file.stat().st_size != size or (size <= HASHED and sha256(file) != digest):
-            raise CheckpointError(f"{file} has changed since it was downloaded: {mend}.")
+    return Checkpoint(name, folder, config["model_type"], stored_as(config), size)
 
 
 def _parts_below(name: str) -> list[str]:

@@ -23,7 +23,9 @@ from typing import Any
 from ..errors import CheckpointError, DownloadError
 from ..files import write_json
 from ..libraries import require, short
-from .discovery import MARKER, OFFICIAL, RECORD, Official, inspect_checkpoint, is_file_name, read_json, sha256
+from .discovery import OFFICIAL, Official, inspect_checkpoint
+from .inspection import MARKER, RECORD
+from .weights import is_file_name, read_json, sha256
 
 log = logging.getLogger(__name__)
 

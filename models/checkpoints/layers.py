@@ -12,6 +12,10 @@ from torch import nn
 from ..errors import CheckpointError
 
 PRECISE = (torch.float32, torch.float16, torch.bfloat16)
+# Kept 16-bit: fine flaws are lost in a 4-bit vision tower, and lm_head decides the scores. Full names,
+# because transformers 5 matches from the start of a name, where 4.57 matches anywhere; without lm_head in the
+# list it would be quantized.
+KEPT = ("model.visual", "lm_head")
 
 
 class PatchProjection(nn.Conv3d):

@@ -4,11 +4,7 @@ start.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,46 +13,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..device_memory import forget_frames, give_back, is_out_of_memory
+from ..device_memory import forget_frames, give_back
 from ..errors import CheckpointError
 from ..libraries import (
     attention_implementation,
-    packages_for,
     pip_command,
     require,
     require_bitsandbytes,
     require_known_to_transformers,
-    short,
     version,
 )
-from .discovery import (
-    COPY_PREFIX,
-    Checkpoint,
-    check_safetensors,
-    inspect_checkpoint,
-    read_json,
-    stamp,
-    weight_files,
-)
+from .discovery import COPY_PREFIX, Checkpoint, inspect_checkpoint
 from .layers import (
+    KEPT,
     assert_kept_precise,
     assert_quantized,
     language_linears,
     memory,
-    misshapen,
     quantized_tensors,
     replace_patch_convolution,
 )
 from .loading_progress import weights_reported
+from .quantized_copy import copy_key_of, read_copy, write_copy
+from .reading import read_model, read_processor
+from .weights import read_json
 
 log = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("nf4", "int8", "none")
-# Kept 16-bit: fine flaws are lost in a 4-bit vision tower, and lm_head decides the scores. Full names,
-# because transformers 5 matches from the start of a name, where 4.57 matches anywhere; without lm_head in the
-# list it would be quantized.
-KEPT = ("model.visual", "lm_head")
-COPY_RECORD = "source.json"
 # Of `on_progress`: processor read, weights read (and quantized), checked.
 STAGES = 3
 
@@ -159,21 +143,21 @@ def _load(
         report(1 + share, STAGES)
 
     report(0, STAGES)
-    processor = _read_processor(checkpoint)
+    processor = read_processor(checkpoint)
     report(1, STAGES)
     model, copy, copy_key = None, None, {}
     if ours:
-        copy_key = _copy_key(checkpoint, ours, str(precision))
+        copy_key = copy_key_of(checkpoint, ours, str(precision))
         copy = checkpoint.folder / f"{COPY_PREFIX}{ours}"
         if copy.is_dir():
             with weights_reported(reading):
-                model, note = _read_copy(copy, copy_key, checkpoint, options)
+                model, note = read_copy(copy, copy_key, checkpoint, options)
             notes.append(note)
     copied_from = copy if model is not None else None
     if model is None:
         config = {"quantization_config": _bitsandbytes_config(ours, precision)} if ours else {}
         with weights_reported(reading):
-            model = _read_model(checkpoint.folder, checkpoint, options | config)
+            model = read_model(checkpoint.folder, checkpoint, options | config)
     report(2, STAGES)
 
     replace_patch_convolution(model)
@@ -199,7 +183,7 @@ def save_quantized(loaded: Loaded) -> Path:
     the quantization states that would be saved then are wrong. Raises CheckpointError, also when there is no
     room; nothing partial is left.
     """
-    folder, name = loaded.checkpoint.folder, loaded.checkpoint.name
+    name = loaded.checkpoint.name
     if not loaded.copy_key:
         raise CheckpointError(
             f"{name} was loaded as {loaded.quantization}, and only nf4 and int8 can be saved: load it as "
@@ -212,32 +196,7 @@ def save_quantized(loaded: Loaded) -> Path:
             f"{name} has been used already, and its weights may have been repacked: load it again, then "
             f"save it."
         )
-    copy = folder / f"{COPY_PREFIX}{loaded.quantization}"
-    needed, free = loaded.bytes + 2**26, shutil.disk_usage(folder).free
-    if needed > free:
-        raise CheckpointError(
-            f"The quantized copy of {name} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} "
-            f"GB are free: "
-            "make room there."
-        )
-    _remove_leftovers(folder)
-    scratch = folder / f".{copy.name}-{os.getpid()}-{time.time_ns()}"
-    try:
-        scratch.mkdir()
-        with torch.inference_mode(False):
-            loaded.model.save_pretrained(scratch, max_shard_size="5GB")
-        (scratch / COPY_RECORD).write_text(json.dumps(loaded.copy_key, indent=2), encoding="utf-8")
-        if copy.exists():
-            copy.rename(scratch.with_name(scratch.name + ".old"))
-        scratch.rename(copy)
-    except Exception as error:
-        raise CheckpointError(
-            f"The quantized copy of {name} could not be saved in {folder} ({short(error)})."
-        ) from error
-    finally:
-        for leftover in (scratch, scratch.with_name(scratch.name + ".old")):
-            shutil.rmtree(leftover, ignore_errors=True)
-    return copy
+    return write_copy(loaded.model, loaded.checkpoint, loaded.quantization, loaded.bytes, loaded.copy_key)
 
 
 def _bitsandbytes_config(quantization: str, precision: torch.dtype | None) -> Any:
@@ -284,137 +243,6 @@ def _check_config(checkpoint: Checkpoint) -> None:
         )
 
 
-def _read_processor(checkpoint: Checkpoint) -> Any:
-    from transformers import AutoProcessor
-
-    failure = ""
-    try:
-        processor = AutoProcessor.from_pretrained(
-            str(checkpoint.folder), local_files_only=True, trust_remote_code=False
-        )
-        _use_default_template(processor, checkpoint.folder)
-        return processor
-    except CheckpointError:
-        raise
-    except Exception as error:
-        log.warning("The processor of %s could not be loaded.", checkpoint.folder, exc_info=True)
-        failure = short(error)
-    _check_image_processor_name(checkpoint.folder)
-    raise CheckpointError(
-        f"The tokenizer and image processor in {checkpoint.folder} could not be loaded ({failure}): "
-        f"copy its *.json files again or run {pip_command('transformers>=4.57')}."
-    )
-
-
-def _use_default_template(processor: Any, folder: Path) -> None:
-    """Of several chat templates, keep the one that is named default, or the only one.
-
-    Raises CheckpointError.
-    """
-    for owner in (processor, processor.tokenizer):
-        templates = getattr(owner, "chat_template", None)
-        if not isinstance(templates, dict):
-            continue
-        if "default" not in templates and len(templates) != 1:
-            names = ", ".join(sorted(templates))
-            raise CheckpointError(
-                f'{folder} has several chat templates ({names}), and none is named "default": rename the '
-                f"one to use."
-            )
-        owner.chat_template = templates.get("default") or next(iter(templates.values()))
-
-
-def _check_image_processor_name(folder: Path) -> None:
-    """Raise CheckpointError where the image processor has a name that the installed transformers does not
-    know.
-    """
-    import transformers
-
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        try:
-            config = read_json(folder / name)
-        except (OSError, ValueError):
-            continue
-        kind = config.get("image_processor", config).get("image_processor_type")
-        if isinstance(kind, str) and not hasattr(transformers, kind):
-            raise CheckpointError(
-                f'{folder / name} names the image processor "{kind}", which the installed transformers '
-                f"does not know: "
-                'change "image_processor_type" there to "Qwen2VLImageProcessor".'
-            )
-
-
-def _read_model(folder: Path, checkpoint: Checkpoint, options: dict[str, Any]) -> Any:
-    from transformers import AutoModelForImageTextToText
-
-    try:
-        model, info = AutoModelForImageTextToText.from_pretrained(  # type: ignore[misc]
-            str(folder),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
-        failure = _incomplete(model, info, folder)
-        if not failure:
-            return model
-    except Exception as error:
-        failure = _explain(error, checkpoint, options)
-    model = None
-    # A copy that cannot be used makes way for the original.
-    give_back()
-    raise CheckpointError(failure)
-
-
-def _incomplete(model: nn.Module, info: dict[str, Any], folder: Path) -> str:
-    # transformers fills what a checkpoint lacks with random numbers and only logs it: such a model would
-    # judge at random.
-    lacking = sorted(
-        {*info["missing_keys"], *(name for name, weight in model.named_parameters() if weight.is_meta)}
-    )
-    if lacking:
-        return (
-            f"The weights in {folder} lack {lacking[0]} ({len(lacking)} missing in all): download or "
-            f"copy the checkpoint again."
-        )
-    # Transformers 5 does not look at shapes when it quantizes.
-    if info["mismatched_keys"] or misshapen(model):
-        return (
-            f"The weights in {folder} do not have the shapes that its config.json tells: download or "
-            f"copy the checkpoint again."
-        )
-    return ""
-
-
-def _explain(error: Exception, checkpoint: Checkpoint, options: dict[str, Any]) -> str:
-    reason, device = short(error), options["device_map"][""]
-    if is_out_of_memory(error):
-        return (
-            f"{checkpoint.name} ({checkpoint.bytes / 1e9:.1f} GB on disk) does not fit into the memory of "
-            f"{device}: "
-            "free some, or choose a smaller quantization."
-        )
-    packages = packages_for(checkpoint.quantized)
-    if packages and isinstance(error, ImportError):
-        return (
-            f"{checkpoint.name} is stored as {checkpoint.quantized} and needs a package that is missing or "
-            f"too old: "
-            f"run {pip_command(*packages)} and start again."
-        )
-    log.warning("%s could not be loaded.", checkpoint.folder, exc_info=error)
-    if checkpoint.quantized:
-        return (
-            f"{checkpoint.name} is stored as {checkpoint.quantized}, which could not be read on {device} "
-            f"({reason}): "
-            "choose a checkpoint that is stored as it was trained."
-        )
-    return (
-        f"{checkpoint.name} could not be loaded ({reason}): see the log, or download or copy the "
-        f"checkpoint again."
-    )
-
-
 def _effect(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, list[str]]:
     """What is in effect where nothing was quantized here, and notes on it."""
     linears = language_linears(model)
@@ -445,43 +273,3 @@ def _watch_first_forward(model: nn.Module, untouched: list[bool]) -> None:
 
     linears = language_linears(model)
     handle = (linears[0][1] if linears else model).register_forward_pre_hook(forward)
-
-
-def _copy_key(checkpoint: Checkpoint, quantization: str, precision: str) -> dict[str, Any]:
-    """What the quantized copy depends on; equal keys, equal weights."""
-    # 4 misreads a config.json that 5 has written.
-    return {
-        "files": stamp(checkpoint.folder),
-        "quantization": quantization,
-        "double_quantization": quantization == "nf4",
-        "dtype": precision,
-        "kept": list(KEPT),
-        "bitsandbytes": list(version("bitsandbytes")),
-        "transformers": version("transformers")[0],
-    }
-
-
-def _read_copy(
-    copy: Path, key: dict[str, Any], checkpoint: Checkpoint, options: dict[str, Any]
-) -> tuple[Any, str]:
-    """The model from the quantized copy, or None if the copy is stale or damaged; and a note on it."""
-    try:
-        if read_json(copy / COPY_RECORD) != key:
-            return (
-                None,
-                f"The quantized copy {copy} was made of other files or versions, so the original was read.",
-            )
-        for name in weight_files(copy):
-            check_safetensors(copy / name)
-        return _read_model(copy, checkpoint, options), f"Read from the quantized copy {copy}."
-    except (OSError, ValueError, CheckpointError) as error:
-        return None, f"The quantized copy {copy} cannot be used ({short(error)}), so the original was read."
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what a save that was killed has left, but nothing that another process may be writing just
-    now.
-    """
-    for leftover in folder.glob(f".{COPY_PREFIX}*"):
-        if time.time() - leftover.stat().st_mtime > 86400:
-            shutil.rmtree(leftover, ignore_errors=True)

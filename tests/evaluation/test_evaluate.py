@@ -391,6 +391,8 @@ import functools, json, sys
 checkpoint = sys.argv.pop()
 import comfy.options
 comfy.options.enable_args_parsing()
+# As main.py does: ComfyUI's older `nodes` hides this package behind comfy/utils.py.
+import utils.install_util
 from rational_rewards import Critic
 from rational_rewards.models.errors import RationalRewardsError
 from rational_rewards.nodes import host

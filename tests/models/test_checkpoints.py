@@ -19,17 +19,15 @@ import pytest
 
 from rational_rewards.models.checkpoints.discovery import (
     EMBEDDED_NAME,
-    MARKER,
     OFFICIAL,
-    RECORD,
     Checkpoint,
-    check_safetensors,
     choices,
     find_checkpoints,
     inspect_checkpoint,
     resolve,
-    sha256,
 )
+from rational_rewards.models.checkpoints.inspection import MARKER, RECORD
+from rational_rewards.models.checkpoints.weights import check_safetensors, sha256
 from rational_rewards.models.errors import CheckpointError
 
 T2I, EDIT = (official.repo for official in OFFICIAL)

@@ -20,15 +20,14 @@ import torch
 
 from rational_rewards.models.checkpoints import downloads
 from rational_rewards.models.checkpoints.discovery import (
-    MARKER,
     OFFICIAL,
-    RECORD,
     Official,
     choices,
     find_checkpoints,
     resolve,
 )
 from rational_rewards.models.checkpoints.downloads import download, plan_download
+from rational_rewards.models.checkpoints.inspection import MARKER, RECORD
 from rational_rewards.models.errors import CheckpointError, DownloadError
 
 T2I = OFFICIAL[0]

@@ -30,6 +30,8 @@ def test_everything_that_is_used_is_there(checkout: Path) -> None:
             "no sid",
         ),
         ("comfy/model_patcher.py", "def detach(", "def put_away(", "there is no detach"),
+        ("comfy_api/latest/_ui.py", "class PreviewImage(", "class ImagePreview(", "has no PreviewImage"),
+        ("comfy_api/latest/_io.py", "    dynprompt = ", "    graph = ", "Hidden has no dynprompt"),
     ],
 )
 def test_a_name_that_is_gone_is_reported(

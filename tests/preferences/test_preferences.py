@@ -202,11 +202,19 @@ def test_what_says_nothing_is_refused_and_leaves_no_folder(dataset):
         dataset.record(A, B, "a cube", "C")
     with pytest.raises(PreferenceError, match="prompt is empty"):
         dataset.record(A, B, " \n", "A")
-    with pytest.raises(PreferenceError, match="same picture"):
+    with pytest.raises(PreferenceError, match="are the same image"):
         dataset.record(A, A.copy(), "a cube", "B")
     with pytest.raises(QuestionError, match="There is no image"):
         dataset.record(A, "missing.png", "a cube", "B")
     assert not dataset.folder.exists()
+
+
+def test_a_line_that_does_not_say_who_chose_is_a_human_choice(dataset):
+    dataset.record(A, B, "a cube", "A", chosen_by="tiny critic")
+    line = lines(dataset)[0]
+    del line["chosen_by"]
+    dataset.file.write_text(json.dumps(line) + "\n", "utf-8")
+    assert [pair.chosen_by for pair in PreferenceDataset(dataset.folder)] == ["human"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -374,6 +382,8 @@ NODE = """
 import json
 import comfy.options
 comfy.options.enable_args_parsing()
+# As main.py does: ComfyUI's older `nodes` hides this package behind comfy/utils.py.
+import utils.install_util
 import torch
 from rational_rewards.models.errors import RationalRewardsError
 from rational_rewards.nodes import host
@@ -425,5 +435,5 @@ def test_the_node_records_batches_pair_by_pair_and_says_what_does_not_fit(tmp_pa
     assert len((Path(root) / "my-taste" / LINES).read_text().splitlines()) == 6
     assert any_size == sum(file.stat().st_size for file in Path(root).glob(f"*/{LINES}"))
     assert "`image_a` has 2 images and `image_b` has 1" in unequal
-    assert "`source_image` has 3 values for 2 pairs" in sources
+    assert "`source_image` has 3 images for 2 pairs" in sources
     assert '"../x" cannot be the name of a dataset' in name
