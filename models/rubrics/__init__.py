@@ -1,3 +1,1 @@
-"""What the critic is asked: one YAML file a rubric, the code that reads them, and the import of other
-people's wording.
-"""
+"""What the critic is asked: one YAML file per rubric, and the code that reads and imports them."""

@@ -155,8 +155,8 @@ def test_the_example_of_the_readme_has_one_dimension_more(tmp_path: Path) -> Non
     ]
     assert [i.heading for i in rubric.answer if i.kind == "heading" and i.dimension] == [*T2I, "4. Mood:"]
     question = texts(rubric, "a cat")[-1]
-    assert "4. Mood: Does the picture feel" in question
-    assert "   - N/A: the request suggests no mood\n" in question
+    assert "4. Mood: Does the image feel" in question
+    assert "   - N/A: the prompt suggests no mood\n" in question
     assert question.count("## Score: [1.0 to 4.0, or N/A]") == 4
     assert list_rubrics([tmp_path]) == ["edit", "t2i", "mood"]
     judgement = Judgement.parse("4. Mood:\n## Justification: cosy\n## Score: 3.5\n", rubric=rubric)
@@ -203,7 +203,7 @@ def test_an_invalid_file_is_not_listed_and_says_what_is_wrong(tmp_path: Path) ->
         "broken": "broken.yaml is not valid YAML: .* in line",
         "latin": "latin.yaml cannot be read as UTF-8 text",
         "list": "is not a table of keys",
-        "one": "takes from itself in a circle",
+        "one": "extends itself in a circle",
         "self": 'no rubric "self"|in a circle',
         "orphan": 'no rubric "nowhere"',
     }
@@ -228,6 +228,14 @@ def test_the_smallest_rubric() -> None:
     rubric = parse_rubric(complete(), "small")
     assert texts(rubric, "a cat") == ["a cat", "<image>", "1. Mood:\n# Mood:\n## Score:"]
     assert Judgement.parse("# Mood:\n## Score: 2.0", rubric=rubric).score == pytest.approx(1 / 3)
+
+
+def test_a_refined_prompt_may_be_asked_for_before_the_scores() -> None:
+    data = complete()
+    data["answer"].insert(0, {"heading": "# Refined Request:", "text": "refined_request"})
+    data["answer"].append({"heading": "# Summary:", "text": "summary"})
+    rubric = parse_rubric(data, "early")
+    assert [item.part for item in rubric.answer] == ["scores", "scores", "scores", "refinement"]
 
 
 MISSING = {

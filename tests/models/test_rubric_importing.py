@@ -296,7 +296,7 @@ def test_task_and_pair_may_be_said(tmp_path: Path) -> None:
 
 GOOD = LAYOUTS["edit"]
 WRONG = {
-    "it has no place for the prompt": GOOD.replace("{instruction}", "it"),
+    "it does not say where the prompt stands": GOOD.replace("{instruction}", "it"),
     "in different ways ({instruction}, {prompt})": GOOD.replace("Source", "{prompt} Source"),
     "it shows <image> 0 times instead of 1 or 2 or 3": GOOD.replace("<image>", ""),
     "it shows <image> 4 times": GOOD + "<image><image>",
@@ -327,5 +327,5 @@ def test_what_a_wording_lacks_is_said_and_nothing_is_written(tmp_path: Path, sen
 def test_all_that_a_wording_lacks_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RubricError) as error:
         import_rubric(write(tmp_path, "empty.md", "Is it good?"), tmp_path)
-    for part in ("no place for the prompt", "<image> 0 times", "no output format"):
+    for part in ("not say where the prompt stands", "<image> 0 times", "no output format"):
         assert part in str(error.value)
