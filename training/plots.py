@@ -73,7 +73,7 @@ def loss_plot(losses: Losses, title: str = "Training loss") -> Image.Image:
     canvas.text(32, 92, note, SMALL, width=WIDTH - 64)
 
     left, right, top, bottom = 116, WIDTH - 40, 122, 460
-    x_ticks = ticks(min(step for step, _ in known), max(step for step, _ in known), whole=True)
+    x_ticks = ticks(min(step for step, _ in known), max(step for step, _ in known), integers=True)
     y_ticks = ticks(min(loss for _, loss in known), max(loss for _, loss in known))
 
     def point(step: float, loss: float) -> tuple[float, float]:

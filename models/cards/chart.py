@@ -40,12 +40,9 @@ class Canvas:
     def paragraph(self, x: float, middle: float, lines: Sequence[Line]) -> None:
         """Lines below each other, their block centred on the height `middle`."""
         for number, line in enumerate(lines):
-            baseline = (
-                middle
-                + (number - (len(lines) - 1) / 2) * line.style.size * 1.2 / FINE
-                + line.style.size * 0.36 / FINE
-            )
-            draw_line(self.draw, x * FINE, baseline * FINE, line)
+            size = line.style.size
+            from_middle = (number - (len(lines) - 1) / 2) * 1.2 * size
+            draw_line(self.draw, x * FINE, middle * FINE + from_middle + 0.36 * size, line)
 
     def line(
         self, points: Sequence[tuple[float, float]], color: tuple[int, int, int], width: int = 1
@@ -71,19 +68,16 @@ class Canvas:
         return self.image.reduce(FINE)
 
 
-def ticks(low: float, high: float, whole: bool = False, most: int = 6) -> list[float]:
-    """Round numbers in even steps, at least two, that enclose `low` to `high`; only whole numbers on
-    demand.
-    """
+def ticks(low: float, high: float, integers: bool = False, most: int = 6) -> list[float]:
+    """At least two round numbers in even steps that enclose `low` to `high`; with `integers` no fractions."""
     # A single value.
     if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = (
-            (low - 1, high + 1) if whole else (low - abs(low) / 10 - 1e-3, high + abs(high) / 10 + 1e-3)
-        )
+        room = 1 if integers else abs(low) / 10 + 1e-3
+        low, high = low - room, high + room
     power = 10.0 ** math.floor(math.log10((high - low) / most))
     for factor in (1, 2, 2.5, 5, 10, 20, 25, 50, 100):
         step = factor * power
-        if whole and step != int(step):
+        if integers and step != int(step):
             continue
         start, end = math.floor(low / step), math.ceil(high / step)
         if end - start <= most:

@@ -105,9 +105,9 @@ def shipped_faces() -> dict[str, Face]:
     """The shipped fonts by name, in the order in which they are asked."""
     last = ("DroidSansFallback-Regular", "NotoEmoji-Regular", "DejaVuSans-Regular")
     names = sorted(path.stem for path in SHIPPED.glob("*.woff"))
-    names.sort(
-        key=lambda name: (name in last, name != "NotoSans-Regular", last.index(name) if name in last else 0)
-    )
+    first = ["NotoSans-Regular"]
+    between = [name for name in names if name not in first and name not in last]
+    names = [name for name in (*first, *between, *last) if name in names]
     return {name: Face(SHIPPED / f"{name}.woff") for name in names}
 
 
@@ -115,8 +115,10 @@ def font_folders() -> list[Path]:
     """Where the operating system keeps its fonts, those of the user included."""
     home = Path.home()
     if sys.platform == "win32":
-        windows, local = os.environ.get("WINDIR", r"C:\Windows"), os.environ.get("LOCALAPPDATA")
-        return [Path(windows, "Fonts"), *([Path(local, "Microsoft", "Windows", "Fonts")] if local else [])]
+        folders = [Path(os.environ.get("WINDIR", r"C:\Windows"), "Fonts")]
+        if local := os.environ.get("LOCALAPPDATA"):
+            folders.append(Path(local, "Microsoft", "Windows", "Fonts"))
+        return folders
     if sys.platform == "darwin":
         return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
@@ -131,15 +133,15 @@ def font_folders() -> list[Path]:
 @functools.lru_cache(maxsize=1)
 def system_faces() -> tuple[Face, ...]:
     """The operating system's fonts, upright and regular ones first."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for folder in font_folders():
         for root, _, names in os.walk(folder):
-            found += [Path(root, name) for name in names if name.lower().endswith(SUFFIXES)]
-            if len(found) >= MOST_FILES:
+            paths += [Path(root, name) for name in names if name.lower().endswith(SUFFIXES)]
+            if len(paths) >= MOST_FILES:
                 break
     heavy = ("bold", "italic", "oblique", "black", "light", "thin", "condensed", "mono", "heavy")
-    found.sort(key=lambda path: (any(word in path.stem.lower() for word in heavy), path.name))
-    return tuple(Face(path) for path in found[:MOST_FILES])
+    paths.sort(key=lambda path: (any(word in path.stem.lower() for word in heavy), path.name))
+    return tuple(Face(path) for path in paths[:MOST_FILES])
 
 
 @functools.lru_cache(maxsize=4)
@@ -189,8 +191,8 @@ def has(face: Face, cluster: str) -> bool:
     """Whether the face has a glyph for every one of these characters."""
     starts, ends = coverage(face)
     for char in cluster:
-        place = bisect.bisect_right(starts, ord(char)) - 1
-        if place < 0 or ends[place] < ord(char):
+        index = bisect.bisect_right(starts, ord(char)) - 1
+        if index < 0 or ends[index] < ord(char):
             return False
     return True
 
@@ -207,7 +209,7 @@ def coverage(face: Face) -> tuple[list[int], list[int]]:
                 not ({"glyf", "CFF ", "CFF2"} & tables.keys())
                 or {"CBDT", "sbix", "COLR", "SVG "} & tables.keys()
             ):
-                # Pictures instead of outlines: they cannot be drawn at any size.
+                # Bitmaps instead of outlines: they cannot be drawn at any size.
                 return [], []
             ranges = sorted(_ranges(_read(file, tables["cmap"])))
         if face.path.stem.startswith(("LastResort", "AdobeBlank")):
@@ -252,7 +254,8 @@ def _ranges(cmap: bytes) -> list[tuple[int, int]]:
     if 12 in kept:
         (groups,) = struct.unpack_from(">I", cmap, kept[12] + 12)
         rows = struct.iter_unpack(">3I", cmap[kept[12] + 16 : kept[12] + 16 + 12 * groups])
-        return [(start + (glyph == 0), end) for start, end, glyph in rows]
+        # Glyph 0 is the box for what is missing.
+        return [(start if glyph else start + 1, end) for start, end, glyph in rows]
     return _format_4(cmap[kept[4] :])
 
 
@@ -261,7 +264,9 @@ def _format_4(table: bytes) -> list[tuple[int, int]]:
     if sys.byteorder == "little":
         words.byteswap()
     n = words[3] // 2
-    ends, starts, deltas, offsets = (words[7 + i * n + (i > 0) : 7 + i * n + n + (i > 0)] for i in range(4))
+    # A padding word follows the ends.
+    ends = words[7 : 7 + n]
+    starts, deltas, offsets = (words[8 + i * n : 8 + (i + 1) * n] for i in (1, 2, 3))
     ranges = []
     for i, (start, end, delta, offset) in enumerate(zip(starts, ends, deltas, offsets, strict=True)):
         if start == 0xFFFF:

@@ -1,9 +1,10 @@
-"""Critique Card: the picture, its scores, what the critic says, the prompt and the refined prompt on one
+"""Critique Card: the image, its scores, what the critic says, the prompt and the refined prompt on one
 clean image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -54,7 +55,7 @@ class _Sheet:
     card_width: int
     y: int = 0
     steps: list[Callable[[ImageDraw.ImageDraw], None]] = field(default_factory=list)
-    pictures: list[tuple[Image.Image, int, int]] = field(default_factory=list)
+    images: list[tuple[Image.Image, int, int]] = field(default_factory=list)
 
     @property
     def fine(self) -> int:
@@ -67,8 +68,8 @@ class _Sheet:
         return self.card_width * self.fine
 
     def px(self, at_1024: float, least: int = 1) -> int:
-        """A length of the design, which is 1024 wide, on this canvas; at least `least` card pixels and a
-        whole number of them.
+        """A length of the design, which is 1024 wide, on this canvas: a round number of card pixels, at least
+        `least`.
         """
         return self.fine * max(least, round(at_1024 * self.card_width / 1024))
 
@@ -79,9 +80,7 @@ class _Sheet:
         return Style(self.px(at_1024, least), color, bold)
 
     def text(self, x: int, lines: Sequence[Line], width: int = 0) -> None:
-        """Lines below each other; a right-to-left paragraph ends at the right edge of `width`, if one is
-        given.
-        """
+        """Lines below each other; with `width`, a right-to-left paragraph ends at its right edge."""
         for line in lines:
             baseline = self.y + round(line.style.size * 1.12)
             left = x + (width - measure(line.text, line.style) if line.rtl and width else 0)
@@ -94,12 +93,13 @@ class _Sheet:
         if left < right and top < bottom:
             self.steps.append(lambda draw: draw.rectangle((left, top, right - 1, bottom - 1), fill=color))
 
-    def picture(self, image: Image.Image, x: int, width: int, height: int) -> tuple[int, int]:
-        """The whole image at `x` and the current height, as large as fits; its width and height on the
-        canvas.
+    def image(self, image: Image.Image, x: int, width: int, height: int) -> tuple[int, int]:
+        """The uncut image at `x` and the current height, as large as fits.
+
+        Returns its width and height on the canvas.
         """
         shown = _fitted(image, width // self.fine, height // self.fine)
-        self.pictures.append((shown, x // self.fine, self.y // self.fine))
+        self.images.append((shown, x // self.fine, self.y // self.fine))
         return shown.width * self.fine, shown.height * self.fine
 
     def finish(self, height: int) -> Image.Image:
@@ -109,17 +109,18 @@ class _Sheet:
         for step in self.steps:
             step(draw)
         card = canvas.reduce(self.fine) if self.fine > 1 else canvas
-        for picture, x, y in self.pictures:
-            card.paste(picture, (x, y))
+        for image, x, y in self.images:
+            card.paste(image, (x, y))
         return card
 
 
 def draw_card(image: Image.Image, judgement: Judgement, prompt: str, size: int | None = None) -> Image.Image:
     """One card as an RGB image, `size` pixels wide and as tall as its texts need.
 
-    `size` is brought into 512..2048; without it the image's own width decides. The image is kept whole, at
-    its own aspect ratio. Scores are 1..4 per dimension and 0..1 over all; what does not apply says N/A, what
-    could not be read says so, and neither is drawn as a score. Texts too long for a card end in an ellipsis.
+    `size` is brought into 512..2048; without it the image's own width decides. The image is not cropped and
+    keeps its aspect ratio. Scores are 1..4 per dimension and 0..1 over all; what does not apply says N/A,
+    what could not be read says so, and neither is drawn as a score. Texts too long for a card end in an
+    ellipsis.
     """
     return draw_cards([image], [judgement], [prompt], size)[0]
 
@@ -152,7 +153,7 @@ def _sheet(width: int, image: Image.Image, judgement: Judgement, prompt: str) ->
     inner = sheet.width - 2 * margin
     if image.width / image.height < BESIDE:
         sheet.y = margin
-        shown_width, shown_height = sheet.picture(
+        shown_width, shown_height = sheet.image(
             image, margin, round(inner * 0.46), round(TALLEST * sheet.width)
         )
         bottom = margin + shown_height
@@ -160,7 +161,7 @@ def _sheet(width: int, image: Image.Image, judgement: Judgement, prompt: str) ->
         column = sheet.width - margin - left
         _overall(sheet, judgement, left)
         _dimensions(sheet, judgement, left, column)
-        # Beside a very tall image there is room for everything; otherwise the texts take the whole width
+        # Beside a very tall image there is room for everything; otherwise the texts take the full width
         # below it.
         steps, y = len(sheet.steps), sheet.y
         _texts(sheet, judgement, prompt, left, column)
@@ -170,17 +171,19 @@ def _sheet(width: int, image: Image.Image, judgement: Judgement, prompt: str) ->
             _texts(sheet, judgement, prompt, margin, inner)
         sheet.y = max(sheet.y, bottom)
     else:
-        _, shown_height = sheet.picture(image, 0, sheet.width, round(sheet.width / BESIDE))
+        _, shown_height = sheet.image(image, 0, sheet.width, round(sheet.width / BESIDE))
         sheet.y = shown_height + sheet.px(36)
         _overall(sheet, judgement, margin)
         _dimensions(sheet, judgement, margin, inner)
         _texts(sheet, judgement, prompt, margin, inner)
-    sheet.y = -(-(sheet.y + margin - sheet.px(18)) // sheet.fine) * sheet.fine
+    # The canvas is reduced `fine` times: its height is a multiple of that.
+    height = sheet.y + margin - sheet.px(18)
+    sheet.y = math.ceil(height / sheet.fine) * sheet.fine
     return sheet
 
 
 def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The whole image in RGB, as large as fits; what is transparent becomes paper."""
+    """The uncut image in RGB, as large as fits; what is transparent becomes paper."""
     scale = min(width / image.width, height / image.height)
     target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = as_rgb(image)
@@ -272,7 +275,7 @@ def _texts(sheet: _Sheet, judgement: Judgement, prompt: str, x: int, width: int)
         heading = sheet.style(18, 13, ACCENT if color == ACCENT else MUTED, bold=True)
         sheet.text(x, [Line(title, heading)])
         sheet.y += sheet.px(4)
-        # Prompts are quoted: a rule at their side tells them from the critic's own words.
+        # Prompts are quoted: a rule at their side sets them apart from the critic's own words.
         indent = sheet.px(20) if color else 0
         top = sheet.y
         sheet.text(x + indent, wrap(text, body, width - indent, most), width - indent)

@@ -165,10 +165,12 @@ def drawable(text: str, style: Style) -> str:
                 "".join(c for c in cluster if face is None or c in KEPT_FORMAT or fonts.has(face, c))
             )
             unknown = ""
-        elif (name := unicodedata.name(cluster[0], "").split(" ")[0].split("-")[0]) and name != unknown:
-            # What has no name is private use, or not yet a character.
-            shown.append(f"[{name.capitalize()}]")
-            unknown = name
+            continue
+        # The first word of a character's name is its script; private use characters have no name.
+        script = re.split("[ -]", unicodedata.name(cluster[0], ""))[0]
+        if script and script != unknown:
+            shown.append(f"[{script.capitalize()}]")
+            unknown = script
     return "".join(shown)
 
 
@@ -347,8 +349,13 @@ def _arabic_forms() -> dict[str, dict[str, str]]:
 def _without_shaping(run: Run) -> str:
     """What Pillow's basic layout, which only goes from left to right, must be given to show this run."""
     if not run.rtl:
-        stacked = ("".join(c for c in cluster if c not in KEPT_FORMAT) for cluster in clusters(run.text))
-        return "".join("".join(sorted(cluster, key=lambda c: c not in WRITTEN_FIRST)) for cluster in stacked)
+        shown_clusters: list[str] = []
+        for cluster in clusters(run.text):
+            visible = [char for char in cluster if char not in KEPT_FORMAT]
+            first = [char for char in visible if char in WRITTEN_FIRST]
+            rest = [char for char in visible if char not in WRITTEN_FIRST]
+            shown_clusters.append("".join(first + rest))
+        return "".join(shown_clusters)
     forms = _arabic_forms()
     letters: list[str] = re.findall(
         "|".join(LAM_ALEF) + "|.", "".join(c for c in run.text if not unicodedata.combining(c))
