@@ -1,9 +1,10 @@
-"""Putting `BREAK` back: where a prompt was split into sections, the refined prompt is split at the places
+"""Putting `BREAK` back: where a prompt was split into sections, the refined prompt is split at the positions
 that fit them best.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -25,7 +26,9 @@ def restore_breaks(original: str, refined: str, keep: Sequence[str] = ()) -> str
     text = " ".join(part.strip() for part in _sections(refined, keep)).strip()
     ends = _clause_ends(text, len(sections) - 1, keep)
     parts = _split(text, _best(text, ends, sections))
-    return " ".join([*" BREAK ".join(parts).split(" "), *["BREAK"] * (len(sections) - len(parts))])
+    # What is too short for so many sections has empty ones at its end.
+    broken = " BREAK ".join(parts)
+    return broken + " BREAK" * (len(sections) - len(parts))
 
 
 def _sections(text: str, keep: Sequence[str] = ()) -> list[str]:
@@ -51,44 +54,64 @@ def _clause_ends(text: str, wanted: int, keep: Sequence[str]) -> list[int]:
 
 
 def _best(text: str, ends: list[int], sections: list[str]) -> list[int]:
-    """The ends of all sections but the last that share the most words with their sections, in order."""
+    """The ends of all sections but the last that share the most words with their sections, in order.
+
+    Computed clause by clause: the best way to end a section behind a clause adds the section's own shared
+    words to the best way to end the section before it behind an earlier clause.
+    """
     breaks = min(len(sections) - 1, len(ends))
     if not breaks:
         return []
-    words = [{word.casefold() for word in WORD.findall(section)} for section in sections]
-    spans = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
-    lengths = [
-        sum(len(section) for section in sections[: i + 1]) / max(1, sum(map(len, sections)))
-        for i in range(len(sections))
-    ]
-    # shared[i][k]: words of the first k clauses that section i has too
-    shared = [[0.0] for _ in words]
-    for span in spans:
-        spoken = [word.casefold() for word in WORD.findall(span)]
-        for row, known in zip(shared, words, strict=True):
-            row.append(row[-1] + sum(word in known for word in spoken))
-    value = [shared[0][k + 1] for k in range(len(ends))]
-    choice: list[list[int]] = []
-    for i in range(1, breaks + 1):
-        # value[k]: the best so far when section i - 1 ends behind clause k; a slight pull to the proportional
-        # place breaks ties
-        value = [v - abs(end / len(text) - lengths[i - 1]) * 0.5 for v, end in zip(value, ends, strict=True)]
-        if i == breaks:
-            break
-        best, came, row, following = float("-inf"), 0, [], []
-        for k in range(len(ends)):
-            following.append(best + shared[i][k + 1])
-            row.append(came)
-            if value[k] - shared[i][k + 1] > best:
-                best, came = value[k] - shared[i][k + 1], k
-        choice.append(row)
-        value = following
-    last = [v + shared[breaks][-1] - shared[breaks][k + 1] for k, v in enumerate(value)]
-    at = max(range(len(ends)), key=last.__getitem__)
-    chosen = [at]
-    for row in reversed(choice):
-        chosen.append(row[chosen[-1]])
-    return [ends[k] for k in sorted(chosen)]
+    shared = _shared_words(text, ends, sections)
+    proportional = _proportional_ends(sections)
+
+    def pull(section: int, clause: int) -> float:
+        # A slight pull to the proportional position breaks ties.
+        return abs(ends[clause] / len(text) - proportional[section]) * 0.5
+
+    # scores[k]: the best total when the current section ends behind clause k
+    scores = [shared[0][k + 1] - pull(0, k) for k in range(len(ends))]
+    # came_from[i][k]: behind which clause section i ends when section i + 1 ends behind clause k
+    came_from: list[list[int]] = []
+    for section in range(1, breaks):
+        best, origin = float("-inf"), 0
+        following: list[float] = []
+        origins: list[int] = []
+        for k, score in enumerate(scores):
+            following.append(best + shared[section][k + 1] - pull(section, k))
+            origins.append(origin)
+            # The section starts behind clause k: the words before it do not count.
+            start = score - shared[section][k + 1]
+            if start > best:
+                best, origin = start, k
+        scores = following
+        came_from.append(origins)
+    totals = [score + shared[breaks][-1] - shared[breaks][k + 1] for k, score in enumerate(scores)]
+    chosen = [totals.index(max(totals))]
+    for origins in reversed(came_from):
+        chosen.append(origins[chosen[-1]])
+    return [ends[k] for k in reversed(chosen)]
+
+
+def _shared_words(text: str, ends: list[int], sections: list[str]) -> list[list[int]]:
+    """For each section, how many words of the first 0, 1, 2, ... clauses it has too."""
+    known = [set(_words(section)) for section in sections]
+    counts = [[0] for _ in sections]
+    for clause in _split(text, ends):
+        words = _words(clause)
+        for row, section in zip(counts, known, strict=True):
+            row.append(row[-1] + sum(1 for word in words if word in section))
+    return counts
+
+
+def _proportional_ends(sections: list[str]) -> list[float]:
+    """Where each section ends in the original, 0 to 1."""
+    lengths = list(itertools.accumulate(len(section) for section in sections))
+    return [length / max(1, lengths[-1]) for length in lengths]
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in WORD.findall(text)]
 
 
 def _split(text: str, ends: list[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The critic's refined request without its formatting: one paragraph, no labels, quotes, list marks, emphasis
+"""The critic's refined prompt without its formatting: one paragraph, no labels, quotes, list marks, emphasis
 and remarks.
 """
 
@@ -30,6 +30,7 @@ REMARK = re.compile(
     r"|let me know|feel free)",
     re.IGNORECASE,
 )
+SENTENCE_ENDS = tuple(".,;:!?…。，、；：！？")
 QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "「": "」", "『": "』"}
 
 
@@ -66,19 +67,19 @@ def _one_paragraph(text: str, notes: list[str]) -> str:
     if fence := FENCE.search(text):
         text = fence[1]
     lines = [line.strip() for line in text.split("\n")]
-    numbered = sum(bool(re.match(r"\d{1,2}[.)]\s", line)) for line in lines) > 1
+    list_mark = r"^(?:(?:#{1,6}|[>•*-])\s+)+"
+    # A single number at the start of a line is not a list.
+    if len([line for line in lines if re.match(r"\d{1,2}[.)]\s", line)]) > 1:
+        list_mark += r"|^\d{1,2}[.)]\s+"
     out = ""
     for line in lines:
         rule = re.fullmatch(r"[-*_=]{3,}", line)
         if out and (rule or re.match(r"#{1,6}\s", line) or REMARK.match(line)):
-            notes.append("A remark after the refined request was left out.")
+            notes.append("A remark after the refined prompt was left out.")
             break
-        entry = re.sub(
-            r"^(?:(?:#{1,6}|[>•*-])\s+)+" + (r"|^\d{1,2}[.)]\s+" if numbered else ""),
-            "",
-            "" if rule else line,
-        )
-        joint = ", " if entry != line and not out.endswith(tuple(".,;:!?…。，、；：！？")) else " "
+        entry = "" if rule else re.sub(list_mark, "", line)
+        listed = entry != line and not out.endswith(SENTENCE_ENDS)
+        joint = ", " if listed else " "
         if not out:
             out = LABEL.sub("", entry, count=1) if LABEL.match(entry) else entry
         elif entry:

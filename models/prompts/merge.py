@@ -1,9 +1,9 @@
-"""A refined request made safe for ComfyUI: what the artist wrote as syntax survives, what the critic wrote as
+"""A refined prompt made safe for ComfyUI: what the artist wrote as syntax survives, what the critic wrote as
 prose stays prose.
 
 In ComfyUI a bare parenthesis is syntax: `(x)` weighs x by 1.1, `(x:1.3)` by 1.3, `\\(x\\)` is text
 (comfy/sd1_clip.py, `parse_parentheses` and `token_weights`), and `embedding:name` loads a file. The canvas
-picks one of `{a|b}` when a prompt stands in a text box, but not when it arrives on a wire, where a pack's
+picks one of `{a|b}` when a prompt is in a text box, but not when it arrives on a wire, where a pack's
 wildcard node may still do so. Square brackets, `AND` and `#` mean nothing to ComfyUI itself and stay text.
 
 What is decided here:
@@ -135,11 +135,11 @@ def _item(piece: Piece) -> _Item:
 
 
 def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> MergedPrompt:
-    """The refined request as the next prompt, with the artist's syntax and locked phrases of `original` and
+    """The refined prompt as the next one, with the artist's syntax and locked phrases of `original` and
     `keep` in it.
 
     `keep` holds one phrase per entry; a phrase that is there already, in any case of letters, is left alone.
-    An empty refined request gives the original unchanged, with a note. Every other result has each piece of
+    An empty refined prompt gives the original unchanged, with a note. Every other result has each piece of
     syntax of the original at least once (whitespace runs as one space), and its
     other parentheses escaped. Merging the result with the same original again changes nothing. Never raises
     on any text; time is linear in ordinary prompts.
@@ -160,7 +160,7 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
     if prompt == original.strip():
         return MergedPrompt(original, list(dict.fromkeys(notes)))
     if not prompt:
-        return MergedPrompt(original, ["The refined request is empty, so the original prompt is kept."])
+        return MergedPrompt(original, ["The refined prompt is empty, so the original prompt is kept."])
     broken = restore_breaks(original, prompt, [_locked_phrase(phrase) for phrase in keep])
     if broken != prompt:
         notes.append("BREAK put back where the sections of the original seem to end.")
@@ -182,8 +182,8 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
     text = replace_syntax(unwrapped(refined), lambda piece: items.find(piece.text, piece.kind))
     for raw, mark in sorted(phrases.items(), key=lambda phrase: -len(phrase[0])):
         if mark:
-            for form in dict.fromkeys((raw, _marked_phrase(items, mark))):
-                text = _replaced(text, form, mark, every=True)
+            for wording in dict.fromkeys((raw, _marked_phrase(items, mark))):
+                text = _replaced(text, wording, mark, every=True)
     text = cleaned(QUOTED.sub(lambda match: items.add_quoted(match[0]), text), notes)
     if inner := items.quoted(text):
         # The quotation marks were around the prompt, behind a label: they quote nothing.
@@ -270,8 +270,8 @@ def _escaped_braces(text: str, notes: list[str]) -> str:
 
 
 def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str]) -> str:
-    """The text with every required item in it: in its place where the text still shows it, otherwise at the
-    end.
+    """The text with every required item in it: where the text still shows its position, there; otherwise at
+    the end.
     """
     present = items.present(text)
     missing = [number for number in items.required if chr(FIRST_MARK + number) not in present]
@@ -341,11 +341,10 @@ def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:
 
 
 def _position(folded: str, sought: str, start: int = 0) -> int:
-    """Where the phrase stands as whole words, or -1.
+    """Where the phrase is in the text and cuts no word, or -1.
 
-    Scripts that join words without spaces have no such edges.
-
-    Not in front of `:9`, which would be taken for a weight.
+    Scripts that join words without spaces have no such edges. A position in front of `:9` does not count,
+    because that would become a weight.
     """
     position = folded.find(sought, start)
     while position >= 0:
@@ -364,11 +363,11 @@ def _joined(left: str, right: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    """Lower case of the same length, so that places stay the same."""
+    """Lower case of the same length, so that positions stay the same."""
     lower = text.lower()
-    return (
-        lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    )
+    if len(lower) == len(text):
+        return lower
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
 def _listed(texts: Iterable[str]) -> str:

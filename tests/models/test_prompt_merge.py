@@ -1,4 +1,4 @@
-"""The refined request as a ComfyUI prompt: what the artist wrote as syntax survives, what the critic wrote as
+"""The refined prompt as a ComfyUI prompt: what the artist wrote as syntax survives, what the critic wrote as
 prose stays prose.
 """
 
@@ -265,7 +265,7 @@ def test_an_empty_refined_request_keeps_the_original(refined: str) -> None:
     assert len(merged.notes) == 1
 
 
-def test_the_same_request_is_left_alone() -> None:
+def test_the_same_prompt_is_left_alone() -> None:
     original = "a (cat:1.2\n {a|b}"
     assert merge_refined(original, original, keep=["dog"]).prompt == original
 

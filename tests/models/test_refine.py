@@ -33,7 +33,7 @@ def critique(make_critic, photos):
     )
 
 
-def test_only_weak_pictures_are_refined(critique):
+def test_only_weak_images_are_refined(critique):
     weak, strong = refine_prompts(graded(critique, 2.0, 3.5), refine_below=3.0)
     assert weak.changed
     assert weak.prompt != critique.items[0].question.prompt
@@ -42,15 +42,15 @@ def test_only_weak_pictures_are_refined(critique):
     assert "3 or more" in strong.comments
 
 
-def test_perfect_pictures_keep_their_prompt_by_default(critique):
+def test_perfect_images_keep_their_prompt_by_default(critique):
     assert not refine_prompts(graded(critique, 4.0, 4.0))[0].changed
 
 
 def test_what_does_not_apply_does_not_ask_for_a_refinement(critique):
-    found = graded(critique, 4.0, 4.0)
-    found.items[0].judgement.dimensions["text_rendering"].score = None
-    found.items[0].judgement.dimensions["text_rendering"].applicable = False
-    assert not refine_prompts(found)[0].changed
+    perfect = graded(critique, 4.0, 4.0)
+    perfect.items[0].judgement.dimensions["text_rendering"].score = None
+    perfect.items[0].judgement.dimensions["text_rendering"].applicable = False
+    assert not refine_prompts(perfect)[0].changed
 
 
 def test_locked_words_and_prompt_syntax_survive(critique):
