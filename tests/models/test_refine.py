@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from rational_rewards.models.refine import refine_prompts
+from rational_rewards.models.cards.layout import ACCENT, draw_card
+from rational_rewards.models.refine import refine_prompts, with_refined
 
 SHORT = dict(max_new_tokens=120)
 
@@ -58,6 +59,19 @@ def test_locked_words_and_prompt_syntax_survive(critique):
     for piece in ("(red fox:1.3)", "embedding:style", "<lora:fur:0.8>", "golden hour"):
         assert piece in refined.prompt
     assert refined.comments
+
+
+def test_a_card_shows_the_prompt_as_refine_prompt_gives_it(critique):
+    weak, perfect = graded(critique, 1.0, 4.0).items
+    refined = refine_prompts(graded(critique, 1.0, 4.0), keep=["golden hour"])
+    shown = with_refined(weak.judgement, refined[0])
+    assert shown.refined_request == refined[0].prompt
+    assert "golden hour" in shown.refined_request
+    written = dataclasses.replace(perfect.judgement, refined_request="A rewrite that nobody needs.")
+    unchanged = with_refined(written, refined[1])
+    assert unchanged.refined_request == ""
+    card = draw_card(weak.question.images["image"], unchanged, perfect.question.prompt)
+    assert ACCENT not in {color for _, color in card.getcolors(card.width * card.height)}
 
 
 def test_a_rubric_without_refinement_is_asked_for_one(make_critic, photos, tmp_path):
