@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .answers.parsing import read_answer, read_score, unwrapped
+from .answers.parsing import read_answer
+from .answers.scores import read_score
+from .answers.unwrapping import unwrapped
 from .markdown import table_cell
 from .rubrics.rubric import Rubric, rubric_for
 
