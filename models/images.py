@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps
 
 from .errors import QuestionError
+from .files import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -62,23 +63,26 @@ def pil_to_tensor(*images: Image.Image) -> torch.Tensor:
 def open_image(image: Any) -> Image.Image:
     """A path or a PIL image of any mode as an upright RGB image.
 
-    Raises QuestionError when it cannot be read.
+    A path may be written as people paste it, with `~` or in quotes. Raises QuestionError when the image
+    cannot be read.
     """
     if isinstance(image, Image.Image):
         return _upright_rgb(image, "The image")
-    if isinstance(image, (str, Path)):
-        try:
-            with Image.open(image) as opened:
-                return _upright_rgb(opened, f"The image {image}")
-        except QuestionError:
-            raise
-        except FileNotFoundError:
-            raise QuestionError(f"There is no image {image}.") from None
-        except Exception as error:
-            raise QuestionError(
-                f"The image {image} cannot be read ({error}): save it again as PNG or JPEG."
-            ) from error
-    raise QuestionError(f"An image must be a PIL image or a path, not {type(image).__name__}.")
+    if not isinstance(image, (str, Path)):
+        raise QuestionError(f"An image must be a PIL image or a path, not {type(image).__name__}.")
+    name = f"The image {image}"
+    try:
+        path = Path(image) if Path(image).is_file() else user_path(image)
+        if path.is_dir():
+            raise QuestionError(f"{image} is a folder: name the image files in it.")
+        with Image.open(path) as opened:
+            return _upright_rgb(opened, name)
+    except QuestionError:
+        raise
+    except FileNotFoundError:
+        raise QuestionError(f"There is no image {image}.") from None
+    except Exception as error:
+        raise QuestionError(_unreadable(name, error)) from error
 
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -88,7 +92,15 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     except QuestionError:
         raise
     except Exception as error:
-        raise QuestionError(f"{name} cannot be read ({error}): save it again as PNG or JPEG.") from error
+        raise QuestionError(_unreadable(name, error)) from error
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"{name} may not be read: give yourself the right to read it, or copy it elsewhere."
+    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
+        return f"{name} has too many pixels to be opened: shrink it first."
+    return f"{name} cannot be read ({error}): save it again as PNG or JPEG."
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -96,7 +108,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
     Raises QuestionError for NaN pixels.
     """
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_to_8_bits(image).convert("RGB")
@@ -146,8 +158,12 @@ def fitted_size(width: int, height: int, max_pixels: int = MAX_PIXELS, multiple:
     >>> fitted_size(1024, 1024)
     (896, 896)
     """
-    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
-    sides = [max(multiple, int(side * scale) // multiple * multiple) for side in (width, height)]
+    pixels = width * height
+    sides = [
+        # In whole numbers: rounding errors of a float would cost some images a row of patches.
+        max(multiple, math.isqrt(side * side * max_pixels // max(pixels, max_pixels)) // multiple * multiple)
+        for side in (width, height)
+    ]
     # A very long image keeps its short side at the minimum; then only the long side can give way.
     long = 0 if sides[0] >= sides[1] else 1
     other = sides[1 - long]

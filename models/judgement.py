@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .answers.parsing import read_answer, read_score, unwrapped
+from .answers.parsing import read_answer
+from .answers.scores import read_score
+from .answers.unwrapping import unwrapped
+from .characters import whole_characters
 from .markdown import table_cell
 from .rubrics.rubric import Rubric, rubric_for
 
@@ -110,7 +113,7 @@ class Judgement:
 
     def to_json(self) -> str:
         """JSON text, one object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        return whole_characters(json.dumps(self.to_dict(), ensure_ascii=False, indent=2))
 
     def to_markdown(self) -> str:
         """A report to read."""
@@ -134,7 +137,7 @@ class Judgement:
             if text:
                 lines += ["", f"**{title}.** {text}"]
         lines += [f"\n*{note}*" for note in self.notes]
-        return "\n".join(lines)
+        return whole_characters("\n".join(lines))
 
 
 @dataclass
@@ -200,19 +203,21 @@ class Comparison:
     def both_orders(cls, first: Comparison, swapped: Comparison) -> Comparison:
         """One comparison from an A-B answer and a B-A answer: the second is mapped back, scores are
         averaged.
+
+        A dimension that is N/A in one order is N/A: the other order alone would favour a position.
         """
         second = swapped.swap()
         dimensions = {}
         for key, one in first.dimensions.items():
             two = second.dimensions[key]
-            # Where one order's score could not be read, the other alone would favour a place: then there is
-            # none.
-            lost = any(side.applicable and None in (side.score_a, side.score_b) for side in (one, two))
+            scores = (one.score_a, one.score_b, two.score_a, two.score_b)
+            # Where one order's score could not be read, the other alone would favour a position, too.
+            both = None not in scores
             dimensions[key] = ComparedDimension(
                 one.name,
-                None if lost else mean([one.score_a, two.score_a]),
-                None if lost else mean([one.score_b, two.score_b]),
-                one.applicable or two.applicable,
+                mean([one.score_a, two.score_a]) if both else None,
+                mean([one.score_b, two.score_b]) if both else None,
+                one.applicable and two.applicable,
                 one.justification or two.justification,
                 mean([one.confidence, two.confidence]),
             )
@@ -280,7 +285,7 @@ class Comparison:
 
     def to_json(self) -> str:
         """JSON text, one object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        return whole_characters(json.dumps(self.to_dict(), ensure_ascii=False, indent=2))
 
     def to_markdown(self) -> str:
         """A report to read."""
@@ -297,7 +302,7 @@ class Comparison:
         if self.summary:
             lines += ["", f"**Summary.** {self.summary}"]
         lines += [f"\n*{note}*" for note in self.notes]
-        return "\n".join(lines)
+        return whole_characters("\n".join(lines))
 
 
 def report(results: Sequence[Judgement | Comparison], judge: str) -> str:

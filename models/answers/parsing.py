@@ -11,7 +11,8 @@ itself:
   one counts.
 - A second justification with a score below one dimension's heading belongs to a section that lost its
   heading: left out.
-- The complete answer written twice: the first one counts.
+- The complete answer written twice: the first one counts. One that is not complete does not give way to a
+  second: nothing says which one counts.
 - An unknown dimension ends the known one above it. What stands in front of the first heading is left out.
 - A whole number at the very end of an answer that should go on is left out, because it may be the start of
   "3.5".
@@ -30,87 +31,13 @@ from typing import Any
 
 from ..rubrics.rubric import AnswerItem, Rubric
 from .headings import SPACE, UNSEEN, HeadingLine, Headings, find_headings
+from .scores import OPENING, UNREAD, read_score
 
-# ---------------------------------------------------------------- scores
-
-_UNREAD = (None, True)
-# Full-width forms become plain and invisible characters go; no other digit is converted ("3.5²" is no 3.52).
-_WIDE = (
-    {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-    | {0x3000: " "}
-    | dict.fromkeys(
-        [
-            0xAD,
-            *range(0x200B, 0x2010),
-            *range(0x202A, 0x202F),
-            *range(0x2060, 0x2065),
-            *range(0x2066, 0x206A),
-            0xFEFF,
-        ]
-    )
-)
-_OPEN = rf"[{SPACE}*_`\"'“‘\[{{【「(]{{0,40}}"
-_CLOSE = rf"[{SPACE}*_`\"'”’\]}}】」)]{{0,40}}"
-# An explanation may follow a score behind a bracket, a dash or a stop, unless it goes on with a number, a
-# range or another scale.
-_REASON = (
-    rf"(?:[{SPACE}]*[\[(]|[{SPACE}]+[-–—][{SPACE}]+|[{SPACE}]*—|[;,][{SPACE}]+|(?P<stop>\.)[{SPACE}]+)"
-    rf"(?![{SPACE}]*(?:[-+.,/]?[0-9]|(?:or|to|and|of|out|from|n/?a|maybe|perhaps|between)\b))"
-)
-# A score may be called approximate; the number is what it says all the same.
-_APPROXIMATELY = rf"(?:approximately|approx\.?|about|around|roughly|circa|ca\.)(?=[{SPACE}*_`])"
-_ABOUT = rf"(?:(?:[~≈∼]|{_APPROXIMATELY})[{SPACE}]*{_OPEN})?"
-_SCORE = re.compile(
-    rf"(?P<open>{_OPEN}{_ABOUT})(?P<whole>[0-9])(?:(?:\.(?P<point>[0-9]{{1,6}})|,(?P<comma>[0-9]{{1,2}}))(?![0-9]))?(?P<close>{_CLOSE})"
-    rf"(?P<scale>(?:\(?(?:/|out[{SPACE}]+of|(?P<of>of))[{SPACE}]*4(?:[.,]0{{1,2}})?|分|points?(?![^\W_]))(?![.,]?[0-9]){_CLOSE})?"
-    rf"(?:(?P<end>[.。]?[{SPACE}]*\Z)|(?P<reason>{_REASON}))",
-    re.IGNORECASE,
-)
-_NOT_APPLICABLE = re.compile(
-    rf"{_OPEN}(?:n[{SPACE}]?[/\\][{SPACE}]?a\.?|n\.[{SPACE}]?a\.?|na(?=[{SPACE}]*(?:\Z|[^\w{SPACE}]))|not[{SPACE}-]+applicable)"
-    rf"(?![^\W_])(?!{_CLOSE}[{SPACE},;:.(/-]*(?:[0-9]|or\b|to\b))",
-    re.IGNORECASE,
-)
 # The number of the next dimension, and nothing more.
 _CUT_HEADING = re.compile(r"(?<=[^\s])\n+[0-9]{1,2}\Z")
-_CUT_NUMBER = re.compile(rf"\s*{_OPEN}[0-9][{SPACE}]*\Z")
-
-
-def read_score(text: str) -> tuple[float | None, bool]:
-    """The score 1..4 that stands in the text behind a score's heading, or None; and whether the dimension
-    applies at all.
-
-    The first line must be the number, alone or with its scale ("3.5/4") or an explanation behind it ("3.5
-    (two small slips)"). Not taken, because the number would be a guess: a range or choice ("1-4", "3 or 4"),
-    a sign ("-3"), another scale ("7/10"), a count ("3 of 4 criteria"), a list number ("3. ..."), anything
-    outside 1..4 (never clamped), or a further line that says something else.
-    """
-    lines = dict.fromkeys(line for line in text.translate(_WIDE).split("\n") if line.strip())
-    read = [_read_line(line) for line in lines]
-    return read[0] if read and all(one in (read[0], _UNREAD) for one in read) else _UNREAD
-
-
-def _read_line(line: str) -> tuple[float | None, bool]:
-    if _NOT_APPLICABLE.match(line):
-        return None, False
-    found = _SCORE.match(line)
-    if found is None:
-        return _UNREAD
-    decimals, scale = found["point"] or found["comma"], found["scale"]
-    if not decimals and not scale and (found["stop"] or (found["end"] or "").startswith((".", "。"))):
-        # "3." may be a list number, or a number that lost its decimals.
-        return _UNREAD
-    if ")" in found["close"] and "(" not in found["open"]:
-        # "3)" is a list number.
-        return _UNREAD
-    if found["of"] and found["reason"]:
-        # "3 of 4 (criteria met)" counts something.
-        return _UNREAD
-    value = float(f"{found['whole']}.{decimals or 0}")
-    return (value, True) if 1 <= value <= 4 else _UNREAD
-
-
-# ---------------------------------------------------------------- the answer
+# The fences that end one answer and open the next.
+_FENCES_AT_END = re.compile(r"\n[ \t]*```[a-z]*[ \t]*(?:\n\s*(?:```[a-z]*[ \t]*)?)?\Z", re.IGNORECASE)
+_CUT_NUMBER = re.compile(rf"\s*{OPENING}[0-9][{SPACE}]*\Z")
 
 
 def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
@@ -123,11 +50,10 @@ def read_answer(text: str, rubric: Rubric) -> dict[str, str]:
     headings = Headings(rubric)
     text = _without_thoughts(text.replace("\r\n", "\n"), headings)
     lines = find_headings(text, headings)
-    again = _second_start(lines, headings)
-    if again:
-        first = _read(text[:again], find_headings(text[:again], headings), headings, rubric)
-        if _is_complete(first, rubric):
-            return first
+    if first := _first_answer(text, lines, headings):
+        parts = _read(first, find_headings(first, headings), headings, rubric)
+        if _is_complete(parts, rubric):
+            return parts
     return _read(text, lines, headings, rubric)
 
 
@@ -147,20 +73,22 @@ def _read(text: str, lines: list[HeadingLine], headings: Headings, rubric: Rubri
     return {item.key: parts[item.key] for item in rubric.answer if item.key and item.key in parts}
 
 
-def _second_start(lines: list[HeadingLine], headings: Headings) -> int:
-    """Offset of the heading that opens an answer for the second time, or 0."""
+def _first_answer(text: str, lines: list[HeadingLine], headings: Headings) -> str:
+    """The text up to where its answer begins for the second time, without the fences between the two; empty
+    where it begins only once.
+    """
     opening = [
         line.start
         for line in lines
         if line.kind == "section" and line.marked and line.item is headings.answer[0]
     ]
-    return opening[1] if len(opening) > 1 else 0
+    return _FENCES_AT_END.sub("\n", text[: opening[1]]) if len(opening) > 1 else ""
 
 
 def _is_complete(parts: dict[str, str], rubric: Rubric) -> bool:
     """Whether every text is there and every score can be read."""
     for item in rubric.answer:
-        if item.kind == "score" and read_score(parts.get(item.key, "")) == _UNREAD:
+        if item.kind == "score" and read_score(parts.get(item.key, "")) == UNREAD:
             return False
         if item.kind == "text" and not parts.get(item.key):
             return False
@@ -375,7 +303,7 @@ def _dimension_parts(blocks: list[_Block], reason: str) -> dict[str, str]:
         ):
             read = {value: read_score(value) if item.kind == "score" else _winner(value) for value in values}
             said.setdefault(item.key, {}).update(read)
-            scored = scored or (item.kind == "score" and set(read.values()) != {_UNREAD})
+            scored = scored or (item.kind == "score" and set(read.values()) != {UNREAD})
         texts.append((scored, _block_texts(block, first, reason)))
     parts = {key: chosen for key, values in said.items() if (chosen := _agreed(values))}
     # The text beside a score comes first.
@@ -416,38 +344,9 @@ def _block_texts(block: _Block, sections: _Round, reason: str) -> dict[str, str]
 
 def _agreed(said: dict[str, Any]) -> str:
     """What was said of a score or a winner, if all that can be read says the same; else nothing."""
-    readable = [value for value, read in said.items() if read != _UNREAD]
+    readable = [value for value, read in said.items() if read != UNREAD]
     return (readable or list(said))[0] if len({said[value] for value in readable}) <= 1 else ""
 
 
 def _winner(text: str) -> str:
     return text.strip(" *_`[]\"'.").casefold()
-
-
-def unwrapped(text: str) -> str:
-    """A text without the quotation marks, brackets or code marks that enclose all of it."""
-    text = text.strip()
-    while len(text) > 1 and _encloses(text, _WRAPPERS.get(text[0], "")):
-        text = text[1:-1].strip()
-    return text
-
-
-_WRAPPERS = {
-    '"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "『": "』",
-    "‘": "’", "'": "'", "`": "`", "[": "]", "【": "】",
-}  # fmt: skip
-
-
-def _encloses(text: str, closing: str) -> bool:
-    """Whether the first character opens what only the last one closes."""
-    opening, inside = text[0], text[1:-1]
-    if not closing or text[-1] != closing or not inside.strip():
-        return False
-    if opening == closing:
-        return opening not in inside
-    depth = 0
-    for char in inside:
-        depth += int(char == opening) - int(char == closing)
-        if depth < 0:
-            return False
-    return depth == 0

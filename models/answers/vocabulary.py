@@ -10,15 +10,11 @@ from typing import Any
 
 import torch
 
+from ..characters import whole_characters
 from ..errors import CheckpointError
 
 # All control characters but tab and newline.
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-def whole_characters(text: str) -> str:
-    """The text with halves of surrogate pairs joined where they meet, and as U+FFFD where they are alone."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Vocabulary:

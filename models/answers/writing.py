@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from ..errors import AnswerError
 from ..rubrics.rubric import WINNERS, AnswerItem, Rubric
-from .parsing import read_answer, read_score
+from .parsing import read_answer
+from .scores import read_score
 
 # The form writes none of these.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")

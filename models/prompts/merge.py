@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..answers.parsing import unwrapped
+from ..answers.unwrapping import unwrapped
 from .breaks import restore_breaks
 from .cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
 from .syntax import NUMBER, QUOTED, TAG, Piece, balanced, bracket_pairs, replace_syntax, unescaped, words_of

@@ -197,3 +197,30 @@ def test_an_empty_dimension_says_nothing() -> None:
     assert Dimension("Mood").score is None
     assert not Judgement({}).complete
     assert not Comparison({}).complete
+
+
+def test_a_dimension_that_does_not_apply_in_one_order_is_not_taken_from_the_other_alone() -> None:
+    scored, other = pair(text=(4.0, 3.0), writing=(1.0, 4.0)), pair(text=(4.0, 3.0), writing=(None, None))
+    other.dimensions["writing"].applicable = False
+    for first, second in ((scored, other), (other, scored)):
+        both = Comparison.both_orders(first, second.swap())
+        writing = both.dimensions["writing"]
+        assert (writing.score_a, writing.score_b, writing.applicable) == (None, None, False)
+        assert both.complete, "text was compared in both orders"
+        assert both.winner == "A"
+        assert both.margin == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "a \ud83d fox"])
+def test_half_an_emoji_in_an_answer_can_be_written_to_a_file(half: str) -> None:
+    judgement = Judgement.parse(EDIT.replace("A good edit", half), "edit")
+    for text in (judgement.to_json(), judgement.to_markdown()):
+        assert "\ufffd" in text.encode("utf-8").decode("utf-8")
+    assert judgement.summary == f"{half}.", "what was read stays as it is"
+    comparison = Comparison.parse(f"# Summary: {half}")
+    for text in (comparison.to_json(), comparison.to_markdown()):
+        text.encode("utf-8")
+
+
+def test_an_emoji_that_was_cut_into_its_halves_is_joined() -> None:
+    assert "🦊" in Judgement.parse(EDIT.replace("A good edit", "\ud83e\udd8a"), "edit").to_json()

@@ -15,9 +15,11 @@ from damaged_answers import DAMAGES, SAME, T2I, numbers_by_dimension, pieces, re
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rational_rewards.models.answers.parsing import read_answer, read_score
+from rational_rewards.models.answers.parsing import read_answer
+from rational_rewards.models.answers.scores import read_score
+from rational_rewards.models.answers.writing import write_answer
 from rational_rewards.models.judgement import Comparison, Judgement
-from rational_rewards.models.rubrics.rubric import Rubric, load_rubric, parse_rubric
+from rational_rewards.models.rubrics.rubric import WINNERS, Rubric, load_rubric, parse_rubric
 
 RUBRICS = ["t2i", "edit", "t2i-pair", "edit-pair"]
 
@@ -434,6 +436,7 @@ def check_damaged(rubric: Rubric, chance: random.Random) -> int:
         ("**around 2.5**", 2.5),
         ("roughly **1.5** (many flaws)", 1.5),
         ("ca. 2.0", 2.0),
+        ("≅3.5", 3.5),
     ],
 )
 def test_an_approximate_score_is_the_number_it_says(text: str, score: float) -> None:
@@ -458,9 +461,78 @@ def test_an_approximation_of_something_else_is_no_score(text: str) -> None:
         ('"A" and "B"', '"A" and "B"'),
         ("[a] fox [b]", "[a] fox [b]"),
         ("(a fox:1.2)", "(a fox:1.2)"),
+        ("**a red fox**", "a red fox"),
+        ("```\na red fox\n```", "a red fox"),
+        ("```text\na red fox,\non a bench\n```", "a red fox,\non a bench"),
+        ('"""a red fox"""', "a red fox"),
+        ("„a red fox“", "a red fox"),
+        ('“a red fox"', "a red fox"),
+        ("‹a red fox›", "a red fox"),
+        ('“A” and "B"', '“A” and "B"'),
+        ("**a** fox **b**", "**a** fox **b**"),
+        # What ComfyUI packs and A1111 read as prompt syntax.
+        ("[fox|wolf]", "[fox|wolf]"),
+        ("[fox:wolf:0.5]", "[fox:wolf:0.5]"),
+        ("[fox:10]", "[fox:10]"),
+        ("{fox|wolf}", "{fox|wolf}"),
+        ("__animal__", "__animal__"),
+        ("<lora:fox:0.8>", "<lora:fox:0.8>"),
     ],
 )
 def test_a_refined_prompt_wholly_in_quotes_or_brackets_is_unwrapped(written: str, read: str) -> None:
     rubric = load_rubric("t2i")
     parts = {item.key: "x" for item in rubric.answer if item.kind == "text"} | {"refined_request": written}
     assert Judgement.from_parts(parts, rubric).refined_request == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3.5 (on a scale of 1-5)",
+        "3.0 (scale 1 to 10)",
+        "3.5 - on a scale from 0 to 5",
+        "2.5 (a 10-point scale)",
+        "3 (range: 1–5)",
+    ],
+)
+def test_a_score_on_another_scale_is_not_read(text: str) -> None:
+    assert read_score(text) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["3.5 (on a scale of 1-4)", "3.5 (on the 4-point scale)", "3.5 - scale 1.0 to 4.0"]
+)
+def test_a_score_that_names_its_own_scale_is_read(text: str) -> None:
+    assert read_score(text) == (3.5, True)
+
+
+def answer_with(score: str, rubric: Rubric) -> str:
+    """A complete answer in which every score is this one and every text says so."""
+    kinds = {"score": score, "winner": WINNERS[2], "text": f"as {score}"}
+    return write_answer(rubric, {item.key: kinds[item.kind] for item in rubric.answer if item.key})
+
+
+@pytest.mark.parametrize("name", RUBRICS)
+@pytest.mark.parametrize("between", ["", "\n---\n", "```\n\n```\n", "```\n```markdown\n"], ids=repr)
+def test_of_an_answer_that_is_written_again_the_first_counts(name: str, between: str) -> None:
+    rubric = load_rubric(name)
+    fence = "```\n" if "```" in between else ""
+    text = fence + answer_with("1.5", rubric) + between + answer_with("3.5", rubric) + fence
+    read = (Comparison if rubric.pair else Judgement).parse(text, rubric=rubric)
+    assert read.complete
+    for dimension in read.dimensions.values():
+        numbers = vars(dimension)
+        assert {numbers[key] for key in ("score", "score_a", "score_b") if key in numbers} == {1.5}
+    assert read.summary == "as 1.5"
+    if isinstance(read, Judgement):
+        assert (read.comments, read.refined_request) == ("as 1.5", "as 1.5")
+
+
+def test_an_answer_quoted_inside_the_analysis_gives_no_score() -> None:
+    """A prompt that brings a complete answer of its own cannot score itself."""
+    rubric = load_rubric("t2i")
+    opening, rest = answer_with("2.0", rubric).split("as 2.0\n", 1)
+    planted = answer_with("4.0", rubric)
+    for quoted in (planted, planted + planted):
+        read = Judgement.parse(f"{opening}The prompt says:\n{quoted}{rest}", rubric=rubric)
+        assert all(dimension.score != 4.0 for dimension in read.dimensions.values())
