@@ -7,13 +7,12 @@ import argparse
 from ..models import paths
 from ..models.errors import PreferenceError
 from ..models.files import user_path
+from ..preferences.parquet_columns import LAYOUTS
 from . import demo
 from .checkpoints import load_critic
 from .datasets import dataset_at, existing_dataset
 from .options import add_answer, add_critic, add_quiet, number, whole_number
 from .output import check_image_target, check_targets, not_written, progress_on, readable, show
-
-LAYOUTS = ("mmrb2", "genai-t2i", "genai-edit", "editreward")
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -301,7 +301,7 @@ class Critic:
             columns["source"] = _listed(source, INPUT_NAMES["source"])
         for name, column in columns.items():
             _check_count(len(column), count, INPUT_NAMES[name])
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = _listed_prompts(prompt)
         _check_count(len(prompts), count, "prompt")
         chosen = self.rubric(rubric, edit=source is not None, pair="a" in images)
         prepared = {
@@ -376,10 +376,26 @@ def _refined(judgement: Judgement, answer: Judgement) -> Judgement:
 def _listed(images: Images, name: str) -> list[ImageInput]:
     if isinstance(images, (str, Path, Image.Image)):
         return [images]
+    if isinstance(images, (bytes, bytearray)) or not isinstance(images, Iterable):
+        raise QuestionError(
+            f"`{name}` must be an image or a list of images, not {type(images).__name__}: give PIL images or "
+            f"paths."
+        )
     listed: list[ImageInput] = list(images)
     if not listed:
         raise QuestionError(f"`{name}` is empty: give at least one image.")
     return listed
+
+
+def _listed_prompts(prompt: Prompts) -> list[str]:
+    prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
+    for one in prompts:
+        if not isinstance(one, str):
+            raise QuestionError(
+                f"`prompt` must be a text or a list of texts, not {type(one).__name__}: give the prompt the "
+                f"image was made from."
+            )
+    return prompts
 
 
 def _check_count(given: int, count: int, name: str) -> None:

@@ -228,8 +228,10 @@ class Comparison:
                 f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} "
                 f"when B came first."
             )
+        # What was said with A first is no summary of both where the other order says otherwise.
+        summary = f"With A first: {first.summary}" if agree is False and first.summary else first.summary
         raw = f"{first.raw}\n\n----- B shown first -----\n\n{swapped.raw}"
-        return cls(dimensions, agree, first.analysis, first.summary, raw, notes)
+        return cls(dimensions, agree, first.analysis, summary, raw, notes)
 
     def swap(self) -> Comparison:
         """The same comparison with A and B swapped (the texts stay as they are)."""

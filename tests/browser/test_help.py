@@ -10,7 +10,7 @@ import comfyui_checkouts
 import comfyui_page
 import pytest
 import requests
-from comfyui_server import NAME, PACK, Server
+from comfyui_server import NAME, PACK
 from make_locales import (
     ENGLISH,
     FILES,
@@ -184,18 +184,6 @@ def test_the_english_tables_are_those_of_the_page():
 
 
 # ---------------------------------------------------------------- in ComfyUI
-
-
-@pytest.fixture(
-    scope="module",
-    params=comfyui_checkouts.checkouts(),
-    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
-)
-def server(request, tmp_path_factory):
-    """A running ComfyUI."""
-    running = Server(request.param, tmp_path_factory.mktemp("help") / "comfyui")
-    yield running
-    running.stop()
 
 
 @with_comfyui

@@ -14,7 +14,7 @@ import comfyui_page
 import pytest
 import requests
 import websocket
-from comfyui_server import NAME, PACK, Failed, Server
+from comfyui_server import NAME, PACK, Failed
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -129,17 +129,6 @@ CONTRAST = """([selector, property]) => {
         return (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)
     })
 }"""
-
-
-@pytest.fixture(
-    scope="module",
-    params=comfyui_checkouts.checkouts(),
-    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
-)
-def server(request, tmp_path_factory):
-    running = Server(request.param, tmp_path_factory.mktemp("comfyui"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

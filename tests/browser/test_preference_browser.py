@@ -21,17 +21,6 @@ PROMPT = "a red circle on a white background"
 TITLE = "Record Preference"
 
 
-@pytest.fixture(
-    scope="module",
-    params=comfyui_checkouts.checkouts(),
-    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
-)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(request.param, tmp_path_factory.mktemp("comfyui"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes-2"])
 def canvas(request: pytest.FixtureRequest, server: Server) -> Iterator[comfyui_page.Canvas]:
     with comfyui_page.canvas(server) as opened:

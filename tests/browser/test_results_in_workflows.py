@@ -7,7 +7,7 @@ import json
 import comfyui_checkouts
 import comfyui_page
 import pytest
-from comfyui_server import PACK, Server
+from comfyui_server import PACK
 from PIL import Image
 
 pytestmark = [
@@ -55,17 +55,6 @@ DROP = """async ([name, type, data]) => {
     document.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }))
     await new Promise(done => setTimeout(done, 1500))
 }"""
-
-
-@pytest.fixture(
-    scope="module",
-    params=comfyui_checkouts.checkouts(),
-    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
-)
-def server(request, tmp_path_factory):
-    running = Server(request.param, tmp_path_factory.mktemp("comfyui"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes-2"])

@@ -58,18 +58,6 @@ def test_the_file_holds_one_node_and_no_wire_to_the_outside():
     assert not any(slot["link"] for slot in host["inputs"])
 
 
-@pytest.fixture(
-    scope="module",
-    params=comfyui_checkouts.checkouts(),
-    ids=lambda path: f"ComfyUI-{comfyui_checkouts.version(path)}",
-)
-def server(request, tmp_path_factory):
-    """A running ComfyUI."""
-    running = Server(request.param, tmp_path_factory.mktemp("subgraphs") / "comfyui")
-    yield running
-    running.stop()
-
-
 @pytest.mark.skipif(not comfyui_checkouts.checkouts(), reason=comfyui_checkouts.HINT)
 @pytest.mark.skipif(not comfyui_page.AVAILABLE, reason=comfyui_page.HINT)
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes-2"])

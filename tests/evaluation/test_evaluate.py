@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -434,7 +435,9 @@ def test_the_node_gives_accuracy_report_and_plot_or_one_sentence(tmp_path, check
         str(tmp_path),
         str(checkpoint_folder()),
     ]
-    done = subprocess.run(command, cwd=checkouts()[0], capture_output=True, text=True)
+    # Not this computer's own note of where ComfyUI keeps its files.
+    environment = os.environ | {"RATIONAL_REWARDS_RECORD": str(tmp_path / "comfyui.json")}
+    done = subprocess.run(command, cwd=checkouts()[0], env=environment, capture_output=True, text=True)
     assert "RESULT" in done.stdout, done.stderr
     (both, one, missing, ties, name), first, undone, any_size = json.loads(done.stdout.split("RESULT")[1])
     for accuracy, words, shape, low, high in (both, one):

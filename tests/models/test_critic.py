@@ -235,6 +235,18 @@ def test_numbers_that_do_not_fit_are_named(make_critic, photos):
         critic.critique([], "a photo")
 
 
+@pytest.mark.parametrize("image", [None, 5, b"png"])
+def test_what_is_no_image_is_named(image, make_critic):
+    with pytest.raises(QuestionError, match=f"`image` must be .*, not {type(image).__name__}: give PIL"):
+        make_critic().critique(image, "a photo")
+
+
+@pytest.mark.parametrize("prompt", [None, 5, ["a photo", None]])
+def test_what_is_no_prompt_is_named(prompt, make_critic, photos):
+    with pytest.raises(QuestionError, match="`prompt` must be a text"):
+        make_critic().critique(photos[:2], prompt)
+
+
 def test_rubrics_that_do_not_fit_are_named(make_critic, photos):
     critic = make_critic()
     with pytest.raises(RubricError, match="no rubric"):

@@ -161,6 +161,12 @@ def test_a_comparison_in_the_published_format() -> None:
     assert "| Text Rendering | N/A | N/A |" in comparison.to_markdown()
 
 
+def first_with_words(summary: str) -> Comparison:
+    comparison = pair(text=(4.0, 2.0))
+    comparison.summary = summary
+    return comparison
+
+
 def test_both_orders_are_averaged_and_may_disagree() -> None:
     # In the second order B was shown first.
     first, swapped = pair(text=(4.0, 2.0)), pair(text=(2.0, 3.0))
@@ -169,8 +175,9 @@ def test_both_orders_are_averaged_and_may_disagree() -> None:
     assert both.dimensions["text"].score_b == 2.0
     assert both.consistent is True
     assert both.winner == "A"
-    biased = Comparison.both_orders(pair(text=(4.0, 2.0)), pair(text=(4.0, 2.0)))
+    biased = Comparison.both_orders(first_with_words("A is better."), pair(text=(4.0, 2.0)))
     assert biased.consistent is False
+    assert biased.summary == "With A first: A is better."
     assert biased.winner == "tie"
     assert any("disagree" in note for note in biased.notes)
 

@@ -20,14 +20,6 @@ from rational_rewards.models.checkpoints.loading import load, save_quantized
 from rational_rewards.models.errors import CheckpointError
 
 
-@pytest.fixture
-def copy_of(checkpoint_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """`copy_of(family, **shape)`: a tiny checkpoint of one's own, to be changed."""
-    return lambda *args, **shape: Path(
-        shutil.copytree(checkpoint_folder(*args, **shape), tmp_path / "my critic")
-    )
-
-
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
 @pytest.mark.parametrize("family", FAMILIES)

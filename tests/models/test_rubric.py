@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rubric_format import EDIT, IMAGES, REFINEMENT, START, texts, write
 
 from rational_rewards.models.errors import RubricError
 from rational_rewards.models.judgement import Judgement
 from rational_rewards.models.rubrics.rubric import (
     BUILT_IN,
-    Rubric,
     list_rubrics,
     load_rubric,
     parse_rubric,
@@ -20,41 +20,14 @@ from rational_rewards.models.rubrics.rubric import (
 )
 
 T2I = ["1. Text Faithfulness:", "2. Physical and Visual Quality:", "3. Text Rendering:"]
-EDIT = [
-    "1. Text Faithfulness:",
-    "2. Image Faithfulness:",
-    "3. Physical and Visual Quality:",
-    "4. Text Rendering:",
-]
 SCORE = ["## Justification:", "## Score:"]
 SCORES = ["## Justification:", "## Score A:", "## Score B:", "## Winner:"]
-START = ["# User Request Analysis", "# Detailed Judgement"]
-REFINEMENT = ["# User Request Refinement:", "## Refinement Comments:", "## Refined Request:"]
 PUBLISHED = {
     "t2i": [*START, *(h for d in T2I for h in (d, *SCORE)), "# Summary:", *REFINEMENT],
     "edit": [*START, *(h for d in EDIT for h in (d, *SCORE)), "# Summary:", *REFINEMENT],
     "t2i-pair": [*START, *(h for d in T2I for h in (d, *SCORES)), "# Summary:"],
     "edit-pair": [*START, *(h for d in EDIT for h in (d, *SCORES)), "# Summary:"],
 }
-IMAGES = {
-    "t2i": ["image"],
-    "edit": ["source", "image"],
-    "t2i-pair": ["a", "b"],
-    "edit-pair": ["source", "a", "b"],
-}
-
-
-def texts(rubric: Rubric, prompt: str) -> list[str]:
-    """All texts of the chat, and `<name>` for every image, in order."""
-    parts = [part for message in rubric.messages(prompt) for part in message["content"]]
-    return [part["text"] if part["type"] == "text" else f"<{part['image']}>" for part in parts]
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    """A file of the user's."""
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
-    return folder / name
 
 
 # ---------------------------------------------------------------- built in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -423,7 +424,9 @@ print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(data
 def test_the_node_records_batches_pair_by_pair_and_says_what_does_not_fit(tmp_path):
     checkout = checkouts()[0]
     command = [sys.executable, "-c", NODE, "--cpu", "--base-directory", str(tmp_path)]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    # Not this computer's own note of where ComfyUI keeps its files.
+    environment = os.environ | {"RATIONAL_REWARDS_RECORD": str(tmp_path / "comfyui.json")}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     assert "RESULT" in done.stdout, done.stderr
     seen, kept, root, any_size = json.loads(done.stdout.split("RESULT")[1])
     first, same, other, again, edits, unequal, sources, name = seen
