@@ -22,7 +22,8 @@ from comfyui_checkouts import checkouts
 from comfyui_page import Canvas, canvas
 from comfyui_server import NAME, PACK, Server
 from PIL import Image
-from workflow_designs import MAKERS, Workflow
+from workflow_designs import MAKERS
+from workflow_parts import Workflow
 
 FOLDER = PACK / "workflows"
 # Height of a node's title bar.

@@ -5,155 +5,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-# Groups: ComfyUI's part, the critic's part.
-GREY, BLUE = "#78828c", "#3f789e"
-
-
-@dataclass
-class Node:
-    """A node: widget values by name, links as {input: "node" or "node.output"}.
-
-    `height` 0 is as low as it gets; `fill` gives it the rest of its column.
-    """
-
-    type: str
-    title: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    height: int = 0
-    fill: bool = False
-    models: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass
-class Group:
-    """A titled box; its columns are (width, names of nodes)."""
-
-    title: str
-    color: str
-    columns: list[tuple[int, list[str]]]
-
-
-@dataclass
-class Workflow:
-    """What a file holds."""
-
-    nodes: dict[str, Node]
-    groups: list[Group]
-
-
-# ---------------------------------------------------------------- parts that several workflows share
-
-PROMPT = (
-    "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
-    "ground, soft morning light, photograph"
+from workflow_parts import (
+    BLUE,
+    COMPARE_HEIGHT,
+    CRITIC,
+    EDIT,
+    GREY,
+    REFINE_HEIGHT,
+    T2I,
+    Group,
+    Node,
+    Workflow,
+    card,
+    critic,
+    critique,
+    critique_and_refine,
+    decode,
+    encode,
+    first_pass,
+    loader,
+    note,
+    preview,
+    prompt,
+    sampler,
+    save,
+    sdxl,
+    second_group,
+    second_pass,
+    text,
 )
-HUB = "https://huggingface.co/"
-T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
-
-def loader(
-    type: str, widget: str, directory: str, url: str, values: dict[str, Any] | None = None, **more: Any
-) -> Node:
-    """A loader of one file, with the address from which ComfyUI offers it where it is missing."""
-    name = url.rpartition("/")[2]
-    model = {"name": name, "url": HUB + url, "directory": directory}
-    return Node(type, values={widget: name, **(values or {})}, models=[model], **more)
-
-
-def note(text: str, height: int) -> Node:
-    return Node("MarkdownNote", "Start here", {"text": text}, height=height)
-
-
-def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 140, fill: bool = False) -> Node:
-    return Node("PrimitiveStringMultiline", title, {"value": text}, height=height, fill=fill)
-
-
-def critic(checkpoint: str) -> Node:
-    return Node("RationalRewardsLoadCritic", values={"checkpoint": checkpoint, "quantization": "nf4"})
-
-
-def sampler(steps: int, cfg: float, name: str, scheduler: str, title: str = "", **links: str) -> Node:
-    values = {
-        "seed": 42,
-        "control_after_generate": "fixed",
-        "steps": steps,
-        "cfg": cfg,
-        "sampler_name": name,
-        "scheduler": scheduler,
-    }
-    return Node("KSampler", title, values, {"negative": "negative", "latent_image": "latent", **links})
-
-
-def decode(samples: str, vae: str) -> Node:
-    return Node("VAEDecode", links={"samples": samples, "vae": vae})
-
-
-def preview(images: str, title: str) -> Node:
-    return Node("PreviewImage", title, links={"images": images}, height=290, fill=True)
-
-
-def save(images: str, title: str, prefix: str) -> Node:
-    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=290, fill=True)
-
-
-def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
-    return Node("PreviewAny", title, links={"source": source}, height=height, fill=fill)
-
-
-def sdxl() -> dict[str, Node]:
-    """SDXL with a prompt, a negative prompt and an empty latent."""
-    file = "stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
-    return {
-        "prompt": prompt(),
-        "checkpoint": loader("CheckpointLoaderSimple", "ckpt_name", "checkpoints", file),
-        "positive": encode("prompt"),
-        "negative": Node(
-            "CLIPTextEncode",
-            "Negative prompt",
-            {"text": "blurry, deformed, watermark"},
-            {"clip": "checkpoint.CLIP"},
-            88,
-        ),
-        "latent": Node("EmptyLatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
-    }
-
-
-def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
-    return Node("CLIPTextEncode", title, links={"text": prompt, "clip": clip}, height=88)
-
-
-# Heights that leave room for what the panels show, so that no result covers another node.
-CRITIQUE_HEIGHT, REFINE_HEIGHT, SCORE_HEIGHT, COMPARE_HEIGHT = 620, 420, 560, 640
-
-
-def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
-    links = {"critic": "critic", "image": image, "prompt": prompt, **links}
-    return Node("RationalRewardsCritique", title, links=links, height=CRITIQUE_HEIGHT)
-
-
-def card(critique: str, image: str, title: str = "", **links: str) -> Node:
-    links = {"critique": critique, "image": image, **links}
-    return Node("RationalRewardsCritiqueCard", title, links=links, height=330, fill=True)
-
-
-def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, Node]:
-    """From a first image to a critique, a card and a refined prompt."""
-    return {
-        "critic": critic(checkpoint),
-        "critique": critique(image, **links),
-        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=REFINE_HEIGHT),
-        "card": card("critique", image, refined_prompt="refine.refined_prompt"),
-    }
-
-
-CRITIC = Group("Critic", BLUE, [(340, ["critic", "critique"]), (320, ["refine", "card"])])
-
-
-# ---------------------------------------------------------------- the workflows
+SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
 
 
 def critique_and_refine_sdxl() -> Workflow:
@@ -167,14 +49,9 @@ def critique_and_refine_sdxl() -> Workflow:
     nodes = {
         "note": note(words, 190),
         **sdxl(),
-        "first": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
-        "first image": decode("first", "checkpoint.VAE"),
-        "first preview": preview("first image", "First image"),
+        **first_pass(SDXL_SAMPLING, "checkpoint", "checkpoint.VAE"),
         **critique_and_refine(T2I, "first image"),
-        "positive 2": encode("refine.refined_prompt"),
-        "second": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive 2"),
-        "second image": decode("second", "checkpoint.VAE"),
-        "result": save("second image", "Second image", "critique-and-refine"),
+        **second_pass(encode("refine.refined_prompt"), SDXL_SAMPLING, "checkpoint", "checkpoint.VAE"),
     }
     return Workflow(
         nodes,
@@ -182,7 +59,7 @@ def critique_and_refine_sdxl() -> Workflow:
             Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint", "negative", "latent"])]),
             Group("First image", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
             CRITIC,
-            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group(),
         ],
     )
 
@@ -194,6 +71,7 @@ def critique_and_refine_z_image() -> Workflow:
         "once), the second starts it.\n\n"
         "Both images have the same seed, so only the prompt differs."
     )
+    sampling = (8, 1, "res_multistep", "simple")
     files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
         "note": note(words, 200),
@@ -216,14 +94,9 @@ def critique_and_refine_z_image() -> Workflow:
         "vae": loader("VAELoader", "vae_name", "vae", f"{files}vae/ae.safetensors"),
         "positive": encode("prompt", "clip"),
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        "first": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive"),
-        "first image": decode("first", "vae"),
-        "first preview": preview("first image", "First image"),
+        **first_pass(sampling, "shift", "vae"),
         **critique_and_refine(T2I, "first image"),
-        "positive 2": encode("refine.refined_prompt", "clip"),
-        "second": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive 2"),
-        "second image": decode("second", "vae"),
-        "result": save("second image", "Second image", "critique-and-refine"),
+        **second_pass(encode("refine.refined_prompt", "clip"), sampling, "shift", "vae"),
     }
     return Workflow(
         nodes,
@@ -238,7 +111,7 @@ def critique_and_refine_z_image() -> Workflow:
             ),
             Group("First image", GREY, [(300, ["first", "first image", "first preview"])]),
             CRITIC,
-            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group(),
         ],
     )
 
@@ -256,6 +129,7 @@ def critique_and_refine_edit() -> Workflow:
         "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the "
         "clouds as they are"
     )
+    sampling = (4, 1, "euler", "simple")
     vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
     unet = (
         "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
@@ -287,14 +161,15 @@ def critique_and_refine_edit() -> Workflow:
         "latent": Node("VAEEncode", links={"pixels": "scaled", "vae": "vae"}),
         "positive": encode_edit("prompt", "Encode the instruction"),
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        "first": sampler(4, 1, "euler", "simple", model="shift", positive="positive"),
-        "first image": decode("first", "vae"),
-        "first preview": preview("first image", "First edit"),
+        **first_pass(sampling, "shift", "vae", "First edit"),
         **critique_and_refine(EDIT, "first image", source_image="scaled"),
-        "positive 2": encode_edit("refine.refined_prompt", "Encode the refined instruction"),
-        "second": sampler(4, 1, "euler", "simple", model="shift", positive="positive 2"),
-        "second image": decode("second", "vae"),
-        "result": save("second image", "Second edit", "critique-and-refine"),
+        **second_pass(
+            encode_edit("refine.refined_prompt", "Encode the refined instruction"),
+            sampling,
+            "shift",
+            "vae",
+            "Second edit",
+        ),
     }
     return Workflow(
         nodes,
@@ -311,7 +186,7 @@ def critique_and_refine_edit() -> Workflow:
                 "First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]
             ),
             CRITIC,
-            Group("Second edit", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group("Second edit"),
         ],
     )
 
@@ -329,9 +204,7 @@ def compare_two_samplers() -> Workflow:
         "note": note(words, 230),
         **sdxl(),
         "prompt": prompt(fill=True),
-        "sampler a": sampler(
-            25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"
-        ),
+        "sampler a": sampler(*SDXL_SAMPLING, "Sampler A", model="checkpoint", positive="positive"),
         "image a": decode("sampler a", "checkpoint.VAE"),
         "preview a": preview("image a", "Image A"),
         "sampler b": sampler(25, 5, "euler", "normal", "Sampler B", model="checkpoint", positive="positive"),
@@ -372,7 +245,7 @@ def score_a_batch() -> Workflow:
         "note": note(words, 250),
         **sdxl(),
         "prompt": prompt(fill=True),
-        "sampler": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
         "images": decode("sampler", "checkpoint.VAE"),
         "preview": preview("images", "Four images"),
         "critic": critic(T2I),
