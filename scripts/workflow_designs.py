@@ -12,6 +12,7 @@ from workflow_parts import (
     EDIT,
     GREY,
     REFINE_HEIGHT,
+    RUN_TWICE,
     T2I,
     Group,
     Node,
@@ -41,8 +42,7 @@ SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
 def critique_and_refine_sdxl() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
-        "2. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "Both images have the same seed, so only the prompt differs. Phrases that must stay in it go "
         "into *keep*."
     )
@@ -56,8 +56,12 @@ def critique_and_refine_sdxl() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint", "negative", "latent"])]),
-            Group("First image", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
+            Group("Prompt and model", GREY, [(270, ["note", "prompt", "checkpoint", "latent"])]),
+            Group(
+                "First image",
+                GREY,
+                [(250, ["positive", "negative", "first", "first image", "first preview"])],
+            ),
             CRITIC,
             second_group(),
         ],
@@ -67,14 +71,13 @@ def critique_and_refine_sdxl() -> Workflow:
 def critique_and_refine_z_image() -> Workflow:
     words = (
         "1. Load the three files of Z-Image-Turbo; ComfyUI offers those that are missing.\n"
-        "2. Write your prompt. Run twice. The first run says what the critic would download (17.5 GB, "
-        "once), the second starts it.\n\n"
+        f"2. Write your prompt. {RUN_TWICE}\n\n"
         "Both images have the same seed, so only the prompt differs."
     )
     sampling = (8, 1, "res_multistep", "simple")
     files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
-        "note": note(words, 200),
+        "note": note(words, 190),
         "prompt": prompt(fill=True),
         "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
         "unet": loader(
@@ -105,11 +108,14 @@ def critique_and_refine_z_image() -> Workflow:
                 "Prompt and model",
                 GREY,
                 [
-                    (340, ["note", "unet", "shift", "clip", "vae"]),
-                    (320, ["prompt", "positive", "negative", "latent"]),
+                    (270, ["note", "prompt", "unet", "shift", "clip", "vae"]),
                 ],
             ),
-            Group("First image", GREY, [(300, ["first", "first image", "first preview"])]),
+            Group(
+                "First image",
+                GREY,
+                [(250, ["latent", "positive", "negative", "first", "first image", "first preview"])],
+            ),
             CRITIC,
             second_group(),
         ],
@@ -121,8 +127,7 @@ def critique_and_refine_edit() -> Workflow:
         "1. Choose an image and say what to change.\n"
         "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are "
         "missing.\n"
-        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"3. {RUN_TWICE}\n\n"
         "The critic sees the image before and after, and says what the edit should have left alone."
     )
     instruction = (
@@ -149,7 +154,7 @@ def critique_and_refine_edit() -> Workflow:
         return Node("TextEncodeQwenImageEditPlus", title, links=links)
 
     nodes = {
-        "note": note(words, 260),
+        "note": note(words, 230),
         "prompt": prompt(instruction, "Instruction", 120),
         "source": Node("LoadImage", "Image to edit", {"image": "example.png"}, fill=True),
         "scaled": Node("FluxKontextImageScale", "Scale the image", links={"image": "source"}),
@@ -164,7 +169,7 @@ def critique_and_refine_edit() -> Workflow:
         **first_pass(sampling, "shift", "vae", "First edit"),
         **critique_and_refine(EDIT, "first image", source_image="scaled"),
         **second_pass(
-            encode_edit("refine.refined_prompt", "Encode the refined instruction"),
+            encode_edit("refine.refined_prompt", "Encode refined instruction"),
             sampling,
             "shift",
             "vae",
@@ -178,12 +183,12 @@ def critique_and_refine_edit() -> Workflow:
                 "Image and model",
                 GREY,
                 [
-                    (320, ["note", "prompt", "source"]),
-                    (410, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
+                    (250, ["note", "prompt", "source"]),
+                    (260, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
                 ],
             ),
             Group(
-                "First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]
+                "First edit", GREY, [(250, ["positive", "negative", "first", "first image", "first preview"])]
             ),
             CRITIC,
             second_group("Second edit"),
@@ -195,13 +200,12 @@ def compare_two_samplers() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
         "2. Change whatever you want to compare: a sampler, its cfg, its steps.\n"
-        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"3. {RUN_TWICE}\n\n"
         "The better image is saved, and the Compare node says why it is better."
     )
     ask = {"critic": "critic", "image_a": "image a", "image_b": "image b", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 230),
+        "note": note(words, 210),
         **sdxl(),
         "prompt": prompt(fill=True),
         "sampler a": sampler(*SDXL_SAMPLING, "Sampler A", model="checkpoint", positive="positive"),
@@ -220,14 +224,17 @@ def compare_two_samplers() -> Workflow:
             Group(
                 "Prompt and model",
                 GREY,
-                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
+                [(270, ["note", "prompt", "checkpoint", "latent"])],
             ),
             Group(
                 "Two samplers, one seed",
                 GREY,
-                [(290, ["sampler a", "image a", "preview a"]), (290, ["sampler b", "image b", "preview b"])],
+                [
+                    (250, ["positive", "negative", "sampler a", "sampler b"]),
+                    (240, ["image a", "preview a", "image b", "preview b"]),
+                ],
             ),
-            Group("Critic", BLUE, [(380, ["critic", "compare"]), (340, ["winner"])]),
+            Group("Critic", BLUE, [(330, ["critic", "compare"]), (290, ["winner"])]),
         ],
     )
 
@@ -235,14 +242,13 @@ def compare_two_samplers() -> Workflow:
 def score_a_batch() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
-        "2. Run twice. The first run says what the critic would download"
-        " (17.5 GB, once), the second starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "*Save with Scores* writes each image's scores and reasons into its PNG. The arrows on *Critique* "
         "turn "
         "from image to image."
     )
     nodes = {
-        "note": note(words, 250),
+        "note": note(words, 230),
         **sdxl(),
         "prompt": prompt(fill=True),
         "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
@@ -266,9 +272,9 @@ def score_a_batch() -> Workflow:
             Group(
                 "Prompt and model",
                 GREY,
-                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
+                [(270, ["note", "prompt", "checkpoint", "latent"])],
             ),
-            Group("Four images", GREY, [(300, ["sampler", "images", "preview"])]),
+            Group("Four images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
             Group("Critic", BLUE, [(340, ["critic", "critique"])]),
             Group("Results", BLUE, [(340, ["saved", "scores"])]),
         ],
@@ -278,8 +284,7 @@ def score_a_batch() -> Workflow:
 def judge_a_picture() -> Workflow:
     words = (
         "1. Choose your image and write the prompt it was made from.\n"
-        "2. Run twice. The first run says what the critic would download"
-        " (17.5 GB, once), the second starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "Nothing is generated here: no checkpoint but the critic is needed. *Compare* meets a blurred "
         "copy; wire "
         "any other image in its place."
@@ -326,7 +331,7 @@ def shapes_demo_no_download() -> Workflow:
         return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
 
     nodes = {
-        "note": note(words, 290),
+        "note": note(words, 230),
         "prompt": prompt(asked, fill=True),
         "critic": Node(
             "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
@@ -343,11 +348,11 @@ def shapes_demo_no_download() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and critic", GREY, [(320, ["note", "prompt", "critic"])]),
-            Group("First image", GREY, [(270, ["first", "first preview"])]),
-            Group("Critic", BLUE, [(340, ["critique"]), (320, ["refine", "card"])]),
-            Group("Second image", GREY, [(270, ["second", "second preview"])]),
-            Group("Judged again", BLUE, [(340, ["critique 2"])]),
+            Group("Prompt and critic", GREY, [(250, ["note", "prompt", "critic"])]),
+            Group("First image", GREY, [(220, ["first", "first preview"])]),
+            Group("Critic", BLUE, [(300, ["critique"]), (280, ["refine", "card"])]),
+            Group("Second image", GREY, [(220, ["second", "second preview"])]),
+            Group("Judged again", BLUE, [(300, ["critique 2"])]),
         ],
     )
 

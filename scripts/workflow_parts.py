@@ -46,6 +46,9 @@ PROMPT = (
     "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
     "ground, soft morning light, photograph"
 )
+RUN_TWICE = (
+    "Run twice: the first run says what the critic would download (17.5 GB, once), the second starts it."
+)
 HUB = "https://huggingface.co/"
 T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
@@ -63,7 +66,7 @@ def note(text: str, height: int) -> Node:
     return Node("MarkdownNote", "Start here", {"text": text}, height=height)
 
 
-def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 140, fill: bool = False) -> Node:
+def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 110, fill: bool = False) -> Node:
     return Node("PrimitiveStringMultiline", title, {"value": text}, height=height, fill=fill)
 
 
@@ -88,11 +91,11 @@ def decode(samples: str, vae: str) -> Node:
 
 
 def preview(images: str, title: str) -> Node:
-    return Node("PreviewImage", title, links={"images": images}, height=290, fill=True)
+    return Node("PreviewImage", title, links={"images": images}, height=200, fill=True)
 
 
 def save(images: str, title: str, prefix: str) -> Node:
-    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=290, fill=True)
+    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=200, fill=True)
 
 
 def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
@@ -122,7 +125,7 @@ def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
 
 
 # Heights that leave room for what the panels show, so that no result covers another node.
-CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT = 620, 420, 640
+CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT = 580, 560, 640
 
 
 def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
@@ -132,7 +135,7 @@ def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) 
 
 def card(critique: str, image: str, title: str = "", **links: str) -> Node:
     links = {"critique": critique, "image": image, **links}
-    return Node("RationalRewardsCritiqueCard", title, links=links, height=330, fill=True)
+    return Node("RationalRewardsCritiqueCard", title, links=links, height=250, fill=True)
 
 
 def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, Node]:
@@ -145,7 +148,7 @@ def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, 
     }
 
 
-CRITIC = Group("Critic", BLUE, [(340, ["critic", "critique"]), (320, ["refine", "card"])])
+CRITIC = Group("Critic", BLUE, [(310, ["critic", "critique"]), (290, ["refine", "card"])])
 
 
 # Steps, cfg, name of the sampler, scheduler.
@@ -174,4 +177,4 @@ def second_pass(
 
 
 def second_group(title: str = "Second image") -> Group:
-    return Group(title, GREY, [(300, ["positive 2", "second", "second image", "result"])])
+    return Group(title, GREY, [(250, ["positive 2", "second", "second image", "result"])])
