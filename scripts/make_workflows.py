@@ -22,7 +22,7 @@ from comfyui_page import Canvas, canvas
 from comfyui_server import NAME, PACK, Server
 from PIL import Image
 from workflow_designs import MAKERS
-from workflow_layout import first_view, layout
+from workflow_layout import first_view, lanes, layout
 from workflow_parts import Workflow
 
 FOLDER = PACK / "workflows"
@@ -154,6 +154,9 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
     boxes, groups = layout(workflow, least)
     page.page.evaluate(PLACE, {"nodes": boxes, "groups": groups})
     graph = clean(name, page.serialize(), first_view(groups))
+    reroutes, ends = lanes(workflow, boxes, graph)
+    if reroutes:
+        graph["extra"] |= {"reroutes": reroutes, "linkExtensions": ends}
     (FOLDER / f"{name}.json").write_text(
         json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )

@@ -65,6 +65,7 @@ def critique_and_refine_sdxl() -> Workflow:
             CRITIC,
             second_group(),
         ],
+        ["prompt", "negative"],
     )
 
 
@@ -119,6 +120,7 @@ def critique_and_refine_z_image() -> Workflow:
             CRITIC,
             second_group(),
         ],
+        ["prompt", "latent", "negative"],
     )
 
 
@@ -193,6 +195,7 @@ def critique_and_refine_edit() -> Workflow:
             CRITIC,
             second_group("Second edit"),
         ],
+        ["prompt", "negative"],
     )
 
 
@@ -236,6 +239,7 @@ def compare_two_samplers() -> Workflow:
             ),
             Group("Critic", BLUE, [(330, ["critic", "compare"]), (290, ["winner"])]),
         ],
+        ["prompt"],
     )
 
 
@@ -278,6 +282,7 @@ def score_a_batch() -> Workflow:
             Group("Critic", BLUE, [(340, ["critic", "critique"])]),
             Group("Results", BLUE, [(340, ["saved", "scores"])]),
         ],
+        ["prompt"],
     )
 
 
@@ -295,8 +300,8 @@ def judge_a_picture() -> Workflow:
     )
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 230),
-        "prompt": prompt(drawing, height=170),
+        "note": note(words, 150),
+        "prompt": prompt(drawing),
         "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
         "other": Node("ImageBlur", "A blurred copy", {"blur_radius": 12, "sigma": 6.0}, {"image": "picture"}),
         **critique_and_refine(T2I, "picture"),
@@ -313,6 +318,7 @@ def judge_a_picture() -> Workflow:
             CRITIC,
             Group("Compare", BLUE, [(340, ["other", "compare"])]),
         ],
+        ["prompt", "picture", "critic"],
     )
 
 
@@ -331,7 +337,7 @@ def shapes_demo_no_download() -> Workflow:
         return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
 
     nodes = {
-        "note": note(words, 230),
+        "note": note(words, 170),
         "prompt": prompt(asked, fill=True),
         "critic": Node(
             "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
@@ -348,12 +354,16 @@ def shapes_demo_no_download() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and critic", GREY, [(250, ["note", "prompt", "critic"])]),
-            Group("First image", GREY, [(220, ["first", "first preview"])]),
+            Group(
+                "Prompt, critic, first image",
+                GREY,
+                [(250, ["note", "prompt"]), (240, ["critic", "first", "first preview"])],
+            ),
             Group("Critic", BLUE, [(300, ["critique"]), (280, ["refine", "card"])]),
             Group("Second image", GREY, [(220, ["second", "second preview"])]),
             Group("Judged again", BLUE, [(300, ["critique 2"])]),
         ],
+        ["prompt", "critic"],
     )
 
 

@@ -13,6 +13,9 @@ TITLE = 30
 # Between the nodes of a column, between columns, and between groups, which pad what they enclose.
 NODE_GAP, COLUMN_GAP, GROUP_GAP = 30, 44, 16
 PADDING, HEADING = 14, 58
+# Of a lane above the nodes; the topmost lies this far above where nodes without lanes would begin. A link
+# from a lane down to its input would bend under nodes where the way is longer than LONGEST_DROP.
+LANE, LANE_RISE, LONGEST_DROP = 24, 16, 420
 # Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
 NODES_2 = {
     "RationalRewardsCritique": 510,
@@ -43,6 +46,7 @@ def layout(
         for _, names in group.columns
     ]
     tallest = max(bodies)
+    top = HEADING + LANE * len(workflow.lanes)
     nodes: dict[str, list[float]] = {}
     groups = []
     x = 0.0
@@ -50,7 +54,7 @@ def layout(
         start = x
         x += PADDING
         for width, names in group.columns:
-            y = HEADING
+            y = top
             used = sum(low(workflow, name, least) + TITLE + NODE_GAP for name in names) - NODE_GAP
             filling = [name for name in names if workflow.nodes[name].fill]
             for name in names:
@@ -65,11 +69,51 @@ def layout(
             {
                 "title": group.title,
                 "color": group.color,
-                "box": [start, 0, x - start, HEADING + tallest + PADDING],
+                "box": [start, 0, x - start, top + tallest + PADDING],
             }
         )
         x += GROUP_GAP
     return nodes, groups
+
+
+def lanes(
+    workflow: Workflow, boxes: dict[str, list[float]], graph: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Reroutes that lead links along the lanes of a saved graph, and which reroute each of those links comes
+    from, both as a workflow's `extra` holds them.
+    """
+    ids = dict(zip(workflow.nodes, sorted(node["id"] for node in graph["nodes"]), strict=True))
+    left = {ids[name]: box[0] for name, box in boxes.items()}
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    reroutes: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    for number, source in enumerate(workflow.lanes):
+        name, _, output = source.partition(".")
+        slot = next(
+            i for i, out in enumerate(nodes[ids[name]]["outputs"]) if out["name"] == output or not output
+        )
+        y = HEADING - LANE_RISE + LANE * number
+        right = boxes[name][0] + boxes[name][2]
+        far = [
+            link
+            for link in graph["links"]
+            if link[1:3] == [ids[name], slot]
+            and left[link[3]] > right + 2 * COLUMN_GAP
+            and nodes[link[3]]["pos"][1] - y < LONGEST_DROP
+        ]
+        parent = None
+        for x in sorted({right + COLUMN_GAP} | {left[link[3]] for link in far}) if far else []:
+            reroute = {
+                "id": len(reroutes) + 1,
+                "pos": [round(x - COLUMN_GAP / 2), y],
+                "linkIds": [link[0] for link in far if left[link[3]] >= x],
+            }
+            if parent:
+                reroute["parentId"] = parent
+            parent = reroute["id"]
+            reroutes.append(reroute)
+            ends += [{"id": link[0], "parentId": parent} for link in far if left[link[3]] == x]
+    return reroutes, ends
 
 
 def first_view(groups: list[dict[str, Any]]) -> dict[str, Any]:

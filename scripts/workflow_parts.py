@@ -36,10 +36,15 @@ class Group:
 
 @dataclass
 class Workflow:
-    """What a file holds."""
+    """What a file holds.
+
+    `lanes` are outputs ("node" or "node.output"), the topmost first, whose links to columns further right
+    than the next run above the nodes and not under them.
+    """
 
     nodes: dict[str, Node]
     groups: list[Group]
+    lanes: list[str] = field(default_factory=list)
 
 
 PROMPT = (
@@ -135,7 +140,7 @@ def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) 
 
 def card(critique: str, image: str, title: str = "", **links: str) -> Node:
     links = {"critique": critique, "image": image, **links}
-    return Node("RationalRewardsCritiqueCard", title, links=links, height=250, fill=True)
+    return Node("RationalRewardsCritiqueCard", title, links=links, height=310, fill=True)
 
 
 def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, Node]:

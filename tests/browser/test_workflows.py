@@ -82,6 +82,11 @@ def wires(workflow):
     return found
 
 
+def bends(workflow):
+    """Where a saved workflow's links are led around nodes."""
+    return sorted((one["pos"], sorted(one["linkIds"])) for one in workflow["extra"].get("reroutes", []))
+
+
 def overlaps(boxes):
     """Pairs of nodes that cover each other by more than a pixel."""
     return [
@@ -145,6 +150,7 @@ def test_a_workflow_loads_whole_and_is_saved_as_it_was(page, server, name):
     saved = page.serialize()
     assert len(shown) == len(workflow["nodes"]) == len(saved["nodes"])
     assert wires(saved) == wires(workflow)
+    assert bends(saved) == bends(workflow)
     kept = {str(node["id"]): node for node in saved["nodes"]}
     for node in workflow["nodes"]:
         assert (
@@ -181,6 +187,42 @@ def test_links_run_to_the_right_or_down_a_column(name):
         to_the_right = end[0] >= start[2] + COLUMN_GAP
         down = end[0] == start[0] and end[1] >= start[3] + NODE_GAP
         assert to_the_right or down, (origin, target)
+
+
+# Links as they are drawn: which of those between neighbouring columns, or along a lane, lie under a node,
+# further than a curve may bend beyond its column.
+HIDDEN_LINKS = """([gap, bend]) => {
+    const STEP = 12
+    const context = document.createElement("canvas").getContext("2d")
+    // No line slips between the points below.
+    context.lineWidth = STEP + 1
+    const hidden = []
+    for (const link of app.graph._links.values()) {
+        const origin = app.graph.getNodeById(link.origin_id), target = app.graph.getNodeById(link.target_id)
+        const far = target.pos[0] - origin.pos[0] - origin.size[0] > gap + 1
+        const column = target.pos[0] === origin.pos[0]
+        const reroutes = []
+        for (let id = link.parentId; id; id = reroutes.at(-1).parentId)
+            reroutes.push(app.graph.reroutes.get(id))
+        if (column || (far && !reroutes.length)) continue
+        for (const { path } of [link, ...reroutes])
+            for (const { title, pos, size } of app.graph.nodes)
+                for (let x = pos[0] + bend; x < pos[0] + size[0] - bend; x += STEP)
+                    for (let y = pos[1] - 20; y < pos[1] + size[1] - 10; y += STEP)
+                        if (context.isPointInStroke(path, x, y))
+                            hidden.push([origin.title, target.title, title])
+    }
+    return hidden
+}"""
+
+
+@with_comfyui
+@with_browser
+@pytest.mark.parametrize("name", NAMES)
+def test_links_to_the_next_column_and_along_lanes_are_not_hidden(page, name):
+    page.load(read(name))
+    page.fit()
+    assert page.page.evaluate(HIDDEN_LINKS, [COLUMN_GAP, COLUMN_GAP / 2]) == []
 
 
 @with_comfyui
@@ -231,6 +273,7 @@ def test_a_picture_is_judged_from_the_page(page, server):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_opens_where_it_begins_and_can_be_read(page, name):
     page.page.set_viewport_size({"width": 1600, "height": 1000})
+    page.page.wait_for_function("() => app.canvas.canvas.width <= 1600 && app.canvas.canvas.height <= 1000")
     # A zoom from before, which is not to be mistaken for the template's.
     page.page.evaluate("() => { app.canvas.ds.scale = 0.2 }")
     view = page.open_template(name)
