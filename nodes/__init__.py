@@ -12,10 +12,11 @@ from .judge import Compare, Critique, Score
 from .preference import RecordPreference
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
+from .shown_pairs import shown_pairs
 from .train import RationalizePreferences, TrainCriticAdapter
 
 host.register_model_folders()
-host.listen_to_prompts()
+host.listen_to_prompts(host.forget_results, shown_pairs.mark)
 
 
 class RationalRewardsExtension(ComfyExtension):
