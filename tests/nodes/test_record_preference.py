@@ -152,7 +152,9 @@ def test_images_that_were_never_shown_are_shown_first(server: Server) -> None:
     shown(server, graph("first", preferred="A"), workflow="another")
     assert kept(server, "first") == []
     prompt = graph("first", preferred="A")
-    server.result(from_page(server, {**prompt, "twin": prompt["record"]}))
+    # Not equal to the other one: ComfyUI runs equal nodes once for both.
+    twin = graph("first", preferred="A", chosen_by="critic")["record"]
+    server.result(from_page(server, {**prompt, "twin": twin}))
     assert len(kept(server, "first")) == 1, "only the one that has been seen"
 
 

@@ -14,7 +14,7 @@ import rational_rewards
 @pytest.fixture
 def module() -> Any:
     """nodes/shown_pairs.py by itself: the package around it needs ComfyUI, this module does not."""
-    file = Path(rational_rewards.__file__).parent / "nodes" / "shown_pairs.py"
+    file = Path(str(rational_rewards.__file__)).parent / "nodes" / "shown_pairs.py"
     spec = importlib.util.spec_from_file_location("rational_rewards.nodes.shown_pairs", file)
     assert spec
     assert spec.loader

@@ -381,6 +381,7 @@ def test_a_writer_killed_at_any_moment_leaves_everything_it_had_recorded(dataset
 
 NODE = """
 import json
+from types import SimpleNamespace
 import comfy.options
 comfy.options.enable_args_parsing()
 # As main.py does: ComfyUI's older `nodes` hides this package behind comfy/utils.py.
@@ -392,6 +393,8 @@ from rational_rewards.nodes.preference import RecordPreference as node
 from rational_rewards.preferences.dataset import PreferenceDataset
 
 node.GET_SCHEMA()
+# As the executor sets it, for a prompt without a workflow.
+node.hidden = SimpleNamespace(unique_id="1", dynprompt=None, extra_pnginfo=None)
 a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
