@@ -223,6 +223,7 @@ class Critic:
                     expected[spec.key].score,
                     applicable=expected[spec.key].score is not None,
                     confidence=expected[spec.key].confidence,
+                    expected=expected[spec.key].score,
                 )
                 for spec in question.rubric.dimensions
             }
