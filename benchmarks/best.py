@@ -148,10 +148,7 @@ def measure_tournament(critic: Critic, groups: int) -> dict[str, Any]:
         judgements = critic.critique(images, prompt, until="scores").judgements
         scored.add(order_by_score(judgements)[0] == truth)
         first.add(max(range(GROUP), key=lambda index: judgements[index].score or 0.0) == truth)
-        print(
-            f"group {number + 1}: {comparisons[-1]} comparisons; found {found}; by scores {scored}",
-            flush=True,
-        )
+        print(f"{number + 1}: {best.comparisons} comparisons; found {found}; by scores {scored}", flush=True)
     return {
         "found": vars(found),
         "by_score": vars(scored),
@@ -169,10 +166,7 @@ def simulate(size: int, noise: float, runs: int) -> dict[str, Any]:
         rng = random.Random(repr((size, noise, number)))
         quality = rng.sample(range(size), size)
 
-        def compare(pairs: Sequence[tuple[int, int]]) -> list[float | None]:
-            return [float((quality[a] > quality[b]) != (rng.random() < noise)) for a, b in pairs]
-
-        played = tournament.play(size, compare, number)
+        played = tournament.play(size, _noisy_judge(quality, noise, rng), number)
         found.add(quality[played.order[0]] == size - 1)
         places.append(size - quality[played.order[0]])
         comparisons.append(len(played.matches))
@@ -183,6 +177,13 @@ def simulate(size: int, noise: float, runs: int) -> dict[str, Any]:
         "mean_place": statistics.mean(places),
         "comparisons": comparisons,
     }
+
+
+def _noisy_judge(quality: Sequence[int], noise: float, rng: random.Random) -> tournament.Compare:
+    def compare(pairs: Sequence[tournament.Pair]) -> list[float | None]:
+        return [float((quality[a] > quality[b]) != (rng.random() < noise)) for a, b in pairs]
+
+    return compare
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -200,19 +201,16 @@ def table(figures: dict[str, Any]) -> str:
         spent = f"{statistics.mean(played):.1f}, at most {max(played)}"
         lines += [f"| tournament | {Share(**found['found'])} | {spent} |"]
         lines += [f"| scores, ties by expected scores | {Share(**found['by_score'])} | 0 |"]
-        lines += [
-            f"| scores, the first of equal ones | {Share(**found['by_score_first_of_equals'])} | 0 |",
-            "",
-        ]
+        lines += [f"| scores, the first of equals | {Share(**found['by_score_first_of_equals'])} | 0 |", ""]
     lines += [
         "| simulated judge: wrong | images | the best comes first | mean place of the first | comparisons |",
         "|---|---|---|---|---|",
     ]
     for one in figures["simulation"]:
-        played = one["comparisons"]
+        played, pairs = one["comparisons"], one["size"] * (one["size"] - 1) // 2
         lines.append(
             f"| {one['noise']:.0%} | {one['size']} | {Share(**one['found'])} | {one['mean_place']:.2f} | "
-            f"{statistics.mean(played):.1f}, at most {max(played)} of {one['size'] * (one['size'] - 1) // 2} |"
+            f"{statistics.mean(played):.1f}, at most {max(played)} of {pairs} |"
         )
     return "\n".join(lines)
 

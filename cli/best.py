@@ -10,8 +10,8 @@ from ..models.best_of import BestOf, best_of
 from ..models.errors import QuestionError
 from ..models.files import user_path
 from ..models.images import open_image
-from .checkpoints import load_critic
 from .inputs import JudgedFile, image_files
+from .judge import critic_for
 from .options import add_judging, number, sampling, whole_number
 from .output import check_targets, complain, deliver, progress_on
 
@@ -46,7 +46,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         type=number(0, 1),
         default=0.0,
         metavar="SCORE",
-        help="images that score below this do not pass, 0 to 1; where none does, the exit code is 1; default: 0",
+        help="images that score below this do not pass, 0 to 1; the exit code is 1 where none does; default: 0",
     )
     parser.set_defaults(run=best)
 
@@ -55,17 +55,14 @@ def best(options: argparse.Namespace) -> int:
     """`best`: one line an image, best first; those that pass are marked."""
     files = image_files(options.prompt, options.images)
     check_targets({"--json": options.json}, [file.path for file in files])
-    images = _opened(files)
+    critic = critic_for(options, files)
+    images = _opened(files, critic)
     judged = [file for file in files if not file.error]
-    for file in files:
-        if file.error:
-            complain(file.error if file.path in file.error else f"{file.path}: {file.error}")
     if not judged:
-        raise QuestionError("There is no image left to choose from: name at least one that can be judged.")
-    critic = load_critic(options)
+        raise QuestionError(files[-1].error)
     found = best_of(
         critic,
-        [critic.engine.prepare(image) for image in images],
+        images,
         [file.prompt for file in judged],
         [open_image(str(user_path(options.source)))] if options.source else None,
         method=options.method,
@@ -75,20 +72,25 @@ def best(options: argparse.Namespace) -> int:
         progress=progress_on(quiet=options.quiet),
         **sampling(options),
     )
+    for file in files:
+        if file.error:
+            complain(file.error if file.path in file.error else f"{file.path}: {file.error}")
     deliver(options.json, _lines(found, judged), _data(found, judged, files, critic))
     if not found.kept:
         complain(f"No image reaches the threshold of {options.threshold:g}, so none was chosen.")
     return FAILED if not found.kept or len(judged) < len(files) else 0
 
 
-def _opened(files: Sequence[JudgedFile]) -> list[Image.Image]:
-    """The images of all files that can be judged; what cannot be read has failed."""
+def _opened(files: Sequence[JudgedFile], critic: Critic) -> list[Image.Image]:
+    """The images of all files that can be judged, as the critic reads them; what cannot be opened has
+    failed.
+    """
     images = []
     for file in files:
         if file.error:
             continue
         try:
-            images.append(open_image(file.path))
+            images.append(critic.engine.prepare(open_image(file.path)))
         except QuestionError as error:
             file.error = str(error)
     return images

@@ -1,12 +1,12 @@
 """The best of many by comparing two at a time, with far fewer comparisons than there are pairs. Pure logic:
 who compares is handed in.
 
-First a knockout in which an image goes out with its second loss, so that one wrong comparison costs nobody the
-title. Then the strongest who have not met yet compare with each other. What is known after each round is put
-together by the model of Bradley and Terry (1952): image i wins against j with probability p_i / (p_i + p_j). It
-is fitted with the MM algorithm of Hunter (2004), "MM algorithms for generalized Bradley-Terry models",
-Annals of Statistics 32(1), equation 3, with a few draws against a dummy of strength 1, so that whoever won or
-lost everything keeps a finite strength.
+First a knockout in which an image goes out with its second loss, so that one wrong comparison costs nobody
+the title. Then the strongest who have not met yet compare with each other. What is known after each round is
+put together by the model of Bradley and Terry (1952): image i wins against j with probability
+p_i / (p_i + p_j). It is fitted with the MM algorithm of Hunter (2004), "MM algorithms for generalized
+Bradley-Terry models", Annals of Statistics 32(1), equation 3, with part of a draw against a dummy of strength
+1, so that whoever won or lost everything keeps a finite strength.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Compare = Callable[[Sequence[Pair]], Sequence[float | None]]
 
 # Losses that put an image out of the knockout.
 LOSSES = 2
-# Draws against the dummy that everybody starts with.
+# Of a draw against the dummy, with which everybody starts.
 PRIOR = 0.2
 # Iterations of a fit, and the relative change of strength at which it stops.
 MOST_STEPS, SMALLEST_STEP = 200, 1e-6

@@ -137,5 +137,5 @@ def _columns(best: BestOf) -> tuple[Any, Any]:
 
 
 def _batch(image: torch.Tensor, chosen: list[RankedImage]) -> Any:
-    """These images of the batch, in this order; there is no empty batch, so for none the branch is blocked."""
+    """These images of the batch, in this order. There is no empty batch: for none, the branch is blocked."""
     return image[[one.index for one in chosen]] if chosen else host.blocked()
