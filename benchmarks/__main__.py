@@ -70,11 +70,14 @@ def main() -> None:
     picked.add_argument("--pairs", type=int, default=600, help="pairs judged one by one; 0: none")
     picked.add_argument("--compared", type=int, default=200, help="pairs compared side by side; 0: none")
     picked.add_argument("--groups", type=int, default=40, help="tournaments of 16 images; 0: none")
+    picked.add_argument("--first", type=int, default=0, help="number of the first tournament")
     picked.add_argument("--simulated", type=int, default=400, help="tournaments a size and noise; 0: none")
     picked.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
     if parsed.benchmark == "best":
-        figures = best.run(parsed.checkpoint, parsed.pairs, parsed.groups, parsed.compared, parsed.simulated)
+        figures = best.run(
+            parsed.checkpoint, parsed.pairs, parsed.groups, parsed.first, parsed.compared, parsed.simulated
+        )
         print(best.table(figures))
         if parsed.json:
             parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

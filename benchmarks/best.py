@@ -37,9 +37,11 @@ NOISE = (0.0, 0.05, 0.1, 0.2)
 SIZES = (4, 8, 16, 32)
 
 
-def run(checkpoint: str, pairs: int, groups: int, compared: int, simulated: int) -> dict[str, Any]:
+def run(
+    checkpoint: str, pairs: int, groups: int, first: int, compared: int, simulated: int
+) -> dict[str, Any]:
     """All figures: `pairs` held-out pairs judged one by one, the first `compared` of them also side by side,
-    `groups` tournaments, and `simulated` tournaments for each size and noise.
+    `groups` tournaments from number `first` on, and `simulated` tournaments for each size and noise.
     """
     figures: dict[str, Any] = {"pairs": pairs, "compared": compared, "groups": groups, "simulated": simulated}
     figures["simulation"] = [
@@ -52,13 +54,13 @@ def run(checkpoint: str, pairs: int, groups: int, compared: int, simulated: int)
         start = time.monotonic()
         figures["single"] = measure_single(critic, held_out(pairs)) if pairs else None
         figures["side_by_side"] = measure_compared(critic, held_out(compared)) if compared else None
-        figures["tournament"] = measure_tournament(critic, groups) if groups else None
+        figures["tournament"] = measure_tournament(critic, range(first, first + groups)) if groups else None
         figures["seconds"] = round(time.monotonic() - start)
     return figures
 
 
 def measure_single(critic: Critic, worlds: Sequence[World]) -> dict[str, Any]:
-    """Both pictures of every pair judged by themselves: ties, and who is right where there is a preference."""
+    """Both pictures of every pair judged alone: ties, and who is right where there is a preference."""
     scores: list[tuple[World, list[tuple[float, float]]]] = []
     for portion in _portions(worlds):
         pictures = [one.pictures for one in portion]
@@ -135,12 +137,12 @@ def group(number: int) -> tuple[str, list[Image.Image], int]:
     raise AssertionError
 
 
-def measure_tournament(critic: Critic, groups: int) -> dict[str, Any]:
+def measure_tournament(critic: Critic, groups: Sequence[int]) -> dict[str, Any]:
     """How often the true best of 16 comes first by a tournament, and by scores with and without expected
     ones.
     """
     found, scored, first, comparisons = Share(), Share(), Share(), []
-    for number in range(groups):
+    for number in groups:
         prompt, images, truth = group(number)
         best = best_of(critic, images, prompt, method="tournament", seed=number)
         comparisons.append(best.comparisons)
@@ -148,7 +150,7 @@ def measure_tournament(critic: Critic, groups: int) -> dict[str, Any]:
         judgements = critic.critique(images, prompt, until="scores").judgements
         scored.add(order_by_score(judgements)[0] == truth)
         first.add(max(range(GROUP), key=lambda index: judgements[index].score or 0.0) == truth)
-        print(f"{number + 1}: {best.comparisons} comparisons; found {found}; by scores {scored}", flush=True)
+        print(f"{number}: {best.comparisons} comparisons; found {found}; by scores {scored}", flush=True)
     return {
         "found": vars(found),
         "by_score": vars(scored),

@@ -46,7 +46,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         type=number(0, 1),
         default=0.0,
         metavar="SCORE",
-        help="images that score below this do not pass, 0 to 1; the exit code is 1 where none does; default: 0",
+        help="images that score below this do not pass, 0 to 1; the exit code is 1 if none does; default: 0",
     )
     parser.set_defaults(run=best)
 

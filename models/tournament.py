@@ -6,7 +6,9 @@ the title. Then the strongest who have not met yet compare with each other. What
 put together by the model of Bradley and Terry (1952): image i wins against j with probability
 p_i / (p_i + p_j). It is fitted with the MM algorithm of Hunter (2004), "MM algorithms for generalized
 Bradley-Terry models", Annals of Statistics 32(1), equation 3, with part of a draw against a dummy of strength
-1, so that whoever won or lost everything keeps a finite strength.
+1, so that whoever won or lost everything keeps a finite strength. A judge makes mistakes that have nothing to
+do with strength: each comparison counts by the probability that it is none, as expectation-maximization
+weighs a mixture (Dempster, Laird and Rubin 1977), so that a single absurd loss does not outweigh the rest.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ Compare = Callable[[Sequence[Pair]], Sequence[float | None]]
 LOSSES = 2
 # Of a draw against the dummy, with which everybody starts.
 PRIOR = 0.2
+# Share of comparisons that say nothing, as if a coin were tossed.
+MISTAKES = 0.1
 # Iterations of a fit, and the relative change of strength at which it stops.
 MOST_STEPS, SMALLEST_STEP = 200, 1e-6
 
@@ -65,7 +69,8 @@ def most_comparisons(count: int) -> int:
 
 
 def play(count: int, compare: Compare, seed: int = 0, top: int = 1) -> Tournament:
-    """A tournament of `count` images. `compare` is asked for a whole round at once; no pair meets twice.
+    """A tournament of `count` images. `compare` is asked for a whole round at once; no pair meets twice, and
+    at most `most_comparisons` are read.
 
     `seed` draws who meets whom at first: the same seed and answers give the same tournament. `top` is how
     many of the best are wanted in the right order.
@@ -77,9 +82,10 @@ def play(count: int, compare: Compare, seed: int = 0, top: int = 1) -> Tournamen
 
     def ask(pairs: Sequence[Pair]) -> None:
         nonlocal left
-        left -= len(pairs)
-        answers = compare(pairs) if pairs else []
+        answers = compare(pairs)
         matches.extend(Match(a, b, share) for (a, b), share in zip(pairs, answers, strict=True))
+        # What could not be read has told nothing, and is made up for.
+        left -= sum(share is not None for share in answers)
 
     while left:
         pairs = _neighbours(_still_in(draw, matches), matches)
@@ -98,26 +104,29 @@ def play(count: int, compare: Compare, seed: int = 0, top: int = 1) -> Tournamen
 
 def bradley_terry(count: int, matches: Sequence[Match]) -> list[float]:
     """The strength of each image, above 0, from all matches that could be read."""
-    wins = [PRIOR / 2] * count
-    for match in matches:
-        if match.share is not None:
-            wins[match.a] += match.share
-            wins[match.b] += 1 - match.share
-    strengths = [1.0] * count
+    known = [(match.a, match.b, match.share) for match in matches if match.share is not None]
+    strengths, weights = [1.0] * count, [1.0] * len(known)
     for _ in range(MOST_STEPS):
-        # Of the dummy.
-        met = [PRIOR / (strength + 1) for strength in strengths]
-        for match in matches:
-            if match.share is not None:
-                both = 1 / (strengths[match.a] + strengths[match.b])
-                met[match.a] += both
-                met[match.b] += both
-        new = [won / total for won, total in zip(wins, met, strict=True)]
-        change = max((abs(n - s) / s for n, s in zip(new, strengths, strict=True)), default=0.0)
-        strengths = new
+        before = strengths
+        wins, met = [PRIOR / 2] * count, [PRIOR / (strength + 1) for strength in strengths]
+        for (a, b, share), weight in zip(known, weights, strict=True):
+            both = weight / (strengths[a] + strengths[b])
+            wins[a] += weight * share
+            wins[b] += weight * (1 - share)
+            met[a] += both
+            met[b] += both
+        strengths = [won / total for won, total in zip(wins, met, strict=True)]
+        weights = [_trust(strengths[a], strengths[b], share) for a, b, share in known]
+        change = max((abs(new / old - 1) for new, old in zip(strengths, before, strict=True)), default=0.0)
         if change < SMALLEST_STEP:
             break
     return strengths
+
+
+def _trust(a: float, b: float, share: float) -> float:
+    """The probability (0..1) that a result follows the strengths and is no mistake (see MISTAKES)."""
+    likely = (1 - MISTAKES) * (a / (a + b)) ** share * (b / (a + b)) ** (1 - share)
+    return likely / (likely + MISTAKES / 2)
 
 
 def _still_in(draw: Sequence[int], matches: Sequence[Match]) -> list[int]:
@@ -136,8 +145,13 @@ def _still_in(draw: Sequence[int], matches: Sequence[Match]) -> list[int]:
 def _ranked(draw: Sequence[int], matches: Sequence[Match]) -> list[int]:
     """All images, the strongest first; equal ones by the draw, those of which nothing is known last."""
     strengths = _known_strengths(len(draw), matches)
-    # Rounded, so that the last digits of a fit do not decide.
-    return sorted(draw, key=lambda image: -round(strengths[image] or 0.0, 4))
+
+    def place(image: int) -> tuple[bool, float]:
+        strength = strengths[image]
+        # Rounded, so that the last digits of a fit do not decide.
+        return strength is None, 0.0 if strength is None else -round(math.log(strength), 4)
+
+    return sorted(draw, key=place)
 
 
 def _known_strengths(count: int, matches: Sequence[Match]) -> list[float | None]:
