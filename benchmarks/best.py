@@ -103,18 +103,26 @@ def _portions(worlds: Sequence[World]) -> Iterator[list[World]]:
 def _figures(margins: Sequence[tuple[World, float, float]]) -> dict[str, Any]:
     """From (pair, margin by written scores, margin by expected scores), A minus B."""
     ties = {name: Share() for name in ("written", "expected")}
+    # Pairs of one and the same picture are no test of who is better; they tie, and have to.
+    same = Share()
     # A tie is wrong where there is a preference; "broken": expected scores decide the ties alone.
     right = {name: Share() for name in ("written", "expected", "broken")}
     for one, written, expected in margins:
         found = {"written": written, "expected": expected}
         found["broken"] = written if abs(written) > EQUAL else expected
+        pictures = one.pictures
+        equal = pictures["a"].tobytes() == pictures["b"].tobytes()
         for name, share in ties.items():
-            share.add(abs(found[name]) <= EQUAL)
+            if not equal:
+                share.add(abs(found[name]) <= EQUAL)
+        if equal:
+            same.add(abs(expected) <= EQUAL)
         if one.preferred != "tie":
             sign = 1 if one.preferred == "A" else -1
             for name, share in right.items():
                 share.add(sign * found[name] > EQUAL)
     return {
+        "same": vars(same),
         "ties": {name: vars(share) for name, share in ties.items()},
         "right": {name: vars(share) for name, share in right.items()},
     }
@@ -196,7 +204,8 @@ def table(figures: dict[str, Any]) -> str:
     for key, title in (("single", "judged one by one"), ("side_by_side", "compared in both orders")):
         if found := figures.get(key):
             lines += [f"| pairs {title} | written scores | expected scores | expected break ties |"]
-            lines += ["|---|---|---|---|", _row("ties", found["ties"]), _row("right", found["right"]), ""]
+            lines += ["|---|---|---|---|", _row("ties", found["ties"]), _row("right", found["right"])]
+            lines += [f"| pairs of one picture that tie | | {Share(**found['same'])} | |", ""]
     if found := figures.get("tournament"):
         lines += ["| the true best of 16 comes first | | comparisons |", "|---|---|---|"]
         played = found["comparisons"]
@@ -218,6 +227,9 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _row(name: str, shares: dict[str, dict[str, int]]) -> str:
-    title = {"ties": "ties", "right": "right, of the pairs with a preference"}[name]
+    title = {
+        "ties": "ties, of the pairs whose pictures differ",
+        "right": "right, of the pairs with a preference",
+    }[name]
     cells = [str(Share(**shares[key])) if key in shares else "" for key in ("written", "expected", "broken")]
     return f"| {title} | {' | '.join(cells)} |"
