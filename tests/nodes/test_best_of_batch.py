@@ -61,9 +61,7 @@ def saved(source, output=0, prefix="image"):
 
 
 def pixels(server, outputs, name):
-    """The images that a node saved; None where it did not run."""
-    if name not in outputs:
-        return None
+    """The images that a node saved."""
     folder = server.folder / "output"
     return [np.asarray(Image.open(folder / image["filename"])) for image in outputs[name]["images"]]
 
