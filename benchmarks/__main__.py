@@ -1,5 +1,5 @@
-"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`: speed, memory and quality, measured here and
-now.
+"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`, `best`: speed, memory and quality, measured
+here and now.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
-from . import ablation, engine, memory, shapes
+from . import ablation, best, engine, memory, shapes
 
 
 def main() -> None:
@@ -63,7 +63,25 @@ def main() -> None:
     less.add_argument("--test", type=int, default=150)
     less.add_argument("--misreads", type=float, default=0.15)
     less.add_argument("--json", type=Path, help="also write the figures to this file")
+    picked = commands.add_parser(
+        "best", help="ties with and without expected scores, and whether a tournament finds the best of 16"
+    )
+    picked.add_argument("--checkpoint", default="shapes demo (CPU)", help="folder or name of the critic")
+    picked.add_argument("--pairs", type=int, default=600, help="pairs judged one by one; 0: none")
+    picked.add_argument("--compared", type=int, default=200, help="pairs compared side by side; 0: none")
+    picked.add_argument("--groups", type=int, default=40, help="tournaments of 16 images; 0: none")
+    picked.add_argument("--first", type=int, default=0, help="number of the first tournament")
+    picked.add_argument("--simulated", type=int, default=400, help="tournaments a size and noise; 0: none")
+    picked.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
+    if parsed.benchmark == "best":
+        figures = best.run(
+            parsed.checkpoint, parsed.pairs, parsed.groups, parsed.first, parsed.compared, parsed.simulated
+        )
+        print(best.table(figures))
+        if parsed.json:
+            parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        return
     if parsed.benchmark in ("shapes", "ablation"):
         if parsed.benchmark == "shapes":
             figures = shapes.run(parsed.checkpoint, parsed.pairs, parsed.each, parsed.prompts)

@@ -73,7 +73,7 @@ def critique(options: argparse.Namespace) -> int:
     """`critique`: reports, JSON, and on request refined prompts and cards."""
     check_image_target("--card", options.card)
     files = _files(options, {"--card": options.card})
-    critic = _critic_for(options, files)
+    critic = critic_for(options, files)
     numbers = {id(file): position for position, file in enumerate(files, 1)}
     problems: list[RationalRewardsError] = []
 
@@ -103,7 +103,7 @@ def critique(options: argparse.Namespace) -> int:
 def score_images(options: argparse.Namespace) -> int:
     """`score`: one line an image."""
     files = _files(options)
-    critic = _critic_for(options, files)
+    critic = critic_for(options, files)
     if options.fast:
         critic.require("expected_scores")
 
@@ -193,7 +193,7 @@ def _files(options: argparse.Namespace, targets: dict[str, str | None] | None = 
     return files
 
 
-def _critic_for(options: argparse.Namespace, files: Sequence[JudgedFile]) -> Critic:
+def critic_for(options: argparse.Namespace, files: Sequence[JudgedFile]) -> Critic:
     """The critic, once it is sure that something can be judged, and by that rubric."""
     if all(file.error for file in files):
         for file in files[:-1]:

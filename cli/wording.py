@@ -12,6 +12,7 @@ OPTIONS = {
     "refine_below": "--refine-below",
     "learning_rate": "--learning-rate",
     "both_orders": "--one-order",
+    "keep_top": "--keep-top",
 }
 # Display names of the nodes and the commands of the same meaning.
 COMMANDS = {
@@ -21,6 +22,7 @@ COMMANDS = {
     "Record Preference": "`parrot import`",
     "Refine Prompt": "`critique --refine`",
     "Critique Card": "`critique --card`",
+    "Best of Batch": "`best`",
     "Critique": "`critique`",
     "Compare": "`compare`",
     "Score": "`score`",
@@ -37,7 +39,7 @@ PHRASES = (
     (r"\brecord (some|preferences|one)\b(?= with Record Preference)", r"import \1"),
     (r"\b(choose (?:one|it|another)) from the list\b", r"\1 from `checkpoints`"),
     (r"\bchoose the repository in the list again\b", "name the repository with --checkpoint again"),
-    (r"\b(quantization|adapter|answer) = (\w+)", r"--\1 \2"),
+    (r"\b(quantization|adapter|answer|method) = (\w+)", r"--\1 \2"),
     (r"\bdisconnect\b", "leave out"),
     (r"\bconnect\b", "give"),
 )

@@ -108,7 +108,7 @@ def parse(kind: type[Result], question: Question, answer: Answer) -> Result:
     """
     if answer.parts is None:
         return kind.parse(answer.text, rubric=question.rubric)
-    return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence)
+    return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence, answer.expected)
 
 
 def _key(question: Question, sampling: SamplingParams) -> Hashable:

@@ -219,6 +219,7 @@ class Critic:
                     expected[spec.key].score,
                     applicable=expected[spec.key].score is not None,
                     confidence=expected[spec.key].confidence,
+                    expected=expected[spec.key].score,
                 )
                 for spec in question.rubric.dimensions
             }
@@ -235,18 +236,19 @@ class Critic:
         *,
         both_orders: bool = True,
         rubric: str = "auto",
+        until: Until = "judgement",
         progress: Progress = Progress(),
         **sampling: Unpack[SamplingOptions],
     ) -> list[Comparison]:
         """Compare images pair by pair; a single image on one side meets every image of the other.
 
         With `both_orders` each pair is judged twice, the second time with B first, and the answers are
-        averaged.
+        averaged. `until` "scores" leaves out the summary.
         """
         questions = self.questions({"a": a, "b": b}, prompt, source, rubric)
         if both_orders:
             questions = [ordered for question in questions for ordered in (question, swapped(question))]
-        params = SamplingParams(until="judgement", **sampling)
+        params = SamplingParams(until=until, **sampling)
         comparisons = self.answering.read(Comparison, questions, params, progress)
         if not both_orders:
             return comparisons

@@ -33,6 +33,8 @@ class Dimension:
     justification: str = ""
     # Probability mass (0..1) that the model put on the score it gave.
     confidence: float | None = None
+    # Expectation (1..4) over all scores it could have given, or None where the engine does not know.
+    expected: float | None = None
 
 
 @dataclass
@@ -59,17 +61,23 @@ class Judgement:
 
     @classmethod
     def from_parts(
-        cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
+        cls,
+        parts: Mapping[str, str],
+        rubric: Rubric,
+        raw: str = "",
+        confidence: Mapping[str, float] = {},
+        expected: Mapping[str, float] = {},
     ) -> Judgement:
         """From the texts of the answer by key ("summary", "text_faithfulness.score", ...), as the grammar or
-        the parser gives them.
+        the parser gives them; `confidence` and `expected` by the keys of the scores.
         """
         dimensions = {}
         for spec in rubric.dimensions:
             score, applicable = read_score(parts.get(f"{spec.key}.score", ""))
             justification = parts.get(f"{spec.key}.justification", "").strip()
+            key = f"{spec.key}.score"
             dimensions[spec.key] = Dimension(
-                spec.name, score, applicable, justification, confidence.get(f"{spec.key}.score")
+                spec.name, score, applicable, justification, confidence.get(key), expected.get(key)
             )
         return cls(
             dimensions,
@@ -89,6 +97,15 @@ class Judgement:
     def score(self) -> float | None:
         """Overall score 0..1, or None where nothing could be read."""
         return None if self.mean is None else (self.mean - 1) / 3
+
+    @property
+    def expected_score(self) -> float | None:
+        """Overall expected score 0..1, over the dimensions that were scored; None unless each of them has
+        one.
+        """
+        scored = [d.expected for d in self.dimensions.values() if d.score is not None]
+        expected = None if None in scored else mean(scored)
+        return None if expected is None else (expected - 1) / 3
 
     @property
     def confidence(self) -> float | None:
@@ -152,6 +169,9 @@ class ComparedDimension:
     applicable: bool = True
     justification: str = ""
     confidence: float | None = None
+    # Expectations (1..4) over all scores that could have been given, or None where the engine does not know.
+    expected_a: float | None = None
+    expected_b: float | None = None
 
 
 @dataclass
@@ -177,7 +197,12 @@ class Comparison:
 
     @classmethod
     def from_parts(
-        cls, parts: Mapping[str, str], rubric: Rubric, raw: str = "", confidence: Mapping[str, float] = {}
+        cls,
+        parts: Mapping[str, str],
+        rubric: Rubric,
+        raw: str = "",
+        confidence: Mapping[str, float] = {},
+        expected: Mapping[str, float] = {},
     ) -> Comparison:
         """From the texts of the answer by key ("text_faithfulness.score_a", ...)."""
         dimensions = {}
@@ -185,12 +210,20 @@ class Comparison:
             score_a, applies_a = read_score(parts.get(f"{spec.key}.score_a", ""))
             score_b, applies_b = read_score(parts.get(f"{spec.key}.score_b", ""))
             # A dimension that is N/A for either image cannot compare them.
+            expected_a, expected_b = (expected.get(f"{spec.key}.score_{side}") for side in "ab")
             if not (applies_a and applies_b):
-                score_a = score_b = None
+                score_a = score_b = expected_a = expected_b = None
             sure = mean([confidence.get(f"{spec.key}.score_a"), confidence.get(f"{spec.key}.score_b")])
             justification = parts.get(f"{spec.key}.justification", "").strip()
             dimensions[spec.key] = ComparedDimension(
-                spec.name, score_a, score_b, applies_a and applies_b, justification, sure
+                spec.name,
+                score_a,
+                score_b,
+                applies_a and applies_b,
+                justification,
+                sure,
+                expected_a,
+                expected_b,
             )
         return cls(
             dimensions,
@@ -213,6 +246,8 @@ class Comparison:
             scores = (one.score_a, one.score_b, two.score_a, two.score_b)
             # Where one order's score could not be read, the other alone would favour a position, too.
             both = None not in scores
+            expected = (one.expected_a, one.expected_b, two.expected_a, two.expected_b)
+            known = both and None not in expected
             dimensions[key] = ComparedDimension(
                 one.name,
                 mean([one.score_a, two.score_a]) if both else None,
@@ -220,6 +255,8 @@ class Comparison:
                 one.applicable and two.applicable,
                 one.justification or two.justification,
                 mean([one.confidence, two.confidence]),
+                mean([one.expected_a, two.expected_a]) if known else None,
+                mean([one.expected_b, two.expected_b]) if known else None,
             )
         agree = first.winner == second.winner if first.complete and second.complete else None
         notes = [*first.notes, *(note for note in swapped.notes if note not in first.notes)]
@@ -236,7 +273,9 @@ class Comparison:
     def swap(self) -> Comparison:
         """The same comparison with A and B swapped (the texts stay as they are)."""
         swapped = {
-            k: dataclasses.replace(d, score_a=d.score_b, score_b=d.score_a)
+            k: dataclasses.replace(
+                d, score_a=d.score_b, score_b=d.score_a, expected_a=d.expected_b, expected_b=d.expected_a
+            )
             for k, d in self.dimensions.items()
         }
         return dataclasses.replace(self, dimensions=swapped)
@@ -259,6 +298,19 @@ class Comparison:
         read.
         """
         return None if self.totals is None else (self.totals[0] - self.totals[1]) / 3
+
+    @property
+    def expected_margin(self) -> float | None:
+        """The margin by the expected scores, -1..1, which hardly ever ties; None unless every dimension that
+        was compared has them.
+        """
+        compared = [d for d in self.dimensions.values() if d.score_a is not None and d.score_b is not None]
+        margins = [
+            None if d.expected_a is None or d.expected_b is None else d.expected_a - d.expected_b
+            for d in compared
+        ]
+        expected = None if None in margins else mean(margins)
+        return None if expected is None else expected / 3
 
     @property
     def winner(self) -> Winner | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
+from .best import BestOfBatch
 from .critic import LoadCritic
 from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
@@ -25,7 +26,7 @@ class RationalRewardsExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The node classes, in the order of the menu."""
         return [
-            *(LoadCritic, Critique, Score, Compare, RefinePrompt, CritiqueCard, SaveWithScores),
+            *(LoadCritic, Critique, Score, Compare, BestOfBatch, RefinePrompt, CritiqueCard, SaveWithScores),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
             ShapesPainter,
         ]

@@ -16,6 +16,7 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..models import paths
 from ..models.engines.base import Progress
@@ -101,6 +102,11 @@ def forget_earlier_runs() -> None:
 def check_cancel() -> None:
     """Raise ComfyUI's own exception when the user has cancelled."""
     comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def blocked() -> ExecutionBlocker:
+    """An output that keeps whatever is connected to it from running, without an error."""
+    return ExecutionBlocker(None)
 
 
 def _server() -> Any:

@@ -47,6 +47,11 @@ def judgement_page(judgement: Judgement) -> Page:
     }
 
 
+def ranked_page(judgement: Judgement, image: int, kept: bool) -> Page:
+    """One image of a ranking: its judgement, its number in the batch (from 1), and whether it passes."""
+    return {**judgement_page(judgement), "image": image, "kept": kept}
+
+
 def comparison_page(comparison: Comparison) -> Page:
     """One pair: `winner` "A", "B", "tie" or None, both `totals` 1..4, and both scores in each dimension."""
     dimensions = [
@@ -78,7 +83,7 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:
     """The pages as a node hands them to the browser under `ui["rational_rewards"]`.
 
-    `of` says what a page stands for: "image", "pair", "prompt" or "round". `critic` is who judged.
+    `of` says what a page stands for: "image", "pair", "prompt", "round" or "place". `critic` is who judged.
     `workflow` is the id of the workflow that was run: another one may be open when the result arrives.
     """
     stamp = {"of": of, "critic": _text(critic, LONGEST_NAME), "workflow": workflow}

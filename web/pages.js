@@ -14,7 +14,7 @@ export function readPages(list) {
 function readPage(given) {
     if (!given || typeof given !== "object") return null
     const page = {
-        of: choice(given.of, ["image", "pair", "prompt", "round"]) ?? "image",
+        of: choice(given.of, ["image", "pair", "prompt", "round", "place"]) ?? "image",
         critic: text(given.critic, MOST.name),
         dimensions: list(given.dimensions, MOST.dimensions).map(readDimension).filter(Boolean),
         summary: text(given.summary),
@@ -30,6 +30,10 @@ function readPage(given) {
         page.score = number(given.score, 0, 1)
         page.mean = number(given.mean, 1, 4)
         page.confidence = number(given.confidence, 0, 1)
+        if (Number.isInteger(given.image)) {
+            page.image = number(given.image, 1, 1e6)
+            page.kept = given.kept === true
+        }
     }
     if (typeof given.after === "string") {
         page.before = text(given.before, MOST.prompt)

@@ -25,10 +25,10 @@ export function headline(page) {
 }
 
 function facts(page) {
-    if (page.mean === null) return say("notRead")
-    const mean = say("mean", { mean: page.mean.toFixed(1) })
-    if (page.confidence === null) return mean
-    return `${mean} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
+    const facts = "image" in page ? [say(page.kept ? "kept" : "rejected", { image: page.image })] : []
+    facts.push(page.mean === null ? say("notRead") : say("mean", { mean: page.mean.toFixed(1) }))
+    if (page.confidence !== null) facts.push(say("confidence", { value: page.confidence.toFixed(2) }))
+    return facts.join(" · ")
 }
 
 function totals({ totals: [a, b] }) {

@@ -36,15 +36,17 @@ class SamplingParams:
 class Answer:
     """What the engine wrote. `parts` is None for a free answer, which has to be parsed.
 
-    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave. `cut_off`
-    says that the token limit was reached before the model ended. `resume` is the engine's own handle to
-    continue later.
+    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave;
+    `expected` the expectation (1..4) over all scores that it could have given there. Both are empty where the
+    engine does not know. `cut_off` says that the token limit was reached before the model ended. `resume` is
+    the engine's own handle to continue later.
     """
 
     text: str
     until: Until
     parts: dict[str, str] | None = None
     confidence: dict[str, float] = field(default_factory=dict)
+    expected: dict[str, float] = field(default_factory=dict)
     cut_off: bool = False
     tokens: int = 0
     resume: Any = None
@@ -103,7 +105,8 @@ class Residency:
 class Capabilities:
     """What an engine can do. Who needs one asks `Critic.require`, which says in one sentence what is missing.
 
-    `locked`: answers can be held to a rubric's format. `confidence`: the probability of each score is known.
+    `locked`: answers can be held to a rubric's format. `confidence`: the probability of each score that is
+    written is known, and so its expectation.
     `expected_scores`: scores without reasoning mean something. `resume`: an answer can be continued where it
     stopped. `choose`: a question in words is answered with one of a few given texts. `training`: the weights
     can be trained here.

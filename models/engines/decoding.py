@@ -14,6 +14,7 @@ from ..answers.vocabulary import Vocabulary
 from ..question import Question
 from .base import Progress
 from .session import Mark, Session
+from .written_score import WrittenScore
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Row:
     ids: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     confidence: dict[str, float] = field(default_factory=dict)
+    expectations: dict[str, WrittenScore] = field(default_factory=dict)
 
     def take(self, tokens: Sequence[int]) -> None:
         """Write tokens; they are fed with the next step."""
@@ -106,8 +108,8 @@ def _share(row: Row) -> float:
 def _choose(
     logits: torch.Tensor, rows: Sequence[Row], vocabulary: Vocabulary, temperature: float
 ) -> list[int]:
-    """The next token of every row, from `logits` [B, V]; the mass of what was chosen is noted where it is a
-    score.
+    """The next token of every row, from `logits` [B, V]; where it belongs to a score, the mass of what was
+    chosen and the expectation over what could have been are noted.
     """
     allowed = [row.state.allowed() for row in rows]
     free = logits
@@ -123,10 +125,20 @@ def _choose(
     else:
         tokens = logits.argmax(-1).tolist()
     for index, row in enumerate(rows):
-        if row.state.choosing:
-            probability = float(free[index].log_softmax(-1)[tokens[index]].exp())
-            row.confidence[row.state.section] = row.confidence.get(row.state.section, 1.0) * probability
+        choice = allowed[index]
+        if row.state.choosing and isinstance(choice, list):
+            masses = free[index].log_softmax(-1)[choice].exp().tolist()
+            _note_choice(row, tokens[index], dict(zip(choice, masses, strict=True)), vocabulary)
     return tokens
+
+
+def _note_choice(row: Row, token: int, masses: dict[int, float], vocabulary: Vocabulary) -> None:
+    """Note what the chosen `token` of a score says, given the mass of every token that was allowed there."""
+    key = row.state.section
+    row.confidence[key] = row.confidence.get(key, 1.0) * masses[token]
+    before = row.state.ids.get(key, []) if isinstance(row.state, GrammarState) else []
+    spelled = {choice: vocabulary.decode([*before, choice]) for choice in masses}
+    row.expectations.setdefault(key, WrittenScore()).choose(token, masses, spelled)
 
 
 def _sample(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> int:

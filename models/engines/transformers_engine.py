@@ -290,11 +290,14 @@ class TransformersEngine:
     def _answer(self, row: Row, sampling: SamplingParams) -> Answer:
         locked = isinstance(row.state, GrammarState)
         ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
+        parts = row.state.parts if isinstance(row.state, GrammarState) else None
+        expected = {key: one.expected((parts or {}).get(key, "")) for key, one in row.expectations.items()}
         return Answer(
             text=self.vocabulary.decode(ids),
             until=sampling.until if locked else "refinement",
-            parts=row.state.parts if isinstance(row.state, GrammarState) else None,
+            parts=parts,
             confidence=dict(row.confidence),
+            expected={key: score for key, score in expected.items() if score is not None},
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,

@@ -7,6 +7,7 @@ NODES = {
     "RationalRewardsCritique": ["RR_CRITIQUE", "FLOAT", "STRING"],
     "RationalRewardsScore": ["FLOAT"] * 6,
     "RationalRewardsCompare": ["IMAGE", "INT", "FLOAT", "STRING", "RR_COMPARISON"],
+    "RationalRewardsBestOf": ["IMAGE", "INT", "FLOAT", "STRING", "IMAGE"],
     "RationalRewardsRefinePrompt": ["STRING", "STRING", "BOOLEAN"],
     "RationalRewardsCritiqueCard": ["IMAGE"],
     "RationalRewardsSaveWithScores": [],

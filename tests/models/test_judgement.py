@@ -95,6 +95,7 @@ def test_json_holds_everything() -> None:
         "applicable": True,
         "justification": "The sky changed.",
         "confidence": None,
+        "expected": None,
     }
     assert data["refined_request"] == "Make the hat blue and leave the sky as it is."
     assert data["complete"] is True
