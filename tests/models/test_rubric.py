@@ -16,6 +16,7 @@ from rational_rewards.models.rubrics.rubric import (
     list_rubrics,
     load_rubric,
     parse_rubric,
+    read_yaml,
     rubric_for,
 )
 
@@ -99,9 +100,11 @@ def test_a_prompt_is_inserted_as_text_and_changes_nothing_else(name: str, prompt
 
 
 def test_names_of_all_rubrics() -> None:
-    assert list_rubrics() == ["edit", "t2i"]
+    assert list_rubrics() == ["edit", "quality", "t2i"]
     assert list_rubrics(pair=True) == ["edit-pair", "t2i-pair"]
-    with pytest.raises(RubricError, match='no rubric "mood"; there are: edit, edit-pair, t2i, t2i-pair'):
+    with pytest.raises(
+        RubricError, match='no rubric "mood"; there are: edit, edit-pair, quality, t2i, t2i-pair'
+    ):
         load_rubric("mood")
     with pytest.raises(RubricError, match='task "video" is unknown'):
         rubric_for("video", pair=False)
@@ -289,3 +292,14 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     ):
         assert word in str(error.value)
     assert str(error.value).count(". ") == 0
+
+
+def test_a_rubric_without_the_prompt_says_so_and_needs_none() -> None:
+    rubric = load_rubric("quality")
+    assert not rubric.shows_prompt
+    assert load_rubric("t2i").shows_prompt
+    assert [dimension.key for dimension in rubric.dimensions] == ["physical_quality"]
+    with pytest.raises(RubricError, match="`prompt` is false, but there is a slot"):
+        parse_rubric({**read_yaml(BUILT_IN / "t2i.yaml"), "prompt": False}, "t2i")
+    with pytest.raises(RubricError, match="`prompt` must be true or false"):
+        parse_rubric({**read_yaml(BUILT_IN / "t2i.yaml"), "prompt": "no"}, "t2i")
