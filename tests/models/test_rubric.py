@@ -134,7 +134,7 @@ def test_the_example_of_the_readme_has_one_dimension_more(tmp_path: Path) -> Non
     assert "4. Mood: Does the image feel" in question
     assert "   - N/A: the prompt suggests no mood\n" in question
     assert question.count("## Score: [1.0 to 4.0, or N/A]") == 4
-    assert list_rubrics([tmp_path]) == ["edit", "t2i", "mood"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i", "mood"]
     judgement = Judgement.parse("4. Mood:\n## Justification: cosy\n## Score: 3.5\n", rubric=rubric)
     assert judgement.dimensions["mood"].score == 3.5
 
@@ -142,7 +142,12 @@ def test_the_example_of_the_readme_has_one_dimension_more(tmp_path: Path) -> Non
 def test_folders_may_be_any_iterable(tmp_path: Path) -> None:
     write(tmp_path, "mine.yaml", "extends: t2i\n")
     assert load_rubric("mine", iter([tmp_path])).title == "mine", "a title is not inherited"
-    assert list_rubrics(folder for folder in [tmp_path, tmp_path / "none"]) == ["edit", "t2i", "mine"]
+    assert list_rubrics(folder for folder in [tmp_path, tmp_path / "none"]) == [
+        "edit",
+        "quality",
+        "t2i",
+        "mine",
+    ]
 
 
 def test_a_users_file_with_a_built_in_name_wins_and_changes_no_other_rubric(tmp_path: Path) -> None:
@@ -154,7 +159,7 @@ def test_a_users_file_with_a_built_in_name_wins_and_changes_no_other_rubric(tmp_
     )
     assert rubric_for("t2i", pair=False).system != "Be kind.", "auto goes on as before"
     assert load_rubric("edit-pair", [tmp_path]) == load_rubric("edit-pair"), "though it extends t2i"
-    assert list_rubrics([tmp_path]) == ["edit", "t2i"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i"]
 
 
 def test_a_rubric_changes_with_its_file_and_with_the_one_it_extends(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_an_invalid_file_is_not_listed_and_says_what_is_wrong(tmp_path: Path) ->
     write(tmp_path, "two.yaml", "extends: one\n")
     write(tmp_path, "self.yaml", "dimensions: self\n")
     write(tmp_path, "orphan.yaml", "extends: nowhere\n")
-    assert list_rubrics([tmp_path]) == ["edit", "t2i"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i"]
     said = {
         "broken": "broken.yaml is not valid YAML: .* in line",
         "latin": "latin.yaml cannot be read as UTF-8 text",
