@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models.errors import RationalRewardsError
-from . import checkpoints, demo, evaluate, judge, parrot, rubrics
+from . import checkpoints, demo, evaluate, judge, parrot, rank, rubrics
 from .output import UsageError, complain, show
 
 FAILED, USAGE, CANCELLED = 1, 2, 130
@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="command")
     judge.add_commands(commands)
+    rank.add_command(commands)
     evaluate.add_command(commands)
     rubrics.add_command(commands)
     checkpoints.add_command(commands)

@@ -13,7 +13,7 @@ from .prompt_graph import Graph
 # The nodes that stand in a subgraph's definition for its inputs and its outputs.
 INPUTS, OUTPUTS = "-10", "-20"
 # A file may come from anybody: subgraphs that hold each other would never end.
-MOST_SUBGRAPHS, LONGEST_ID = 1000, 200
+MOST_SUBGRAPHS, LONGEST_ID = 5000, 200
 Origin = tuple[str, int]
 
 
