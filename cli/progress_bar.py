@@ -22,7 +22,7 @@ class ProgressBar:
         self.worked = worked
         self.terminal = bool(self.stream and self.stream.isatty())
         self.start = self.last = time.monotonic()
-        self.first: int | None = None
+        self.done = False
 
     def progress(self) -> Progress:
         """What a critic reports to."""
@@ -32,8 +32,9 @@ class ProgressBar:
         """Show how far it is; what comes too soon after the last is left out."""
         now = time.monotonic()
         seconds = TERMINAL_SECONDS if self.terminal else PLAIN_SECONDS
-        if self.stream is None or (now - self.last < seconds and done < total):
+        if self.stream is None or self.done or (now - self.last < seconds and done < total):
             return
+        self.done = done >= total
         # A piped command that ends at once says nothing.
         if not self.terminal and now - self.start < PLAIN_SECONDS:
             return

@@ -17,8 +17,8 @@ from .output import OutputError, UsageError, check_targets, complain, not_writte
 from .progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from ..ranking.judging import Options, Ranked
     from ..ranking.journal import Journal
+    from ..ranking.judging import Options, Ranked
 
 CANCELLED = 130
 # Of the folder that is made inside the ranked one.

@@ -88,10 +88,13 @@ def _wires(level: dict[str, Any]) -> tuple[dict[Any, Origin], dict[int, Any]]:
             # In definitions.
             names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
             link = [link.get(name) for name in names]
-        if isinstance(link, list) and len(link) >= 5 and isinstance(link[0], (int, str)):
-            origins[link[0]] = (str(link[1]), link[2])
-            if str(link[3]) == OUTPUTS:
-                ends[link[4]] = link[0]
+        if not (isinstance(link, list) and len(link) >= 5 and isinstance(link[0], (int, str))):
+            continue
+        start, place = link[2], link[4]
+        if isinstance(start, int):
+            origins[link[0]] = (str(link[1]), start)
+        if str(link[3]) == OUTPUTS and isinstance(place, int):
+            ends[place] = link[0]
     return origins, ends
 
 

@@ -136,7 +136,8 @@ def _image(entry: Entry, dimensions: Mapping[str, str], position: int) -> str:
     # A failed image comes last, however often the sheet is sorted.
     order = position if entry.rank is not None else ""
     return (
-        f'<tbody{" class=failed" if entry.error else ""}><tr><td data-value="{order}" class="rank">{rank}</td>'
+        f"<tbody{' class=failed' if entry.error else ''}><tr>"
+        f'<td data-value="{order}" class="rank">{rank}</td>'
         f'<th scope="row" data-value="{escape(entry.name.casefold())}">{_named(entry)}{mark}</th>'
         f'{"".join(cells)}<td class="prompt" data-value="{escape(entry.prompt.casefold()[:200])}">'
         f"<p>{escape(entry.prompt) or '<i>no prompt</i>'}</p></td></tr>\n"
