@@ -10,6 +10,7 @@ from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
 from .judge import Compare, Critique, Score
 from .preference import RecordPreference
+from .rank import LoadFolder, Rank
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
 from .train import RationalizePreferences, TrainCriticAdapter
@@ -26,5 +27,6 @@ class RationalRewardsExtension(ComfyExtension):
         return [
             *(LoadCritic, Critique, Score, Compare, RefinePrompt, CritiqueCard, SaveWithScores),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
+            *(LoadFolder, Rank),
             ShapesPainter,
         ]
