@@ -97,9 +97,7 @@ def image_folder(name: str) -> Path:
     place = roots.get(root, Path()) / below
     # As ComfyUI's own loaders: nothing outside its folders, whatever a shared workflow asks for.
     if root not in roots or not place.resolve().is_relative_to(roots[root].resolve()):
-        raise QuestionError(
-            f"The folder {name} is not inside ComfyUI's output or input folder: choose another."
-        )
+        raise QuestionError(f"{name} is no folder inside ComfyUI's output or input folder: choose another.")
     return place
 
 

@@ -36,8 +36,8 @@ class LoadFolder(io.ComfyNode):
             node_id="RationalRewardsLoadFolder",
             display_name="Load Folder with Prompts",
             category=f"{CATEGORY}/critic",
-            description="Loads the images of a folder as a list, each with the prompt it was made from: out of "
-            "a ComfyUI graph, the parameters of other programs, or a text file beside the image.",
+            description="Loads the images of a folder as a list, each with the prompt it was made from: out "
+            "of a ComfyUI graph, the parameters of other programs, or a text file beside the image.",
             search_aliases=[
                 "load images from folder",
                 "load directory",
@@ -58,8 +58,8 @@ class LoadFolder(io.ComfyNode):
                     options=[ALONE, LEAVE_OUT],
                     default=ALONE,
                     optional=True,
-                    tooltip="What to do with images that tell no prompt: have Critique judge their quality alone "
-                    "(connect rubric), or leave them out.",
+                    tooltip="What to do with images that tell no prompt: have Critique judge their quality "
+                    "alone (connect rubric), or leave them out.",
                 ),
                 io.Int.Input(
                     "skip",
@@ -217,7 +217,7 @@ class Rank(io.ComfyNode):
         critic = critique[0].critic.name
         sheet = _write(placed, critic, filename_prefix[0])
         words = _report(placed, critic, sheet)
-        pages = [{**panel.judgement_page(one.item.item.judgement), "title": one.item.name} for one in placed]
+        pages = [panel.judgement_page(one.item.item.judgement) for one in placed]
         ui = host.show(cls.hidden, pages, [words], "image", critic)
         best = [one.item for one in placed[: keep_top[0] or None]]
         scores = [_score(one) for one in best]
@@ -268,10 +268,8 @@ def _report(placed: list[Placed[_Judged]], critic: str, sheet: Path) -> str:
     for one in placed:
         judgement = one.item.item.judgement
         score = "not read" if judgement.score is None else f"{judgement.score:.2f}"
-        alone = " (quality alone)" if one.item.alone else ""
+        name = table_cell(one.item.name) + (" (quality alone)" if one.item.alone else "")
         reasons = (d.justification for d in judgement.dimensions.values() if d.justification)
-        why = judgement.summary or next(reasons, "")
-        lines.append(
-            f"| {one.rank or '-'} | {table_cell(one.item.name)}{alone} | {score} | {table_cell(why)} |"
-        )
+        why = table_cell(judgement.summary or next(reasons, ""))
+        lines.append(f"| {one.rank or '-'} | {name} | {score} | {why} |")
     return "\n".join([*lines, "", f"Contact sheet: {sheet}", "", f"*Judged by {critic}.*"])
