@@ -23,8 +23,9 @@ PAUSE = 0.02
 
 
 def run(checkpoint: str, count: int, kills: int, seed: int, folder: Path | None = None) -> dict[str, Any]:
-    """Figures of ranking `count` images, once left alone and once killed `kills` times; the images and results
-    stay in `folder`, where it is given.
+    """Figures of ranking `count` images, once left alone and once killed `kills` times.
+
+    The images and results stay in `folder`, where it is given.
     """
     if folder is None:
         with tempfile.TemporaryDirectory() as scratch:
