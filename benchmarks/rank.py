@@ -19,7 +19,7 @@ from rational_rewards.models.critic import Critic
 WANTED = 0.9
 RESULTS = ("ranking.csv", "ranking.jsonl", "contact-sheet.html")
 # Seconds between two looks at a running command.
-PAUSE = 0.02
+PAUSE = 0.1
 
 
 def run(checkpoint: str, count: int, kills: int, seed: int, folder: Path | None = None) -> dict[str, Any]:
@@ -36,9 +36,8 @@ def run(checkpoint: str, count: int, kills: int, seed: int, folder: Path | None 
     start = time.monotonic()
     memory = _memory([*command, str(folder / "alone")], folder / "alone" / "journal.jsonl", count)
     seconds = time.monotonic() - start
-    stopped = _killed(
-        [*command, str(folder / "killed")], folder / "killed" / "journal.jsonl", kills, count, seed
-    )
+    moments = sorted(random.Random(seed).sample(range(1, count), kills))
+    stopped = _killed([*command, str(folder / "killed")], folder / "killed" / "journal.jsonl", moments)
     entries = [
         json.loads(line) for line in (folder / "alone" / "ranking.jsonl").read_text("utf-8").splitlines()
     ]
@@ -63,7 +62,10 @@ def _lines(journal: Path) -> int:
 
 
 def _memory(command: list[str], journal: Path, count: int) -> dict[str, float]:
-    """Run a command; its resident memory in MB when a third of the images and when all were judged (Linux)."""
+    """Run a command; its resident memory in MB when a third of the images and when all were judged.
+
+    Linux only, elsewhere empty.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     seen: dict[str, float] = {}
     while process.poll() is None:
@@ -81,15 +83,17 @@ def _memory(command: list[str], journal: Path, count: int) -> dict[str, float]:
     return seen
 
 
-def _killed(command: list[str], journal: Path, kills: int, count: int, seed: int) -> list[int]:
-    """Run a command until it is done, killed at random moments; the lines that were in its journal then."""
-    rng, stopped = random.Random(seed), []
-    for moment in sorted(rng.sample(range(1, count), kills)):
+def _killed(command: list[str], journal: Path, moments: list[int]) -> list[int]:
+    """Run a command until it is done, killed when its journal has had so many lines, and a moment later; the
+    lines that were in its journal then.
+    """
+    stopped = []
+    for moment in moments:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and _lines(journal) < moment:
             time.sleep(PAUSE)
         # Anywhere in the batch.
-        time.sleep(rng.random())
+        time.sleep(random.random())
         process.kill()
         process.wait()
         stopped.append(_lines(journal))
@@ -98,7 +102,7 @@ def _killed(command: list[str], journal: Path, kills: int, count: int, seed: int
 
 
 def _quality_alone(checkpoint: str, folder: Path, entries: list[dict[str, Any]]) -> float:
-    """Rank correlation of the quality score without the prompt and with it: what is lost where none is known."""
+    """Rank correlation of the quality score without the prompt and with it: what is lost without one."""
     critic = Critic.load(checkpoint, "none", "cpu")
     critique = critic.critique([folder / entry["image"] for entry in entries], "", rubric="quality")
     without = [judgement.dimensions["physical_quality"].score or 0.0 for judgement in critique.judgements]
@@ -112,7 +116,7 @@ def table(figures: dict[str, Any]) -> str:
         ("prompts found in", styles),
         ("Spearman of score against facts that are right", f"{figures['spearman']:.3f}"),
         (
-            "Spearman of quality judged without the prompt against with it",
+            "Spearman of quality judged without and with the prompt",
             f"{figures['quality_spearman']:.3f}",
         ),
         ("killed when the journal had", ", ".join(map(str, figures["killed_at"])) + " images"),
