@@ -133,6 +133,7 @@ def _image(entry: Entry, dimensions: Mapping[str, str], position: int) -> str:
     rank = "–" if entry.rank is None else str(entry.rank)
     alone = entry.quality_alone and not entry.error
     mark = '<span class="alone">quality alone</span>' if alone else ""
+    nothing = "–" if entry.error else "<i>no prompt</i>"
     # A failed image comes last, however often the sheet is sorted.
     order = position if entry.rank is not None else ""
     return (
@@ -140,7 +141,7 @@ def _image(entry: Entry, dimensions: Mapping[str, str], position: int) -> str:
         f'<td data-value="{order}" class="rank">{rank}</td>'
         f'<th scope="row" data-value="{escape(entry.name.casefold())}">{_named(entry)}{mark}</th>'
         f'{"".join(cells)}<td class="prompt" data-value="{escape(entry.prompt.casefold()[:200])}">'
-        f"<p>{escape(entry.prompt) or '<i>no prompt</i>'}</p></td></tr>\n"
+        f"<p>{escape(entry.prompt) or nothing}</p></td></tr>\n"
         f'<tr class="why"><td colspan="{len(cells) + 3}">{_reasons(entry)}</td></tr></tbody>\n'
     )
 
@@ -177,8 +178,6 @@ def _reasons(entry: Entry) -> str:
     parts = [
         f"<dt>{escape(one['name'])}</dt><dd>{escape(one['justification'])}</dd>" for one in _said(judgement)
     ]
-    if judgement["summary"]:
-        parts.append(f"<dt>Summary</dt><dd>{escape(judgement['summary'])}</dd>")
     parts += [f"<dt>Note</dt><dd>{escape(note)}</dd>" for note in judgement["notes"]]
     source = escape(SOURCES.get(entry.source, entry.source))
     parts.append(f'<dt>Prompt, from {source}</dt><dd class="full">{escape(entry.prompt) or "–"}</dd>')
