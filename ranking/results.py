@@ -90,7 +90,7 @@ def summary(ranking: Ranking, journal: Journal, top: int) -> str:
     lines = [f"{'rank':>4}  score  image"]
     for one in ranking.placed[:top]:
         kept = journal.kept[one.item.key]
-        value = kept.score if ranking.by == OVERALL else kept.dimensions[ranking.by][1]
+        value = kept.score if ranking.by == OVERALL else kept.dimensions.get(ranking.by, ("", None))[1]
         alone = "  (quality alone)" if one.item.quality_alone else ""
         shown = "    -" if value is None else f"{value:5.3f}"
         lines.append(f"{one.rank or '-':>4}  {shown}  {one.item.name}{alone}")

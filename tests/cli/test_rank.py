@@ -98,6 +98,9 @@ def test_one_dimension_compares_all(shell, images, capsys):
     assert shell("rank", "images", "--by", "physical_quality") == 0
     scores = [entry["dimensions"]["physical_quality"]["score"] for entry in lines(images).values()]
     assert scores == sorted(scores, reverse=True)
+    assert shell("rank", "images", "--by", "text_faithfulness") == 0
+    assert lines(images)["c.png"]["rank"] is None, "it has no such score"
+    assert "-      -  c.png  (quality alone)" in capsys.readouterr().out
     assert shell("rank", "images", "--by", "beauty") == 1
     assert "choose score, text_faithfulness, physical_quality, text_rendering" in capsys.readouterr().err
 
