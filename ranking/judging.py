@@ -157,6 +157,9 @@ class FolderJudge:
         self.journal.add(done)
         self.judged += len(done)
         waiting.clear()
+        # Nobody will continue these answers: what is kept for that would grow with the folder.
+        self.critic.answering.cache.clear()
+        self.critic.engine.release()
 
     def _judged(
         self, group: dict[str, _Opened], alone: bool, progress: Progress

@@ -146,6 +146,13 @@ def test_what_is_judged_is_not_judged_again(shell, images, loads, monkeypatch):
     assert asked == [2, 1, 1]
 
 
+def test_nothing_of_a_batch_is_kept_in_memory(shell, images, loads):
+    assert shell("rank", "images", "--batch", "1") == 0
+    (critic,) = loads
+    assert not critic.answering.cache.values
+    assert not critic.engine.kept
+
+
 def test_a_cancel_and_a_batch_that_is_stopped_go_on_to_equal_results(shell, images, monkeypatch, capsys):
     assert shell("rank", "images", "--batch", "1") == 0
     whole = results(images)
