@@ -17,6 +17,8 @@ from .files import user_path, write_json
 from .user_settings import UserSettings, read_user_settings
 
 PACK = Path(__file__).resolve().parent.parent
+# Names a folder for the user's own files, instead of ComfyUI's.
+HOME_VARIABLE = "RATIONAL_REWARDS_HOME"
 # Names another file for the note, for tests and for homes that cannot be written.
 RECORD_VARIABLE = "RATIONAL_REWARDS_RECORD"
 
@@ -78,7 +80,7 @@ def user_folder() -> Path:
     """The user's own files: RATIONAL_REWARDS_HOME, else ComfyUI's user folder, else a folder in the home
     directory.
     """
-    if home := os.environ.get("RATIONAL_REWARDS_HOME"):
+    if home := os.environ.get(HOME_VARIABLE):
         return user_path(home)
     folders = comfyui_folders()
     return folders.user / "rational_rewards" if folders else Path.home() / ".rational_rewards"
@@ -91,12 +93,15 @@ def settings() -> UserSettings:
 
 
 def model_roots() -> list[Path]:
-    """Where checkpoints may be, the download target first."""
-    folders = comfyui_folders()
+    """Where checkpoints and adapters may be, the folder for new ones first: in RATIONAL_REWARDS_HOME where
+    that is set, and what ComfyUI has is found as well.
+    """
+    folders, models = comfyui_folders(), user_folder() / "models"
+    own = [models / "rationalrewards", models / "LLM"]
     if folders is None:
-        models = user_folder() / "models"
-        return settings().roots(models, [models / "rationalrewards", models / "LLM"])
-    return settings().roots(folders.models, list(folders.roots))
+        return settings().roots(models, own)
+    theirs = settings().roots(folders.models, list(folders.roots))
+    return list(dict.fromkeys([*own, *theirs])) if os.environ.get(HOME_VARIABLE) else theirs
 
 
 def rubric_folders() -> list[Path]:

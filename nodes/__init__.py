@@ -13,10 +13,11 @@ from .preference import RecordPreference
 from .rank import LoadFolder, Rank
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
+from .shown_pairs import shown_pairs
 from .train import RationalizePreferences, TrainCriticAdapter
 
 host.register_model_folders()
-host.listen_to_prompts()
+host.listen_to_prompts(host.forget_results, shown_pairs.mark)
 
 
 class RationalRewardsExtension(ComfyExtension):

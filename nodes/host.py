@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,11 @@ def _server() -> Any:
     return getattr(PromptServer, "instance", None)
 
 
-def listen_to_prompts() -> None:
-    """Have every prompt that is queued pass `forget_results`."""
+def listen_to_prompts(*handlers: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Have every prompt that is queued pass these functions, as the data that a page posts."""
     server = _server()
-    if server:
-        server.add_on_prompt_handler(forget_results)
+    for handler in handlers if server else ():
+        server.add_on_prompt_handler(handler)
 
 
 def workflow_id(hidden: Any) -> str | None:

@@ -5,10 +5,10 @@ adapter).
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from ..models.errors import ParrotError
+from ..models.files import write_text
 from ..models.rubrics.rubric import fill
 from .rows import ROWS
 
@@ -34,9 +34,7 @@ def export_llama_factory(folder: Path, name: str = "parrot") -> list[Path]:
     }
     written = []
     for file, text in texts.items():
-        scratch = folder / f"{file}.tmp"
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(scratch, folder / file)
+        write_text(folder / file, text)
         written.append(folder / file)
     return written
 

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from ..models.engines.base import Progress
 from ..models.errors import ParrotError, RationalRewardsError
+from ..models.files import write_json
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric
 from .resumable import Item, Outputs, split, stream
@@ -73,16 +73,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Put the manifest into the folder, as a whole or not at all."""
-        scratch = folder / f"{MANIFEST}.tmp"
-        with scratch.open("wb") as file:
-            file.write(
-                (json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2) + "\n").encode(
-                    "utf-8", "replace"
-                )
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, folder / MANIFEST)
+        write_json(folder / MANIFEST, dataclasses.asdict(self))
 
 
 def rubric_digests(rubrics: Rubrics) -> dict[str, str]:

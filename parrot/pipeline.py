@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..models.engines.base import Progress
 from ..models.errors import ParrotError
+from ..models.files import write_text
 from ..models.rubrics.rubric import rubric_for
 from ..preferences.dataset import PreferenceDataset
 from ..preferences.pairs import PreferencePair
@@ -128,6 +128,4 @@ def latest_rows(dataset: Path) -> Path:
 
 
 def _remember(dataset: Path, run: str) -> None:
-    scratch = dataset / RUNS / f"{LATEST}-{run}.tmp"
-    scratch.write_text(run, encoding="utf-8")
-    os.replace(scratch, dataset / RUNS / LATEST)
+    write_text(dataset / RUNS / LATEST, run)

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from ..models.engines.base import Progress
 from ..models.errors import ParrotError
+from ..models.files import replacing
 from .records import Record
 
 Item = TypeVar("Item")
@@ -128,7 +129,9 @@ def split(work: Path, folder: Path, names: Sequence[str]) -> tuple[dict[str, int
     counts = dict.fromkeys(names, 0)
     reasons: dict[str, int] = {}
     with ExitStack() as opened:
-        files = {name: opened.enter_context((folder / f"{name}.tmp").open("wb")) for name in names}
+        scratch = {name: opened.enter_context(replacing(folder / name)) for name in names}
+        # Closed before they take their places.
+        files = {name: opened.enter_context(path.open("wb")) for name, path in scratch.items()}
         for entry in read_records(work):
             for name, records in entry["to"].items():
                 for record in records:
@@ -136,11 +139,6 @@ def split(work: Path, folder: Path, names: Sequence[str]) -> tuple[dict[str, int
                     counts[name] += 1
                     if "reason" in record:
                         reasons[record["reason"]] = reasons.get(record["reason"], 0) + 1
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
-    for name in names:
-        os.replace(folder / f"{name}.tmp", folder / name)
     return counts, dict(sorted(reasons.items()))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -26,6 +26,8 @@ from ..models.errors import PreferenceError
 from .lines import Line, is_complete, new_line, parse_line
 from .pairs import PreferencePair, Preferred
 
+# What recording a preference does: a new pair, another choice for a known one, or nothing.
+Change = Literal["new", "changed", "same"]
 LINES = "preferences.jsonl"
 IMAGES = "images"
 LOCK = "preferences.lock"
@@ -147,6 +149,18 @@ class PreferenceDataset:
         """
         return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[0]
 
+    def put(
+        self,
+        image_a: Image.Image | str | Path,
+        image_b: Image.Image | str | Path,
+        prompt: str,
+        preferred: Preferred,
+        source: Image.Image | str | Path | None = None,
+        chosen_by: str = "human",
+    ) -> Change:
+        """`record`, and what it did: "changed" where another choice, or somebody else's, counted before."""
+        return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=True)[1]
+
     def check(
         self,
         image_a: Image.Image | str | Path,
@@ -172,7 +186,7 @@ class PreferenceDataset:
 
         So the same file twice adds nothing, and an import never overrules a later choice or an undo.
         """
-        return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=False)[1]
+        return self._record(image_a, image_b, prompt, preferred, source, chosen_by, again=False)[1] != "same"
 
     def undo(self) -> PreferencePair | None:
         """Take back the last preference; one that it had replaced counts again.
@@ -200,18 +214,18 @@ class PreferenceDataset:
         source: Any,
         chosen_by: str,
         again: bool,
-    ) -> tuple[PreferencePair, bool]:
+    ) -> tuple[PreferencePair, Change]:
         line, images = new_line(image_a, image_b, prompt, preferred, source, chosen_by)
         with self._guard, self._writing():
             current = self._current.get(line.id)
             if again and current and (current.better, current.chosen_by) == (line.better, line.chosen_by):
-                return self._pair(current), False
+                return self._pair(current), "same"
             if not again and (line.id, line.better) in self._ever:
-                return self._pair(current or line), False
+                return self._pair(current or line), "same"
             for name, image in images.items():
                 self._save(name, image)
             self._append({**asdict(line), "at": _now()})
-            return self._pair(line), True
+            return self._pair(line), "changed" if current else "new"
 
     def _pair(self, line: Line) -> PreferencePair:
         source = None if line.source is None else self._image(line.source)

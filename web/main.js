@@ -8,7 +8,7 @@ import { forget, hasKeptPages, isFolded, keep, pagesOf, recall } from "./keep.js
 import { joinPages } from "./pages.js"
 import { showLinkedPrompt } from "./painter.js"
 import { Panel } from "./panel.js"
-import { watchChoice } from "./preference.js"
+import { watchChoice, watchLoading } from "./preference.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
@@ -138,6 +138,7 @@ app.registerExtension({
     settings: SETTINGS,
 
     async init() {
+        watchLoading(app)
         const sheet = document.createElement("link")
         sheet.rel = "stylesheet"
         sheet.href = new URL("./panel.css", import.meta.url).href
