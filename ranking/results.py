@@ -57,7 +57,8 @@ def rank(files: Sequence[Ranked], journal: Journal, critic: str, by: str = OVERA
     """Put judged files in order, by the overall score or by a dimension's key. Raises QuestionError."""
     judged = [file for file in files if not file.error]
     dimensions: dict[str, str] = {}
-    for file in judged:
+    # In the order of the rubric, of which quality alone is a part.
+    for file in sorted(judged, key=lambda file: file.quality_alone):
         for key, (name, _) in journal.kept[file.key].dimensions.items():
             dimensions.setdefault(key, name)
     if judged:

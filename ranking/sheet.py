@@ -17,6 +17,7 @@ from typing import Any
 from ..models.files import replacing
 
 HERE = Path(__file__).parent
+NOT_READ = '<td class="number" data-value="">–</td>'
 # In the words of the sheet.
 SOURCES = {
     "this pack": "Save with Scores",
@@ -129,7 +130,7 @@ def _image(entry: Entry, dimensions: Mapping[str, str], position: int) -> str:
     overall = entry.judgement.get("score")
     # On the scale of the dimensions, so that all bars of a row can be compared.
     cells = [_score(overall, None if overall is None else 1 + 3 * overall, 2)]
-    cells += [_dimension(given.get(key)) for key in dimensions]
+    cells += [NOT_READ if entry.error else _dimension(given.get(key)) for key in dimensions]
     rank = "–" if entry.rank is None else str(entry.rank)
     alone = entry.quality_alone and not entry.error
     mark = '<span class="alone">quality alone</span>' if alone else ""
@@ -163,7 +164,7 @@ def _dimension(one: Mapping[str, Any] | None) -> str:
 def _score(shown: float | None, level: float | None, digits: int) -> str:
     """A cell with a number and its bar, which is full at 4."""
     if shown is None or level is None:
-        return '<td class="number" data-value="">–</td>'
+        return NOT_READ
     share = min(max((level - 1) / 3, 0.0), 1.0)
     return (
         f'<td class="number" data-value="{shown:.9g}">{shown:.{digits}f}'

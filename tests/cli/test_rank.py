@@ -79,6 +79,8 @@ def test_each_image_is_judged_by_its_own_prompt_and_without_one_for_quality(shel
 
     page = (images / "ranking" / "contact-sheet.html").read_text(encoding="utf-8")
     assert page.count("<tbody") == 3
+    heads = [page.index(f">{name}<span>") for name in ("Text Faithfulness", "Physical and Visual Quality")]
+    assert heads == sorted(heads)
     assert page.count("quality alone") >= 2
     assert "<script>alert" not in page
     assert ALONE in page
