@@ -79,8 +79,6 @@ def test_each_image_is_judged_by_its_own_prompt_and_without_one_for_quality(shel
 
     page = (images / "ranking" / "contact-sheet.html").read_text(encoding="utf-8")
     assert page.count("<tbody") == 3
-    heads = [page.index(f">{name}<span>") for name in ("Text Faithfulness", "Physical and Visual Quality")]
-    assert heads == sorted(heads)
     assert page.count("quality alone") >= 2
     assert "<script>alert" not in page
     assert ALONE in page
@@ -254,6 +252,9 @@ def test_hostile_names(shell, images):
     assert 'href="javascript' not in page
     assert 'href="./../javascript%3Aalert%281%29.png"' in page
     assert 'href="./../caf%E9.png"' in page
+    # The order of the rubric, though the first image has only one of its dimensions.
+    heads = [page.index(f">{name}<span>") for name in ("Text Faithfulness", "Physical and Visual Quality")]
+    assert heads == sorted(heads)
 
 
 def test_the_bar_says_how_long_it_will_take(capsys):
