@@ -1,4 +1,4 @@
-"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`, `best`: speed, memory and quality, measured
+"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`, `best`, `rank`: speed, memory and quality, measured
 here and now.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
-from . import ablation, best, engine, memory, shapes
+from . import ablation, best, engine, memory, rank, shapes
 
 
 def main() -> None:
@@ -73,6 +73,16 @@ def main() -> None:
     picked.add_argument("--first", type=int, default=0, help="number of the first tournament")
     picked.add_argument("--simulated", type=int, default=400, help="tournaments a size and noise; 0: none")
     picked.add_argument("--json", type=Path, help="also write the figures to this file")
+    order = commands.add_parser(
+        "rank", help="a folder of painted images ranked: the order against the truth, kills, memory"
+    )
+    order.add_argument("--checkpoint", default="shapes demo (CPU)", help="folder or name of the critic")
+    order.add_argument("--images", type=int, default=300)
+    order.add_argument("--kills", type=int, default=4)
+    order.add_argument("--seed", type=int, default=0)
+    order.add_argument("--folder", type=Path, help="keep images and results there (default: nowhere)")
+    order.add_argument("--check", action="store_true", help="fail where a figure is not what is wanted")
+    order.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
     if parsed.benchmark == "best":
         figures = best.run(
@@ -81,6 +91,14 @@ def main() -> None:
         print(best.table(figures))
         if parsed.json:
             parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        return
+    if parsed.benchmark == "rank":
+        figures = rank.run(parsed.checkpoint, parsed.images, parsed.kills, parsed.seed, parsed.folder)
+        print(rank.table(figures))
+        if parsed.json:
+            parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        if parsed.check and (short := rank.missed(figures)):
+            raise SystemExit("\n".join(short))
         return
     if parsed.benchmark in ("shapes", "ablation"):
         if parsed.benchmark == "shapes":

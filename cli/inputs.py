@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
+from ..models.image_files import images_in, natural_order
 from ..models.image_metadata import prompt_of
 from ..models.images import open_image
 from ..models.judgement import Judgement
@@ -89,30 +89,11 @@ def expanded(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def natural_order(path: str) -> list[tuple[int, int, str]]:
-    """A key that sorts image_2 before image_10.
-
-    >>> sorted(["b10", "b2", "a"], key=natural_order)
-    ['a', 'b2', 'b10']
-    """
-    parts = re.split(r"([0-9]+)", path.casefold())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def _in_folder(folder: Path) -> list[str]:
-    from PIL import Image
-
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    # Pillow also opens what is no image that somebody would judge.
-    endings -= {".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".h5", ".hdf"}
-    names = [
-        str(path)
-        for path in folder.iterdir()
-        if path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
-    ]
+    names = [str(path) for path in images_in(folder)]
     if not names:
         raise QuestionError(f"There is no image in the folder {folder}: name another one.")
-    return sorted(names, key=natural_order)
+    return names
 
 
 def _matching(pattern: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models.errors import RationalRewardsError
-from . import best, checkpoints, demo, evaluate, judge, parrot, rubrics
+from . import best, checkpoints, demo, evaluate, judge, parrot, rank, rubrics
 from .output import UsageError, complain, show
 
 FAILED, USAGE, CANCELLED = 1, 2, 130
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     judge.add_commands(commands)
     best.add_command(commands)
+    rank.add_command(commands)
     evaluate.add_command(commands)
     rubrics.add_command(commands)
     checkpoints.add_command(commands)

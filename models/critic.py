@@ -28,6 +28,9 @@ Attention = Literal["auto", "sdpa", "flash_attention_2"]
 
 # Folder of a checkpoint that brings its own wording.
 OWN_RUBRICS = "rubrics"
+# The rubric for an image whose prompt is not known, and what every judgement by it says.
+QUALITY = "quality"
+QUALITY_ALONE = "Judged for quality alone, without a prompt."
 # Names of images in questions as the canvas names the inputs.
 INPUT_NAMES = {"image": "image", "a": "image_a", "b": "image_b", "source": "source_image"}
 UNABLE = {
@@ -224,7 +227,7 @@ class Critic:
                 for spec in question.rubric.dimensions
             }
             note = "Fast scores are read without reasoning and are not calibrated."
-            judgements.append(Judgement(dimensions, notes=[note]))
+            judgements.append(Judgement(dimensions, notes=[note, *_without_prompt(question)]))
         return judgements
 
     def compare(
@@ -259,7 +262,10 @@ class Critic:
         self, questions: Sequence[Question], sampling: SamplingParams, progress: Progress = Progress()
     ) -> list[Judgement]:
         """Judgements of single-image questions, in order."""
-        return self.answering.read(Judgement, questions, sampling, progress)
+        judgements = self.answering.read(Judgement, questions, sampling, progress)
+        for question, judgement in zip(questions, judgements, strict=True):
+            judgement.notes += _without_prompt(question)
+        return judgements
 
     def refine(
         self, judged: Sequence[JudgedImage], sampling: SamplingParams, progress: Progress = Progress()
@@ -361,6 +367,10 @@ def pick_device(device: str = "auto") -> str:
     if torch.backends.mps.is_available():
         return "mps"
     return "xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu"
+
+
+def _without_prompt(question: Question) -> list[str]:
+    return [] if question.rubric.shows_prompt else [QUALITY_ALONE]
 
 
 def _refined(judgement: Judgement, answer: Judgement) -> Judgement:

@@ -25,7 +25,10 @@ EMPTY = {
 
 @dataclass(frozen=True)
 class Question:
-    """`images` are RGB images by the names the rubric asks for ("image", "source", "a", "b")."""
+    """`images` are RGB images by the names the rubric asks for ("image", "source", "a", "b").
+
+    `prompt` may be empty where the rubric does not show it.
+    """
 
     rubric: Rubric
     prompt: str
@@ -38,7 +41,7 @@ class Question:
                 f'The rubric "{self.rubric.name}" judges {wanted}, but it was given {given}: choose '
                 f"another rubric."
             )
-        if is_blank(self.prompt):
+        if self.rubric.shows_prompt and is_blank(self.prompt):
             raise QuestionError(EMPTY[self.rubric.task])
         if len(self.prompt) > LONGEST_PROMPT:
             raise QuestionError(

@@ -10,6 +10,9 @@ from .critique import Critique
 from .engines.base import Progress
 from .judgement import Judgement
 from .prompts.merge import merge_refined
+from .question import is_blank
+
+NO_PROMPT = "No prompt is known, so there is none to rewrite."
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,11 @@ def refine_prompts(
 
     (Paper C.4 refines when any dimension is below 3.) `keep` are phrases that must survive.
     """
-    weak = [i for i, judgement in enumerate(critique.judgements) if needs_refinement(judgement, refine_below)]
+    weak = [
+        i
+        for i, item in enumerate(critique.items)
+        if needs_refinement(item.judgement, refine_below) and not is_blank(item.question.prompt)
+    ]
     refined = dict(zip(weak, critique.refined(weak, progress), strict=True))
     return [
         _merge(item.question.prompt, refined.get(i), refine_below, keep)
@@ -54,6 +61,8 @@ def needs_refinement(judgement: Judgement, refine_below: float) -> bool:
 def _merge(
     original: str, refined: Judgement | None, refine_below: float, keep: Sequence[str]
 ) -> RefinedPrompt:
+    if is_blank(original):
+        return RefinedPrompt(original, NO_PROMPT, False)
     if refined is None:
         return RefinedPrompt(
             original, f"Every dimension scores {refine_below:g} or more: the prompt stays as it is.", False

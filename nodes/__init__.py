@@ -11,6 +11,7 @@ from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
 from .judge import Compare, Critique, Score
 from .preference import RecordPreference
+from .rank import LoadFolder, Rank
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
 from .shown_pairs import shown_pairs
@@ -28,5 +29,6 @@ class RationalRewardsExtension(ComfyExtension):
         return [
             *(LoadCritic, Critique, Score, Compare, BestOfBatch, RefinePrompt, CritiqueCard, SaveWithScores),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
+            *(LoadFolder, Rank),
             ShapesPainter,
         ]

@@ -20,6 +20,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..models import paths
 from ..models.engines.base import Progress
+from ..models.errors import QuestionError
 from ..models.user_settings import UserSettings, read_user_settings
 from . import panel
 
@@ -31,6 +32,8 @@ STREAM = "rational_rewards.stream"
 PAUSE = 0.125
 # Characters of the answer that they carry.
 TAIL = 400
+# Folders on a list.
+MOST_FOLDERS = 2000
 # What a node asks for to have a panel.
 HIDDEN = [
     io.Hidden.unique_id,
@@ -70,6 +73,41 @@ def _critic_folders() -> list[Path]:
 def rubric_folders() -> list[Path]:
     """Where the user's own rubrics lie."""
     return [Path(folder_paths.get_user_directory()) / "rational_rewards" / "rubrics"]
+
+
+def image_folders() -> list[str]:
+    """Folders that images can be loaded from: "output", "input", and those below them, as "output/portraits".
+
+    Links are not followed.
+    """
+    found: list[str] = []
+    for root, place in _image_roots().items():
+        found.append(root)
+        for path, folders, _ in os.walk(place):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            below = Path(path).relative_to(place)
+            found += [f"{root}/{(below / name).as_posix()}" for name in folders]
+            if len(found) > MOST_FOLDERS:
+                break
+    return found
+
+
+def image_folder(name: str) -> Path:
+    """The place of one of `image_folders`. Raises QuestionError for anything outside them."""
+    root, _, below = name.partition("/")
+    roots = _image_roots()
+    place = roots.get(root, Path()) / below
+    # As ComfyUI's own loaders: nothing outside its folders, whatever a shared workflow asks for.
+    if root not in roots or not place.resolve().is_relative_to(roots[root].resolve()):
+        raise QuestionError(f"{name} is no folder inside ComfyUI's output or input folder: choose another.")
+    return place
+
+
+def _image_roots() -> dict[str, Path]:
+    return {
+        "output": Path(folder_paths.get_output_directory()),
+        "input": Path(folder_paths.get_input_directory()),
+    }
 
 
 def preferences_root() -> Path:

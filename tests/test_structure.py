@@ -17,7 +17,7 @@ FLOORS = (
     ("models",),
     ("preferences",),
     ("parrot",),
-    ("training", "evaluation"),
+    ("training", "evaluation", "ranking"),
     ("demo",),
     ("nodes", "cli"),
 )

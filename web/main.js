@@ -15,7 +15,9 @@ import { listen } from "./stream.js"
 
 // The ids of the pack's nodes begin so.
 const PACK = "RationalRewards"
-const NODES = new Set(["Critique", "Score", "Compare", "BestOf", "RefinePrompt"].map((name) => PACK + name))
+const NODES = new Set(
+    ["Critique", "Score", "Compare", "BestOf", "RefinePrompt", "LoopEnd", "Rank"].map((name) => PACK + name),
+)
 const LOADER = `${PACK}LoadCritic`
 const PREFERENCE = `${PACK}RecordPreference`
 const PAINTER = `${PACK}ShapesPainter`

@@ -76,6 +76,12 @@ class Rubric:
         """Whether the answer includes a refined prompt."""
         return any(item.key == "refined_request" for item in self.answer)
 
+    @property
+    def shows_prompt(self) -> bool:
+        """Whether the question shows the prompt; without it the image is judged for what is seen alone."""
+        texts = (self.system, *(value for kind, value in self.user if kind == "text"))
+        return any("prompt" in SLOT.findall(text) for text in texts)
+
     def dimension(self, key: str) -> DimensionSpec:
         """The dimension of that key; KeyError if there is none."""
         return {d.key: d for d in self.dimensions}[key]

@@ -18,15 +18,16 @@ def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
     Raises RubricError with everything that is missing, in one sentence.
     """
     missing: list[str] = []
-    _known_keys(
-        data, ("title", "task", "pair", "dimensions", "system", "user", "answer"), "the rubric", missing
-    )
-    task, pair = data.get("task"), data.get("pair", False)
+    known_keys = ("title", "task", "pair", "prompt", "dimensions", "system", "user", "answer")
+    _known_keys(data, known_keys, "the rubric", missing)
+    task, pair, prompt = data.get("task"), data.get("pair", False), data.get("prompt", True)
     if task not in TASKS:
         missing.append('`task` must be "t2i" or "edit"')
         task = "t2i"
     if not isinstance(pair, bool):
         missing.append("`pair` must be true or false")
+    if not isinstance(prompt, bool):
+        missing.append("`prompt` must be true or false")
     dimensions = _parse_dimensions(data.get("dimensions"), missing)
     user = _parse_user(data.get("user"), missing)
     title = _text(data.get("title"), "`title`", missing)
@@ -42,8 +43,10 @@ def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
     slots = {
         slot for kind, text in (*user, ("text", system)) if kind == "text" for slot in SLOT.findall(text)
     }
-    if "prompt" not in slots:
+    if prompt and "prompt" not in slots:
         missing.append("`user` has no slot {{prompt}}")
+    if prompt is False and "prompt" in slots:
+        missing.append("`prompt` is false, but there is a slot {{prompt}}")
     known = {"prompt", "dimensions", "answer", "open_braces"}
     missing += [f"the slot {{{{{slot}}}}} is unknown" for slot in sorted(slots - known)]
     if missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rational_rewards.cli import evaluate, judge
+from rational_rewards.cli import evaluate, judge, rank
 from rational_rewards.cli.main import main
 
 
@@ -42,6 +42,7 @@ def loads(make_critic, monkeypatch):
 
     monkeypatch.setattr(judge, "load_critic", load)
     monkeypatch.setattr(evaluate, "load_critic", load)
+    monkeypatch.setattr(rank, "load_critic", load)
     return loaded
 
 
@@ -50,7 +51,7 @@ def shell(folder, loads):
     """`shell("score", "a.png", ...)` runs a command in that folder and returns its exit code."""
 
     def run(*arguments):
-        short = ["--max-new-tokens", "64"] if arguments[0] in ("critique", "score", "compare") else []
+        short = ["--max-new-tokens", "64"] if arguments[0] in ("critique", "score", "compare", "rank") else []
         return main([*arguments, *short])
 
     return run

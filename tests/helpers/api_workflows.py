@@ -15,6 +15,8 @@ NODES = {
     "RationalRewardsRationalize": ["STRING", "STRING", "FLOAT"],
     "RationalRewardsTrainAdapter": ["STRING", "STRING", "IMAGE"],
     "RationalRewardsEvaluateCritic": ["FLOAT", "STRING", "IMAGE"],
+    "RationalRewardsLoadFolder": ["IMAGE", "STRING", "STRING", "COMBO"],
+    "RationalRewardsRank": ["IMAGE", "STRING", "FLOAT", "STRING", "STRING"],
     "RationalRewardsShapesPainter": ["IMAGE"],
 }
 

@@ -12,7 +12,7 @@ from PIL import Image
 from reference import reference_tokens
 
 from rational_rewards import Critic
-from rational_rewards.models.critic import UNABLE
+from rational_rewards.models.critic import QUALITY, QUALITY_ALONE, UNABLE
 from rational_rewards.models.engines.base import Capabilities, Progress, Residency, SamplingParams
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.errors import CapabilityError, OutOfMemoryError, QuestionError, RubricError
@@ -395,3 +395,17 @@ def test_one_image_at_a_time_is_open_at_full_size(make_critic, tmp_path, monkeyp
     paths = sorted(tmp_path.glob("*.png"))
     assert len(critic.questions({"image": paths}, "a fox")) == 6
     assert max(most) <= 2, "the one that is opened, and at most the one before it"
+
+
+def test_an_image_without_a_prompt_is_judged_for_its_quality_alone(make_critic, photos):
+    critic = make_critic()
+    critique = critic.critique(photos[:2], "", rubric=QUALITY, max_new_tokens=32)
+    for judgement in critique.judgements:
+        assert list(judgement.dimensions) == ["physical_quality"]
+        assert QUALITY_ALONE in judgement.notes
+        assert QUALITY_ALONE in judgement.to_markdown()
+    assert QUALITY_ALONE in critic.fast_score(photos[0], "", rubric=QUALITY)[0].notes
+    with pytest.raises(QuestionError, match="prompt is empty"):
+        critic.critique(photos[0], "")
+    with pytest.raises(QuestionError, match="prompt is empty"):
+        critique.refined()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rational_rewards.models.image_metadata import prompt_of
+from rational_rewards.models.image_metadata import find_prompt, prompt_of
 
 POSITIVE, NEGATIVE = "a lighthouse at dawn, (film grain:1.2)", "blurry, low quality"
 
@@ -85,6 +85,45 @@ def test_the_positive_prompt_of_comfyui_is_told_from_the_negative_one(tmp_path):
         },
         # The same text for both encoders of SDXL.
         {"6": node("CLIPTextEncodeSDXL", text_g=POSITIVE, text_l=POSITIVE, clip=["4", 1])},
+        # Different texts for the encoders of Flux: keywords, and whole sentences.
+        {"6": node("CLIPTextEncodeFlux", clip_l="lighthouse", t5xxl=POSITIVE, guidance=3.5, clip=["4", 1])},
+        # Two texts joined on their way.
+        {
+            "6": node("CLIPTextEncode", text=["10", 0], clip=["4", 1]),
+            "10": node(
+                "StringConcatenate", string_a="a lighthouse at dawn", string_b=["11", 0], delimiter=", "
+            ),
+            "11": node("PrimitiveString", value="(film grain:1.2)"),
+        },
+        # A switch between conditionings, of a pack that nobody has heard of.
+        {
+            "3": node("KSampler", positive=["11", 0], negative=["7", 0], latent_image=["5", 0]),
+            "11": node("AnySwitch", any_01=["6", 0]),
+        },
+        # Everything inside a subgraph.
+        {
+            "3": node("KSampler", positive=["20:6", 0], negative=["20:7", 0], latent_image=["5", 0]),
+            "20:6": node("CLIPTextEncode", text=["20:21", 0], clip=["4", 1]),
+            "20:7": node("CLIPTextEncode", text=NEGATIVE, clip=["4", 1]),
+            "20:21": node("PrimitiveStringMultiline", value=POSITIVE),
+        },
+        # A loader that hands models and texts to the sampler over one wire.
+        {
+            "3": node("FullKSampler", pipe=["11", 0], seed=1),
+            "11": node("FullLoader", ckpt_name="a.safetensors", positive=POSITIVE, negative=NEGATIVE),
+        },
+        {
+            "3": node("KSampler", positive=["11", 1], negative=["11", 2], latent_image=["11", 3]),
+            "11": node("EfficientLoader", ckpt_name="a.safetensors", positive=POSITIVE, negative=NEGATIVE),
+        },
+        # A rewritten prompt: what counts is what the artist wrote.
+        {
+            "6": node("CLIPTextEncode", text=["17", 0], clip=["4", 1]),
+            "17": node("RationalRewardsRefinePrompt", critique=["16", 0], keep=""),
+            "16": node("RationalRewardsCritique", prompt=POSITIVE, image=["15", 0], critic=["18", 0]),
+            "15": node("LoadImage", image="first.png"),
+            "18": node("RationalRewardsLoadCritic", checkpoint="a"),
+        },
         # A painter without a sampler, and a judgement beside it.
         {
             "9": node("RationalRewardsSaveWithScores", image=["15", 0], critique=["16", 0]),
@@ -148,6 +187,45 @@ def test_the_workflow_is_read_where_there_is_no_graph(tmp_path):
     assert prompt_of(png(tmp_path, workflow=workflow)) == POSITIVE
 
 
+def test_the_workflow_s_subgraphs_are_taken_apart(tmp_path):
+    """An encoder in a subgraph that is used twice; text and conditioning cross its border."""
+    encoder = {
+        "id": "abc",
+        "nodes": [
+            {
+                "id": 1,
+                "type": "CLIPTextEncode",
+                "widgets_values": [""],
+                "inputs": [{"name": "text", "link": 1}],
+            }
+        ],
+        "links": [
+            {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0},
+            {"id": 2, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0},
+        ],
+    }
+    workflow = {
+        "nodes": [
+            {"id": 1, "type": "PrimitiveString", "widgets_values": [POSITIVE], "inputs": []},
+            {"id": 2, "type": "PrimitiveString", "widgets_values": [NEGATIVE], "inputs": []},
+            {"id": 3, "type": "abc", "inputs": [{"name": "text", "link": 1}]},
+            {"id": 4, "type": "abc", "inputs": [{"name": "text", "link": 2}]},
+            {
+                "id": 5,
+                "type": "KSampler",
+                "inputs": [{"name": "positive", "link": 3}, {"name": "negative", "link": 4}],
+            },
+            {"id": 6, "type": "SaveImage", "inputs": [{"name": "images", "link": 5}]},
+        ],
+        "links": [[1, 1, 0, 3, 0], [2, 2, 0, 4, 0], [3, 3, 0, 5, 0], [4, 4, 0, 5, 1], [5, 5, 0, 6, 0]],
+        "definitions": {"subgraphs": [encoder]},
+    }
+    assert prompt_of(png(tmp_path, workflow=workflow)) == POSITIVE
+    # A definition that holds itself, which no canvas makes.
+    encoder["nodes"] += [{"id": number, "type": "abc", "inputs": []} for number in range(2, 9)]
+    assert prompt_of(png(tmp_path, workflow=workflow)) == POSITIVE
+
+
 @pytest.mark.parametrize("negative", ["", f"Negative prompt: {NEGATIVE}\n"])
 def test_parameters_of_automatic1111(tmp_path, negative):
     text = f"{POSITIVE},\nsecond line\n{negative}Steps: 20, Sampler: Euler, Seed: 1"
@@ -173,6 +251,38 @@ def test_a_text_file_beside_the_image_comes_last(tmp_path):
     (tmp_path / "image.txt").write_text(f"{POSITIVE}\n", encoding="utf-8")
     assert prompt_of(png(tmp_path)) == POSITIVE
     assert prompt_of(png(tmp_path, rational_rewards={"prompt": "what was judged"})) == "what was judged"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_text_file_may_hold_parameters(tmp_path, encoding):
+    text = f"{POSITIVE}\nNegative prompt: {NEGATIVE}\nSteps: 20, Sampler: Euler"
+    (tmp_path / "image.txt").write_text(text, encoding=encoding)
+    found = find_prompt(png(tmp_path))
+    assert found is not None
+    assert (found.text, found.source) == (POSITIVE, "text file")
+
+
+def test_each_program_is_named_as_the_source(tmp_path):
+    parameters = f"{POSITIVE}\nSteps: 20"
+    sources = {"this pack": {"rational_rewards": {"prompt": POSITIVE}}, "ComfyUI": {"prompt": usual_graph()}}
+    for source, texts in {**sources, "parameters": {"parameters": parameters}}.items():
+        found = find_prompt(png(tmp_path, **texts))
+        assert found is not None
+        assert (found.text, found.source) == (POSITIVE, source)
+
+
+def test_parameters_that_are_json(tmp_path):
+    assert prompt_of(png(tmp_path, parameters={"sui_image_params": {"prompt": POSITIVE}})) == POSITIVE
+    assert prompt_of(png(tmp_path, parameters={"prompt": POSITIVE, "seed": 1})) == POSITIVE
+
+
+def test_a_comment_that_starts_with_no_latin_letter(tmp_path):
+    for order in ("utf-16-be", "utf-16-le"):
+        exif = Image.Exif()
+        text = f"灯台、夜明け\nNegative prompt: {NEGATIVE}\nSteps: 20"
+        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode(order)
+        Image.new("RGB", (32, 32)).save(tmp_path / "image.jpg", exif=exif)
+        assert prompt_of(tmp_path / "image.jpg") == "灯台、夜明け"
 
 
 def test_a_damaged_file_and_half_an_emoji(tmp_path):

@@ -89,3 +89,13 @@ def test_a_rubric_without_refinement_is_asked_for_one(make_critic, photos, tmp_p
     assert judgement.score == critique.scores[0], "the judgement itself stays"
     assert judgement.raw.startswith(critique.judgements[0].raw)
     assert critique.refined_prompt == judgement.refined_request
+
+
+def test_without_a_prompt_there_is_none_to_rewrite(make_critic, photos):
+    critique = make_critic().critique(photos[0], "", rubric="quality", max_new_tokens=32)
+    assert critique.judgements[0].score != 1
+    (refined,) = refine_prompts(critique)
+    assert (refined.prompt, refined.changed) == ("", False)
+    assert "No prompt is known" in refined.comments
+    card = draw_card(photos[0], with_refined(critique.judgements[0], refined), "")
+    assert card.width > 100

@@ -16,6 +16,7 @@ from rational_rewards.models.rubrics.rubric import (
     list_rubrics,
     load_rubric,
     parse_rubric,
+    read_yaml,
     rubric_for,
 )
 
@@ -99,9 +100,11 @@ def test_a_prompt_is_inserted_as_text_and_changes_nothing_else(name: str, prompt
 
 
 def test_names_of_all_rubrics() -> None:
-    assert list_rubrics() == ["edit", "t2i"]
+    assert list_rubrics() == ["edit", "quality", "t2i"]
     assert list_rubrics(pair=True) == ["edit-pair", "t2i-pair"]
-    with pytest.raises(RubricError, match='no rubric "mood"; there are: edit, edit-pair, t2i, t2i-pair'):
+    with pytest.raises(
+        RubricError, match='no rubric "mood"; there are: edit, edit-pair, quality, t2i, t2i-pair'
+    ):
         load_rubric("mood")
     with pytest.raises(RubricError, match='task "video" is unknown'):
         rubric_for("video", pair=False)
@@ -131,7 +134,7 @@ def test_the_example_of_the_readme_has_one_dimension_more(tmp_path: Path) -> Non
     assert "4. Mood: Does the image feel" in question
     assert "   - N/A: the prompt suggests no mood\n" in question
     assert question.count("## Score: [1.0 to 4.0, or N/A]") == 4
-    assert list_rubrics([tmp_path]) == ["edit", "t2i", "mood"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i", "mood"]
     judgement = Judgement.parse("4. Mood:\n## Justification: cosy\n## Score: 3.5\n", rubric=rubric)
     assert judgement.dimensions["mood"].score == 3.5
 
@@ -139,7 +142,12 @@ def test_the_example_of_the_readme_has_one_dimension_more(tmp_path: Path) -> Non
 def test_folders_may_be_any_iterable(tmp_path: Path) -> None:
     write(tmp_path, "mine.yaml", "extends: t2i\n")
     assert load_rubric("mine", iter([tmp_path])).title == "mine", "a title is not inherited"
-    assert list_rubrics(folder for folder in [tmp_path, tmp_path / "none"]) == ["edit", "t2i", "mine"]
+    assert list_rubrics(folder for folder in [tmp_path, tmp_path / "none"]) == [
+        "edit",
+        "quality",
+        "t2i",
+        "mine",
+    ]
 
 
 def test_a_users_file_with_a_built_in_name_wins_and_changes_no_other_rubric(tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_a_users_file_with_a_built_in_name_wins_and_changes_no_other_rubric(tmp_
     )
     assert rubric_for("t2i", pair=False).system != "Be kind.", "auto goes on as before"
     assert load_rubric("edit-pair", [tmp_path]) == load_rubric("edit-pair"), "though it extends t2i"
-    assert list_rubrics([tmp_path]) == ["edit", "t2i"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i"]
 
 
 def test_a_rubric_changes_with_its_file_and_with_the_one_it_extends(tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ def test_an_invalid_file_is_not_listed_and_says_what_is_wrong(tmp_path: Path) ->
     write(tmp_path, "two.yaml", "extends: one\n")
     write(tmp_path, "self.yaml", "dimensions: self\n")
     write(tmp_path, "orphan.yaml", "extends: nowhere\n")
-    assert list_rubrics([tmp_path]) == ["edit", "t2i"]
+    assert list_rubrics([tmp_path]) == ["edit", "quality", "t2i"]
     said = {
         "broken": "broken.yaml is not valid YAML: .* in line",
         "latin": "latin.yaml cannot be read as UTF-8 text",
@@ -289,3 +297,14 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     ):
         assert word in str(error.value)
     assert str(error.value).count(". ") == 0
+
+
+def test_a_rubric_without_the_prompt_says_so_and_needs_none() -> None:
+    rubric = load_rubric("quality")
+    assert not rubric.shows_prompt
+    assert load_rubric("t2i").shows_prompt
+    assert [dimension.key for dimension in rubric.dimensions] == ["physical_quality"]
+    with pytest.raises(RubricError, match="`prompt` is false, but there is a slot"):
+        parse_rubric({**read_yaml(BUILT_IN / "t2i.yaml"), "prompt": False}, "t2i")
+    with pytest.raises(RubricError, match="`prompt` must be true or false"):
+        parse_rubric({**read_yaml(BUILT_IN / "t2i.yaml"), "prompt": "no"}, "t2i")
