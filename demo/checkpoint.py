@@ -70,6 +70,8 @@ class Shape:
     # Learned positions of the vision tower, a square number.
     vision_positions: int = 2304
     rope_theta: float = 5_000_000.0
+    # Tokens that it is made to read, its answer included.
+    context: int = 32768
     # Smallest and largest image, in pixels.
     pixels: tuple[int, int] = (65536, 16777216)
 
@@ -151,7 +153,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=32768,
+        max_position_embeddings=shape.context,
         rope_theta=shape.rope_theta,
         eos_token_id=token("<|im_end|>"),
         tie_word_embeddings=shape.tied,

@@ -221,7 +221,7 @@ class Critic:
                 spec.key: Dimension(
                     spec.name,
                     expected[spec.key].score,
-                    applicable=expected[spec.key].score is not None,
+                    applicable=expected[spec.key].applicable,
                     confidence=expected[spec.key].confidence,
                 )
                 for spec in question.rubric.dimensions

@@ -36,15 +36,17 @@ class SamplingParams:
 class Answer:
     """What the engine wrote. `parts` is None for a free answer, which has to be parsed.
 
-    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave. `cut_off`
-    says that the token limit was reached before the model ended. `resume` is the engine's own handle to
-    continue later.
+    `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave. `unmeant`
+    are the keys of scores that only the format made it write: it gave next to no probability to any score
+    there. `cut_off` says that the token limit was reached before the model ended. `resume` is the engine's
+    own handle to continue later.
     """
 
     text: str
     until: Until
     parts: dict[str, str] | None = None
     confidence: dict[str, float] = field(default_factory=dict)
+    unmeant: frozenset[str] = frozenset()
     cut_off: bool = False
     tokens: int = 0
     resume: Any = None
@@ -54,12 +56,14 @@ class Answer:
 class ExpectedScore:
     """A score read from the probabilities behind its heading, without reasoning.
 
-    `score` is the expectation, 1..4, or None where the dimension does not apply. `confidence` is the
-    probability mass within half a point of it (or on N/A).
+    `score` is the expectation, 1..4, or None where the dimension does not apply, or where the model gave next
+    to no probability to any score. `confidence` is the probability mass within half a point of it (or on
+    N/A).
     """
 
     score: float | None
     confidence: float
+    applicable: bool = True
 
 
 @dataclass

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ..answers.vocabulary import Vocabulary
-from ..errors import CheckpointError
+from ..errors import CheckpointError, QuestionError
 from ..question import Question
 
 # Stand-ins for the texts while the chat template is rendered; private-use characters, which no template
@@ -35,6 +35,16 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in (*listed, tokenizer.eos_token_id) if token is not None})
 
 
+def longest_context(config: Any) -> int:
+    """Tokens that a model was made to read, its answer included."""
+    text = config.get_text_config()
+    # Named so until transformers 5.
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    # Stretched (YaRN and its like), where the checkpoint says so.
+    stretched = rope.get("factor", 1.0) * rope.get("original_max_position_embeddings", 0)
+    return max(text.max_position_embeddings, int(stretched))
+
+
 class Encoder:
     """Turns questions into tensors for one processor; images have sides in multiples of `multiple`."""
 
@@ -44,6 +54,7 @@ class Encoder:
         self.image_token = config.image_token_id
         images = processor.image_processor
         self.merge = images.merge_size
+        self.longest = longest_context(config)
         self.multiple = images.patch_size * images.merge_size
 
     def encode(self, question: Question, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
@@ -66,6 +77,27 @@ class Encoder:
         images: Mapping[str, Image.Image],
         device: torch.device | str = "cpu",
     ) -> dict[str, torch.Tensor]:
+    def require_room(self, question: Question, new: int) -> int:
+        """Number of tokens of a question, where `new` more still fit into what the model was made to read.
+
+        Raises QuestionError, which names what takes the most of it.
+        """
+        length = self.length(question)
+        if length + new > self.longest:
+            prompt = len(self.vocabulary.encode(question.prompt))
+            images = sum(image.width * image.height for image in question.images.values())
+            parts = {
+                "shorten the prompt": prompt,
+                "lower max_pixels on Load Critic": images // self.multiple**2,
+                "lower max_new_tokens": new,
+            }
+            raise QuestionError(
+                f"With its answer, the question takes {length + new:,} tokens (the prompt alone "
+                f"{prompt:,}), and this critic was made to read {self.longest:,}: "
+                f"{max(parts, key=lambda part: parts[part])}."
+            )
+        return length
+
         """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared images in
         `images`.
         """

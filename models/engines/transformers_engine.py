@@ -93,12 +93,12 @@ class TransformersEngine:
             self._row(q, sampling, a)
             for q, a in zip(questions, earlier or [None] * len(questions), strict=True)
         ]
-        tokens = self._prompt_tokens(rows)
         self.ready(tokens, sampling.max_new_tokens, len(rows))
         size, done, retried = self._portion(len(rows), tokens + sampling.max_new_tokens), 0, False
         while done < len(rows):
             portion = rows[done : done + size]
             if self._write(portion, sampling, progress, done, len(rows)):
+        tokens = max(self.encoder.require_room(q, _longest_answer(q, sampling)) for q in questions)
                 done += len(portion)
                 continue
             if retried:
@@ -111,13 +111,13 @@ class TransformersEngine:
         """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
         progress.check()
         branches, readers = score_tree(question.rubric, self.vocabulary)
-        row = Row(question, FreeState((), 0))
-        self.ready(self._prompt_tokens([row]), sum(len(ids) for _, ids in branches))
+        row, new = Row(question, FreeState((), 0)), sum(len(ids) for _, ids in branches)
+        self.ready(self.encoder.require_room(question, new), new)
 
         def read() -> dict[str, ExpectedScore]:
             try:
                 logits = self._open(row).probe(branches)
-                return {key: expected_score(logits, reader) for key, reader in readers.items()}
+                return {key: expected_score(logits, reader, self.vocabulary) for key, reader in readers.items()}
             finally:
                 self._park([row])
 
@@ -283,19 +283,21 @@ class TransformersEngine:
         widest = max(tokens * text.intermediate_size, patches * vision.intermediate_size)
         return 4 * widest * self.model.dtype.itemsize
 
-    def _prompt_tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of the longest question, its words and its images."""
-        return max(self.encoder.length(row.question) for row in rows)
-
     def _answer(self, row: Row, sampling: SamplingParams) -> Answer:
-        locked = isinstance(row.state, GrammarState)
-        ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
+        locked, unmeant = isinstance(row.state, GrammarState), row.unmeant
+        parts = row.state.parts if isinstance(row.state, GrammarState) else None
         return Answer(
-            text=self.vocabulary.decode(ids),
+            text=row.text(self.vocabulary),
             until=sampling.until if locked else "refinement",
-            parts=row.state.parts if isinstance(row.state, GrammarState) else None,
+            parts=parts and {key: text for key, text in parts.items() if key not in unmeant},
             confidence=dict(row.confidence),
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,
         )
+            unmeant=unmeant,
+
+
+def _longest_answer(question: Question, sampling: SamplingParams) -> int:
+    """Free-text tokens that an answer may have."""
+    return min(sampling.max_new_tokens, sum(item.tokens for item in question.rubric.answer))
