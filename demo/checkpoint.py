@@ -77,6 +77,8 @@ class Shape:
 
 
 TINY = Shape()
+# About a hundred million parameters: the smallest whose time goes into computing and not into calls.
+HUNDRED_MILLION = Shape("qwen3_vl", 768, 8, 12, 6, 64, 2304, 384, 6, 6, 1536, (1, 3, 5), 32768)
 # About half a billion parameters with a full-size vocabulary, for measurements.
 HALF_BILLION = Shape("qwen3_vl", 1024, 14, 16, 8, 64, 3072, 512, 8, 8, 2048, (1, 3, 5), 151936)
 # The shape of Qwen3-VL-8B-Instruct.

@@ -36,8 +36,8 @@ UNREAD = (
     "to locked, or raise max_new_tokens."
 )
 NO_SCORE_MEANT = (
-    "The critic found no score for {what} {number}, and what the locked format made it write is none: shorten "
-    "or reword the prompt, or choose another critic on Load Critic."
+    "The critic found no score for {what} {number}, and what the locked format made it write is none: "
+    "shorten or reword the prompt, or choose another critic on Load Critic."
 )
 
 

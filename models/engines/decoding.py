@@ -50,7 +50,9 @@ class Row:
         """Keys of the scores that the model would not have written of itself."""
         return frozenset(key for key, value in self.likelihood.items() if value < LEAST_LIKELY)
 
-    def weigh(self, log_probabilities: torch.Tensor, allowed: Sequence[int], token: int, words: Vocabulary) -> None:
+    def weigh(
+        self, log_probabilities: torch.Tensor, allowed: Sequence[int], token: int, words: Vocabulary
+    ) -> None:
         """Note how sure the model is of a token of a score, out of `allowed`."""
         key = self.state.section
         if key not in self.confidence and isinstance(self.state, GrammarState):
@@ -59,7 +61,7 @@ class Row:
         self.likelihood[key] = self.likelihood.get(key, 1.0) * likelihood(log_probabilities, allowed, words)
 
     def text(self, vocabulary: Vocabulary) -> str:
-        """What was written, without the scores that the model did not mean, so that nobody reads them later."""
+        """What was written, without the scores that the model did not mean: nobody shall read them later."""
         tokens: list[int | None] = list(self.ids)
         if isinstance(self.state, GrammarState):
             for key in self.unmeant:

@@ -66,17 +66,17 @@ class Encoder:
         """
         return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
 
+    def encode_text(self, question: Question) -> tuple[dict[str, torch.Tensor], list[Image.Image]]:
+        """`input_ids` and `mm_token_type_ids` [1, N] of a question, and its images in order."""
+        sizes = {name: image.size for name, image in question.images.items()}
+        ids, names = self.prompt_ids(question.rubric.messages(question.prompt), sizes)
+        return self._typed(ids), [question.images[name] for name in names]
+
     def length(self, question: Question) -> int:
         """Number of tokens of a question, images included."""
         sizes = {name: image.size for name, image in question.images.items()}
         return len(self.prompt_ids(question.rubric.messages(question.prompt), sizes)[0])
 
-    def encode_messages(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        images: Mapping[str, Image.Image],
-        device: torch.device | str = "cpu",
-    ) -> dict[str, torch.Tensor]:
     def require_room(self, question: Question, new: int) -> int:
         """Number of tokens of a question, where `new` more still fit into what the model was made to read.
 
@@ -98,15 +98,24 @@ class Encoder:
             )
         return length
 
+    def encode_messages(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        images: Mapping[str, Image.Image],
+        device: torch.device | str = "cpu",
+    ) -> dict[str, torch.Tensor]:
         """The same for any chat in the form of `Rubric.messages`; its image parts name the prepared images in
         `images`.
         """
         ids, names = self.prompt_ids(messages, {name: image.size for name, image in images.items()})
-        input_ids = torch.tensor([ids])
-        tensors = {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
+        tensors = self._typed(ids)
         if names:
             tensors |= self.pixels([images[name] for name in names])
         return {key: tensor.to(device) for key, tensor in tensors.items()}
+
+    def _typed(self, ids: Sequence[int]) -> dict[str, torch.Tensor]:
+        input_ids = torch.tensor([ids])
+        return {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
 
     def pixels(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
         """`pixel_values` [patches, width] and `image_grid_thw` [images, 3] of prepared images."""

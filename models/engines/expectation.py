@@ -78,9 +78,7 @@ def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], di
     return branches, readers
 
 
-def expected_score(
-    logits: Sequence[torch.Tensor], reader: Reader, vocabulary: Vocabulary
-) -> ExpectedScore:
+def expected_score(logits: Sequence[torch.Tensor], reader: Reader, vocabulary: Vocabulary) -> ExpectedScore:
     """One dimension's expectation, from the logits along the branches (`Session.probe`)."""
     before = logits[reader.heading][-2].softmax(-1)
     if reader.not_applicable is not None and before[reader.not_applicable] > before[reader.space]:

@@ -14,7 +14,7 @@ from PIL import Image
 from ..answers.grammar import AnswerGrammar, FreeState, GrammarState
 from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
-from ..images import MAX_PIXELS, fit
+from ..images import MAX_PIXELS, fit, fitted_size
 from ..lru_cache import LRUCache
 from ..question import Question
 from ..rubrics.rubric import Rubric
@@ -24,12 +24,12 @@ from .decoding import Row, write
 from .encoding import encoder_of
 from .expectation import expected_score, score_tree
 from .session import Mark, Session
+from .vision import HOST, ImageFeatures, SeenImages, digest, encode_image
 
 # Answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little.
 ROWS = 8
 # Host memory for sessions that may be continued.
 KEPT_BYTES = 2 * 1024**3
-HOST = torch.device("cpu")
 NO_ROOM = (
     "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
     "quantization, "
@@ -71,6 +71,9 @@ class TransformersEngine:
         self.encoder = encoder_of(model, processor)
         self.vocabulary = self.encoder.vocabulary
         self.grammars: LRUCache[AnswerGrammar] = LRUCache(16)
+        self.seen = SeenImages()
+        # Images at the size they are read, by the pixels they come from.
+        self.prepared: LRUCache[Image.Image] = LRUCache(16)
 
     @property
     def device(self) -> torch.device:
@@ -79,7 +82,14 @@ class TransformersEngine:
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """The image within the pixel budget, sides in multiples of the model's patches."""
-        return fit(image, self.max_pixels, self.encoder.multiple)
+        if image.size == fitted_size(*image.size, self.max_pixels, self.encoder.multiple):
+            return image
+        key = digest(image)
+        prepared = self.prepared.get(key)
+        if prepared is None:
+            prepared = fit(image, self.max_pixels, self.encoder.multiple)
+            self.prepared.put(key, prepared)
+        return prepared
 
     def answer(
         self,
@@ -89,6 +99,7 @@ class TransformersEngine:
         earlier: Sequence[Answer | None] = (),
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
+        tokens = max(self.encoder.require_room(q, _longest_answer(q, sampling)) for q in questions)
         rows = [
             self._row(q, sampling, a)
             for q, a in zip(questions, earlier or [None] * len(questions), strict=True)
@@ -98,7 +109,6 @@ class TransformersEngine:
         while done < len(rows):
             portion = rows[done : done + size]
             if self._write(portion, sampling, progress, done, len(rows)):
-        tokens = max(self.encoder.require_room(q, _longest_answer(q, sampling)) for q in questions)
                 done += len(portion)
                 continue
             if retried:
@@ -117,7 +127,9 @@ class TransformersEngine:
         def read() -> dict[str, ExpectedScore]:
             try:
                 logits = self._open(row).probe(branches)
-                return {key: expected_score(logits, reader, self.vocabulary) for key, reader in readers.items()}
+                return {
+                    key: expected_score(logits, reader, self.vocabulary) for key, reader in readers.items()
+                }
             finally:
                 self._park([row])
 
@@ -238,8 +250,20 @@ class TransformersEngine:
                 session = row.session.select([0]).to(self.device)
                 session.rewind(row.prompt)
                 return session, row.prompt
-        session = Session.prefill(self.model, self.encoder.encode(question, self.device))
+        tensors, images = self.encoder.encode_text(question)
+        features = [self.seen.get(image, self._see).to(self.device) for image in images]
+        if features:
+            tensors["image_grid_thw"] = torch.cat([one.grid for one in features])
+        inputs = {key: tensor.to(self.device) for key, tensor in tensors.items()}
+        session = Session.prefill(self.model, inputs, features)
         return session, session.mark()
+
+    def _see(self, image: Image.Image) -> ImageFeatures:
+        """Encode one prepared image."""
+        pixels = self.encoder.pixels([image])
+        return encode_image(
+            self.model, pixels["pixel_values"].to(self.device), pixels["image_grid_thw"].to(self.device)
+        )
 
     def _park(self, rows: Sequence[Row]) -> None:
         """Keep the sessions of the newest rows in host memory, within the limit: between two nodes the card
@@ -291,11 +315,11 @@ class TransformersEngine:
             until=sampling.until if locked else "refinement",
             parts=parts and {key: text for key, text in parts.items() if key not in unmeant},
             confidence=dict(row.confidence),
+            unmeant=unmeant,
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,
         )
-            unmeant=unmeant,
 
 
 def _longest_answer(question: Question, sampling: SamplingParams) -> int:

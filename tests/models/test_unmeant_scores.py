@@ -62,7 +62,9 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_read(embedded)
         lambda: embedded.critique([BLUE, RED], ["a red circle", "a" * 20_000]),
         lambda: embedded.compare(RED, BLUE, "a" * 20_000),
     ):
-        with pytest.raises(QuestionError, match=r"the prompt alone 20,000.*made to read 4,096: shorten the p"):
+        with pytest.raises(
+            QuestionError, match=r"the prompt alone 20,000.*made to read 4,096: shorten the p"
+        ):
             ask()
 
 
