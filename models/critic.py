@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from PIL import Image
 
-from .answering import Answering
+from .answering import UNMEANT, Answering
 from .critique import Critique, JudgedImage
 from .engines.base import AnswerFormat, Capabilities, Engine, Progress, Residency, SamplingParams, Until
 from .errors import CapabilityError, CheckpointError, QuestionError
@@ -226,8 +226,11 @@ class Critic:
                 )
                 for spec in question.rubric.dimensions
             }
-            note = "Fast scores are read without reasoning and are not calibrated."
-            judgements.append(Judgement(dimensions, notes=[note]))
+            notes = ["Fast scores are read without reasoning and are not calibrated."]
+            judgement = Judgement(dimensions, notes=notes)
+            if not judgement.complete:
+                notes.append(UNMEANT)
+            judgements.append(judgement)
         return judgements
 
     def compare(

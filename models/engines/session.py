@@ -8,6 +8,7 @@ interleaved at will. Rows are padded on the left; there are no holes behind the 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -339,10 +340,15 @@ def _hidden(reader: Any, cache: Cache, **inputs: Any) -> torch.Tensor:
     """The last hidden states [B, K, width] of a model or its language model; the cache holds the tokens
     afterwards, too.
     """
-    known = inspect.signature(reader.forward).parameters
-    # Renamed in transformers 5.24.
-    name = "cache" if "cache" in known else "past_key_values"
+    name = _cache_argument(type(reader))
     return reader(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+
+
+@functools.cache
+def _cache_argument(kind: type) -> str:
+    """What a model class calls the cache; asked once, because looking at a signature costs at every token."""
+    # Renamed in transformers 5.24.
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def _logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:

@@ -106,6 +106,7 @@ def test_a_fast_score_where_the_model_wants_no_digit_is_none(make_critic, monkey
     lost = fast_score_sure_of(make_critic(), "m", monkeypatch)
     assert lost.score is None
     assert not lost.complete
+    assert UNMEANT in lost.notes
     assert fast_score_sure_of(make_critic(), "3", monkeypatch).mean == pytest.approx(3.0, abs=1.0)
 
 
