@@ -33,6 +33,7 @@ def main() -> None:
     one.add_argument(
         "--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)"
     )
+    one.add_argument("--pairs", nargs="+", choices=engine.PAIRS, default=engine.PAIRS, help="what to measure")
     one.add_argument("--json", type=Path, help="also write the figures to this file")
     card = commands.add_parser(
         "gpu", help="all that needs a graphics card, in nine minutes at most, as one Markdown page"
@@ -110,6 +111,7 @@ def main() -> None:
         parsed.repeat,
         parsed.images,
         parsed.folder,
+        parsed.pairs,
     )
     print(engine.table(figures))
     if parsed.json:

@@ -40,12 +40,14 @@ from rational_rewards.models.question import Question
 SHAPES = {"tiny": TINY, "hundred-million": HUNDRED_MILLION, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
 PROMPT = "A red fox reads a newspaper on a wooden bench in a snowy park, morning light, photograph"
 ROUNDS = 4
+PAIRS = ("one", "orders", "loop", "fast", "batch")
+FAST_SCORE = "fast score"
 # What ours has to reach, as a ratio of the plain way's seconds.
 WANTED = {
     "critique, score and refine": 3.4,
     "compare in both orders": 1.3,
     "a loop of four rounds": 3.0,
-    "fast score": 12.0,
+    FAST_SCORE: 12.0,
 }
 
 
@@ -75,10 +77,16 @@ class Bench:
     def __init__(self, loaded: Any, tokens: int):
         self.loaded = loaded
         self.sampling: dict[str, Any] = {"max_new_tokens": tokens}
+        # Made once, as when a checkpoint is loaded.
+        self.engine = TransformersEngine(loaded.model, loaded.processor)
 
     def critic(self, rows: int = 8) -> Critic:
         """A critic that has seen nothing yet."""
-        return Critic(TransformersEngine(self.loaded.model, self.loaded.processor, rows=rows), "benchmark")
+        self.engine.release()
+        self.engine.seen.kept.clear()
+        self.engine.prepared.clear()
+        self.engine.rows = rows
+        return Critic(self.engine, "benchmark")
 
     def ask(self, critic: Critic, image: Image.Image, prompt: str) -> None:
         """The three questions about one image."""
@@ -96,8 +104,7 @@ class Bench:
 
     def inputs(self, question: Question) -> dict[str, torch.Tensor]:
         """A question as `generate` takes it."""
-        engine: Any = self.critic().engine
-        return engine.encoder.encode(question, engine.device)
+        return self.engine.encoder.encode(question, self.engine.device)
 
     def question(self, image: Image.Image, prompt: str) -> Question:
         """The question about one image."""
@@ -127,9 +134,16 @@ def never_ending(model: Any) -> Iterator[None]:
 
 
 def run(
-    shape: str, quantization: str, device: str, tokens: int, repeat: int, images: int, folder: Path | None
+    shape: str,
+    quantization: str,
+    device: str,
+    tokens: int,
+    repeat: int,
+    images: int,
+    folder: Path | None,
+    pairs: Sequence[str] = PAIRS,
 ) -> dict[str, Any]:
-    """All figures of one shape on one device: seconds and ratios (medians), bytes."""
+    """The figures of one shape on one device: seconds and ratios (medians), bytes."""
     device = pick_device(device)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = folder or Path(scratch) / shape
@@ -148,7 +162,7 @@ def run(
             "load_seconds": time.perf_counter() - start,
             "weight_bytes": loaded.bytes,
         }
-        return figures | measure(Bench(loaded, tokens), device, repeat, images)
+        return figures | measure(Bench(loaded, tokens), device, repeat, images, pairs)
 
 
 def precision(quantization: str, device: str) -> torch.dtype | None:
@@ -160,20 +174,25 @@ def precision(quantization: str, device: str) -> torch.dtype | None:
     return torch.float32 if slow else None
 
 
-def measure(bench: Bench, device: str, repeat: int, images: int) -> dict[str, Any]:
-    """Every pair `repeat` times, ours and the plain way in turn; what was measured is printed at once."""
+def measure(bench: Bench, device: str, repeat: int, images: int, names: Sequence[str]) -> dict[str, Any]:
+    """The pairs of these names `repeat` times, ours and the plain way in turn; each is printed at once."""
     pictures = noise(max(images, ROUNDS))
     question = bench.question(pictures[0], PROMPT)
     inputs, counts = bench.inputs(question), bench.answer_tokens(pictures[0], PROMPT)
     # The first call of anything is slow.
     bench.generate(inputs, 4)
-    pairs = [
-        one_image(bench, pictures[0], inputs, counts),
-        both_orders(bench, pictures[0], pictures[1]),
-        loop(bench, pictures[:ROUNDS]),
-        fast_score(bench, pictures[0], inputs, counts),
-        batch(bench, pictures[:images]),
-    ]
+    makers: dict[str, Callable[[], Pair]] = {
+        "one": lambda: one_image(bench, pictures[0], inputs, counts),
+        "orders": lambda: both_orders(bench, pictures[0], pictures[1]),
+        "loop": lambda: loop(bench, pictures[:ROUNDS]),
+        "fast": lambda: fast_score(bench, pictures[0], inputs, counts),
+        "batch": lambda: batch(bench, pictures[:images]),
+    }
+    pairs = [makers[name]() for name in names]
+    for pair in pairs:
+        if pair.name == FAST_SCORE:
+            # Short enough for its first call to count.
+            pair.ours()
     for number in range(repeat):
         for pair in pairs:
             pair.seconds.append((timed(pair.ours, device)[1], timed(pair.plain, device)[1]))
@@ -238,7 +257,7 @@ def loop(bench: Bench, images: Sequence[Image.Image]) -> Pair:
 def fast_score(bench: Bench, image: Image.Image, inputs: Any, counts: dict[str, int]) -> Pair:
     """Scores of a new image without reasoning, against an answer up to its last score."""
     return Pair(
-        "fast score",
+        FAST_SCORE,
         lambda: bench.critic().fast_score(image, PROMPT),
         lambda: bench.generate(inputs, counts["scores"]),
     )
