@@ -1,5 +1,5 @@
-"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`, `best`, `rank`: speed, memory and quality, measured
-here and now.
+"""`python -m benchmarks engine`, `gpu`, `memory`, `shapes`, `ablation`, `best`, `rank`: speed, memory and
+quality, measured here and now.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
-from . import ablation, best, engine, memory, rank, shapes
+from . import ablation, best, engine, gpu, memory, rank, shapes
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     )
     commands = parser.add_subparsers(required=True, dest="benchmark")
     one = commands.add_parser(
-        "engine", help="one judgement for many questions, batches, load time and memory"
+        "engine", help="one reading for many questions, both orders, loops and batches against the plain way"
     )
     one.add_argument(
         "--shape", choices=sorted(engine.SHAPES), default="half-billion", help="random weights of this size"
@@ -33,7 +33,17 @@ def main() -> None:
     one.add_argument(
         "--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)"
     )
+    one.add_argument("--pairs", nargs="+", choices=engine.PAIRS, default=engine.PAIRS, help="what to measure")
     one.add_argument("--json", type=Path, help="also write the figures to this file")
+    card = commands.add_parser(
+        "gpu", help="all that needs a graphics card, in nine minutes at most, as one Markdown page"
+    )
+    card.add_argument("--tiny", action="store_true", help="a tiny model instead of the 8B shape")
+    card.add_argument("--device", default="cuda", help="cuda, or cpu with --tiny to try the command")
+    card.add_argument("--output", type=Path, default=Path("benchmarks/gpu.md"), help="the page to write")
+    card.add_argument("--minutes", type=float, default=gpu.MINUTES, help="when the last part is stopped")
+    card.add_argument("--part", choices=list(gpu.PARTS), help=argparse.SUPPRESS)
+    card.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     commands.add_parser("memory", help="what the 8B critic needs, computed")
     seen = commands.add_parser(
         "shapes", help="how well a critic judges the shapes world, and whether its refined prompts help"
@@ -120,6 +130,12 @@ def main() -> None:
         if parsed.benchmark == "shapes" and parsed.check and (short := shapes.missed(figures)):
             raise SystemExit("\n".join(short))
         return
+    if parsed.benchmark == "gpu":
+        if parsed.part:
+            gpu.measure_part(parsed.part, parsed.work, parsed.tiny, parsed.device)
+        else:
+            raise SystemExit(gpu.run(parsed.tiny, parsed.device, parsed.output, parsed.minutes))
+        return
     if parsed.benchmark == "memory":
         print(memory.table())
         return
@@ -131,6 +147,7 @@ def main() -> None:
         parsed.repeat,
         parsed.images,
         parsed.folder,
+        parsed.pairs,
     )
     print(engine.table(figures))
     if parsed.json:

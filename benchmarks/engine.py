@@ -1,7 +1,10 @@
-"""How much the engine saves against one `generate` a question, on random weights of a realistic shape.
+"""How much the engine saves against the plain way, one `generate` a question, on random weights of a
+realistic shape.
 
 Random weights write nonsense, but every token costs what it costs: the form fixes how many tokens each text
 has (a model that never ends a text uses its whole budget), and `generate` is made to write exactly as many.
+Each pair of measurements runs side by side, ours and the plain way in turn, so that whatever else the machine
+does meets both.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,176 +24,272 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rational_rewards.demo.checkpoint import EIGHT_BILLION, HALF_BILLION, TINY, build_checkpoint
-from rational_rewards.models.checkpoints.layers import memory
+from rational_rewards.demo.checkpoint import (
+    EIGHT_BILLION,
+    HALF_BILLION,
+    HUNDRED_MILLION,
+    TINY,
+    build_checkpoint,
+)
 from rational_rewards.models.checkpoints.loading import load
 from rational_rewards.models.critic import Critic, pick_device
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
+from rational_rewards.models.question import Question
 
-SHAPES = {"tiny": TINY, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
+SHAPES = {"tiny": TINY, "hundred-million": HUNDRED_MILLION, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
 PROMPT = "A red fox reads a newspaper on a wooden bench in a snowy park, morning light, photograph"
+ROUNDS = 4
+PAIRS = ("one", "orders", "loop", "fast", "batch")
+FAST_SCORE = "fast score"
+# What ours has to reach, as a ratio of the plain way's seconds.
+WANTED = {
+    "critique, score and refine": 3.4,
+    "compare in both orders": 1.3,
+    "a loop of four rounds": 3.0,
+    FAST_SCORE: 12.0,
+}
+
+
+@dataclass
+class Pair:
+    """One comparison: the same work in our way and the plain way, and the seconds that each run took."""
+
+    name: str
+    ours: Callable[[], Any]
+    plain: Callable[[], Any]
+    seconds: list[tuple[float, float]] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """Medians of the seconds, and the median of the ratios of runs that stood side by side."""
+        ours, plain = zip(*self.seconds, strict=True)
+        return {
+            "ours_seconds": statistics.median(ours),
+            "plain_seconds": statistics.median(plain),
+            "ratio": statistics.median(p / o for o, p in self.seconds),
+            "runs": len(self.seconds),
+        }
+
+
+class Bench:
+    """A loaded model and its questions. `tokens` is the limit of the free text of a whole answer."""
+
+    def __init__(self, loaded: Any, tokens: int):
+        self.loaded = loaded
+        self.sampling: dict[str, Any] = {"max_new_tokens": tokens}
+        # Made once, as when a checkpoint is loaded.
+        self.engine = TransformersEngine(loaded.model, loaded.processor)
+
+    def critic(self, rows: int = 8) -> Critic:
+        """A critic that has seen nothing yet."""
+        self.engine.release()
+        self.engine.seen.kept.clear()
+        self.engine.prepared.clear()
+        self.engine.rows = rows
+        return Critic(self.engine, "benchmark")
+
+    def ask(self, critic: Critic, image: Image.Image, prompt: str) -> None:
+        """The three questions about one image."""
+        critique = critic.critique(image, prompt, **self.sampling)
+        critic.score(image, prompt, **self.sampling)
+        critique.refined()
+
+    def answer_tokens(self, image: Image.Image, prompt: str) -> dict[str, int]:
+        """Tokens of an answer up to the end of each part."""
+        critic, counts = self.critic(), {}
+        for until in ("scores", "judgement", "refinement"):
+            critic.critique(image, prompt, until=until, **self.sampling)  # type: ignore[arg-type]
+            counts[until] = next(iter(critic.answering.cache.values.values())).tokens
+        return counts
+
+    def inputs(self, question: Question) -> dict[str, torch.Tensor]:
+        """A question as `generate` takes it."""
+        return self.engine.encoder.encode(question, self.engine.device)
+
+    def question(self, image: Image.Image, prompt: str) -> Question:
+        """The question about one image."""
+        return self.critic().questions({"image": image}, prompt)[0]
+
+    def generate(self, inputs: dict[str, torch.Tensor], count: int) -> None:
+        """`generate`, made to write exactly `count` tokens."""
+        model = self.loaded.model
+        known = inspect.signature(model.forward).parameters
+        given = {key: value for key, value in inputs.items() if key in known}
+        mask = torch.ones_like(inputs["input_ids"])
+        with never_ending(model):
+            model.generate(
+                **given, attention_mask=mask, max_new_tokens=count, min_new_tokens=count, do_sample=False
+            )
+
+
+@contextmanager
+def never_ending(model: Any) -> Iterator[None]:
+    """Without the tokens that end a turn: random weights may write one at any place."""
+    before = model.generation_config.eos_token_id
+    model.generation_config.eos_token_id = None
+    try:
+        yield
+    finally:
+        model.generation_config.eos_token_id = before
 
 
 def run(
-    shape: str, quantization: str, device: str, tokens: int, repeat: int, images: int, folder: Path | None
+    shape: str,
+    quantization: str,
+    device: str,
+    tokens: int,
+    repeat: int,
+    images: int,
+    folder: Path | None,
+    pairs: Sequence[str] = PAIRS,
 ) -> dict[str, Any]:
-    """All figures of one shape on one device: seconds (medians), ratios, bytes."""
+    """The figures of one shape on one device: seconds and ratios (medians), bytes."""
     device = pick_device(device)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = folder or Path(scratch) / shape
         if not (checkpoint / "config.json").is_file():
             build_checkpoint(checkpoint, SHAPES[shape], dtype="bfloat16", shards="2GB")
         start = time.perf_counter()
-        loaded = load(checkpoint, quantization, device)
+        loaded = load(checkpoint, quantization, device, dtype=precision(quantization, device))
         figures: dict[str, Any] = {
             "machine": machine(device),
             "torch": torch.__version__,
             "transformers": __import__("transformers").__version__,
             "shape": shape,
             "quantization": loaded.quantization,
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "parameters": SHAPES[shape].__dict__,
             "load_seconds": time.perf_counter() - start,
             "weight_bytes": loaded.bytes,
         }
-        _never_stop(loaded.model)
-        figures |= measure(loaded, device, tokens, repeat, images)
-    return figures
+        return figures | measure(Bench(loaded, tokens), device, repeat, images, pairs)
 
 
-def measure(loaded: Any, device: str, tokens: int, repeat: int, images: int) -> dict[str, Any]:
-    """The three comparisons, each the median of `repeat` runs, ours and the reference in turn."""
-    pictures = noise(images)
-    settings = dict(max_new_tokens=tokens)
+def precision(quantization: str, device: str) -> torch.dtype | None:
+    """float32 for unquantized weights on a processor that computes bfloat16 in pieces; None: the loader's
+    choice.
+    """
+    flags = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("flags")), "")
+    slow = device == "cpu" and quantization == "none" and not {"avx512_bf16", "amx_bf16"} & set(flags.split())
+    return torch.float32 if slow else None
 
-    def fresh(rows: int = 8) -> Critic:
-        return Critic(TransformersEngine(loaded.model, loaded.processor, rows=rows), "benchmark")
 
-    critic = fresh()
-    scores = critic.critique(pictures[0], PROMPT, until="scores", **settings)
-    key = next(iter(critic.answers.values))
-    counts = {"scores": critic.answers.values[key].tokens}
-    scores = critic.critique(pictures[0], PROMPT, **settings)
-    counts["judgement"] = critic.answers.values[key].tokens
-    scores.refined()
-    counts["refinement"] = critic.answers.values[key].tokens
-    inputs = critic.engine.encoder.encode(scores.items[0].question, critic.engine.device)
+def measure(bench: Bench, device: str, repeat: int, images: int, names: Sequence[str]) -> dict[str, Any]:
+    """The pairs of these names `repeat` times, ours and the plain way in turn; each is printed at once."""
+    pictures = noise(max(images, ROUNDS))
+    question = bench.question(pictures[0], PROMPT)
+    inputs, counts = bench.inputs(question), bench.answer_tokens(pictures[0], PROMPT)
+    # The first call of anything is slow.
+    bench.generate(inputs, 4)
+    makers: dict[str, Callable[[], Pair]] = {
+        "one": lambda: one_image(bench, pictures[0], inputs, counts),
+        "orders": lambda: both_orders(bench, pictures[0], pictures[1]),
+        "loop": lambda: loop(bench, pictures[:ROUNDS]),
+        "fast": lambda: fast_score(bench, pictures[0], inputs, counts),
+        "batch": lambda: batch(bench, pictures[:images]),
+    }
+    pairs = [makers[name]() for name in names]
+    for pair in pairs:
+        if pair.name == FAST_SCORE:
+            # Short enough for its first call to count.
+            pair.ours()
+    for number in range(repeat):
+        for pair in pairs:
+            pair.seconds.append((timed(pair.ours, device)[1], timed(pair.plain, device)[1]))
+            ours, plain = pair.seconds[-1]
+            print(
+                f"run {number + 1}, {pair.name}: {plain / ours:.2f} ({ours:.1f} s, {plain:.1f} s)", flush=True
+            )
+    figures: dict[str, Any] = {
+        "prompt_tokens": inputs["input_ids"].shape[1],
+        "answer_tokens": counts,
+        "pairs": {pair.name: pair.figures() for pair in pairs},
+    }
+    return figures | decode_speed(bench.loaded, inputs, device)
+
+
+def one_image(bench: Bench, image: Image.Image, inputs: Any, counts: dict[str, int]) -> Pair:
+    """Three questions about one image, as three nodes ask them."""
+
+    def plain() -> None:
+        for part in ("judgement", "scores", "refinement"):
+            bench.generate(inputs, counts[part])
+
+    return Pair("critique, score and refine", lambda: bench.ask(bench.critic(), image, PROMPT), plain)
+
+
+def both_orders(bench: Bench, a: Image.Image, b: Image.Image) -> Pair:
+    """A pair of images, each shown first once."""
+    critic = bench.critic()
+    critic.compare(a, b, PROMPT, **bench.sampling)
+    asked = [bench.inputs(answer.resume.question) for answer in critic.answering.cache.values.values()]
+    tokens = [answer.tokens for answer in critic.answering.cache.values.values()]
+
+    def plain() -> None:
+        for inputs, count in zip(asked, tokens, strict=True):
+            bench.generate(inputs, count)
+
+    return Pair(
+        "compare in both orders", lambda: bench.critic().compare(a, b, PROMPT, **bench.sampling), plain
+    )
+
+
+def loop(bench: Bench, images: Sequence[Image.Image]) -> Pair:
+    """Rounds of a refine loop, each with a new image and prompt and the same three questions; one critic for
+    all of them. The painter costs nothing.
+    """
+    rounds = [(image, f"{PROMPT}, round {number}") for number, image in enumerate(images)]
+    asked = [(bench.inputs(bench.question(*one)), bench.answer_tokens(*one)) for one in rounds]
 
     def ours() -> None:
-        critic = fresh()
-        critique = critic.critique(pictures[0], PROMPT, **settings)
-        critic.score(pictures[0], PROMPT, **settings)
-        critique.refined()
+        critic = bench.critic()
+        for image, prompt in rounds:
+            bench.ask(critic, image, prompt)
 
-    def reference() -> None:
-        for part in ("judgement", "scores", "refinement"):
-            generate(loaded.model, inputs, counts[part])
+    def plain() -> None:
+        for inputs, counts in asked:
+            for part in ("judgement", "scores", "refinement"):
+                bench.generate(inputs, counts[part])
 
-    def batch() -> None:
-        fresh().critique(pictures, PROMPT, **settings)
+    return Pair("a loop of four rounds", ours, plain)
+
+
+def fast_score(bench: Bench, image: Image.Image, inputs: Any, counts: dict[str, int]) -> Pair:
+    """Scores of a new image without reasoning, against an answer up to its last score."""
+    return Pair(
+        FAST_SCORE,
+        lambda: bench.critic().fast_score(image, PROMPT),
+        lambda: bench.generate(inputs, counts["scores"]),
+    )
+
+
+def batch(bench: Bench, images: Sequence[Image.Image]) -> Pair:
+    """Critiques of several images: as a batch, against ours one after the other."""
 
     def singles() -> None:
-        critic = fresh(rows=1)
-        for picture in pictures:
-            critic.critique(picture, PROMPT, **settings)
+        critic = bench.critic(rows=1)
+        for image in images:
+            critic.critique(image, PROMPT, **bench.sampling)
 
-    # The first call of anything is slow.
-    generate(loaded.model, inputs, 4)
-    one = medians({"ours": ours, "reference": reference}, repeat, device)
-    figures: dict[str, Any] = {"prompt_tokens": inputs["input_ids"].shape[1], "answer_tokens": counts}
-    figures["one_image_seconds"] = one
-    figures["one_image_ratio"] = one["reference"] / one["ours"]
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        # Alone: `generate` has a peak of its own.
-        ours()
-        figures["peak_bytes_one_image"] = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    many = medians({"batch": batch, "singles": singles}, repeat, device)
-    figures["images"] = images
-    figures["batch_seconds"] = many
-    figures["batch_ratio"] = many["singles"] / many["batch"]
-    if device == "cuda":
-        figures["peak_bytes_batch"] = torch.cuda.max_memory_allocated()
-    figures |= second_question(fresh(), pictures[0], settings, device)
-    figures |= decode_speed(loaded, inputs, device)
-    return figures
-
-
-def second_question(
-    critic: Critic, picture: Image.Image, settings: dict[str, Any], device: str
-) -> dict[str, Any]:
-    """How many prompts are read, and what a second question about the same image and prompt costs."""
-    read: list[float] = []
-    original = Session.prefill.__func__  # type: ignore[attr-defined]
-
-    def counted(cls: Any, *arguments: Any) -> Session:
-        found, seconds = timed(lambda: original(cls, *arguments), device)
-        read.append(seconds)
-        return found
-
-    Session.prefill = classmethod(counted)  # type: ignore[assignment]
-    try:
-        critic.critique(picture, PROMPT, until="scores", **settings)
-        first = len(read)
-        _, seconds = timed(lambda: critic.fast_score(picture, PROMPT), device)
-        critic.critique(picture, PROMPT, temperature=0.7, seed=1, until="scores", **settings)
-    finally:
-        Session.prefill = classmethod(original)  # type: ignore[assignment]
-    return {
-        "prefill_seconds": read[0],
-        "fast_score_after_critique_seconds": seconds,
-        "prompts_read_first_question": first,
-        "prompts_read_two_more_questions": len(read) - first,
-    }
+    together = f"{len(images)} images as a batch, against ours one by one"
+    return Pair(together, lambda: bench.critic().critique(list(images), PROMPT, **bench.sampling), singles)
 
 
 def decode_speed(
-    loaded: Any, inputs: dict[str, torch.Tensor], device: str, steps: int = 32
+    loaded: Any, inputs: dict[str, torch.Tensor], device: str, rows: int = 1, steps: int = 32
 ) -> dict[str, Any]:
-    """Tokens a second of one row, token by token, and the share of the GPU's bandwidth that this is."""
+    """Tokens a second of `rows` rows together, token by token."""
     session = Session.prefill(loaded.model, inputs)
-    session.feed([[5]])
+    if rows > 1:
+        session = session.fork(rows)
+    session.feed([[5]] * rows)
 
-    def steps_of_one() -> None:
+    def step_by_step() -> None:
         for _ in range(steps):
-            session.feed([[int(session.logits.argmax())]])
+            session.feed([[token] for token in session.logits.argmax(-1).tolist()])
 
-    _, seconds = timed(steps_of_one, device)
-    figures: dict[str, Any] = {"tokens_per_second": steps / seconds}
-    if device == "cuda":
-        figures["bandwidth_bytes_per_second"] = bandwidth()
-        # Only questions need these.
-        unread = memory(loaded.model.model.visual) + loaded.model.get_input_embeddings().weight.nbytes
-        read_per_token = loaded.bytes - unread + session.nbytes
-        figures["bandwidth_share"] = read_per_token * steps / seconds / figures["bandwidth_bytes_per_second"]
-    return figures
-
-
-def bandwidth(size: int = 2 * 1024**3, repeat: int = 10) -> float:
-    """Bytes a second that this card reads and writes when it copies a large tensor."""
-    source = torch.empty(size, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    target.copy_(source)
-    _, seconds = timed(lambda: [target.copy_(source) for _ in range(repeat)], "cuda")
-    return 2 * size * repeat / seconds
-
-
-def generate(model: Any, inputs: dict[str, torch.Tensor], count: int) -> None:
-    """`generate`, made to write exactly `count` tokens."""
-    known = inspect.signature(model.forward).parameters
-    given = {key: value for key, value in inputs.items() if key in known}
-    mask = torch.ones_like(inputs["input_ids"])
-    model.generate(**given, attention_mask=mask, max_new_tokens=count, min_new_tokens=count, do_sample=False)
-
-
-def medians(work: dict[str, Callable[[], None]], repeat: int, device: str) -> dict[str, float]:
-    """Median seconds of each piece of work, run in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(repeat):
-        for name, one in work.items():
-            seconds[name].append(timed(one, device)[1])
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    _, seconds = timed(step_by_step, device)
+    return {"tokens_per_second": rows * steps / seconds, "cache_bytes": session.nbytes}
 
 
 def timed(work: Callable[[], Any], device: str) -> tuple[Any, float]:
@@ -209,11 +310,6 @@ def noise(count: int, size: int = 512) -> list[Image.Image]:
     return [Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC) for pixels in small]
 
 
-def _never_stop(model: Any) -> None:
-    """Random weights may end their turn at any token; for equal counts they must not."""
-    model.generation_config.eos_token_id = None
-
-
 def machine(device: str) -> str:
     """What this was measured on."""
     if device == "cuda":
@@ -230,61 +326,22 @@ def _lines(file: Path) -> list[str]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures to read."""
-    rows = [
-        ("machine", figures["machine"]),
-        ("versions", f"torch {figures['torch']}, transformers {figures['transformers']}"),
-        *_model_rows(figures),
-        *_speed_rows(figures),
-    ]
-    if "bandwidth_share" in figures:
-        rows += _gpu_rows(figures)
-    return "\n".join(f"{name:24} {value}" for name, value in rows)
-
-
-def _model_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures to read, as Markdown."""
     counts = figures["answer_tokens"]
-    model = (
-        f"{figures['shape']}, {figures['quantization']}, {figures['weight_bytes'] / 1e9:.2f} GB, "
-        f"loaded in {figures['load_seconds']:.1f} s"
-    )
-    tokens = (
-        f"prompt {figures['prompt_tokens']}; answer {counts['scores']} to the scores, "
-        f"{counts['judgement']} with summary, {counts['refinement']} with refinement"
-    )
-    return [("model", model), ("tokens", tokens)]
-
-
-def _speed_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    one, many = figures["one_image_seconds"], figures["batch_seconds"]
-    single = (
-        f"{one['ours']:.1f} s against {one['reference']:.1f} s with one generate each: "
-        f"{one['reference'] / one['ours']:.2f} times faster"
-    )
-    batch = (
-        f"{many['batch']:.1f} s as a batch against {many['singles']:.1f} s one by one: "
-        f"{figures['batch_ratio']:.2f} times faster"
-    )
-    second = (
-        f"{figures['prompts_read_two_more_questions']} prompts read for two more questions; "
-        f"fast score {figures['fast_score_after_critique_seconds']:.2f} s "
-        f"(a prefill takes {figures['prefill_seconds']:.2f} s)"
-    )
-    return [
-        ("critique, score, refine", single),
-        (f"{figures['images']} images", batch),
-        ("second question", second),
-        ("decoding, one row", f"{figures['tokens_per_second']:.1f} tokens/s"),
+    lines = [
+        f"{figures['machine']}, torch {figures['torch']}, transformers {figures['transformers']}; "
+        f"{figures['shape']}, {figures['quantization']}, {figures['dtype']}, "
+        f"{figures['weight_bytes'] / 1e9:.2f} GB; prompt {figures['prompt_tokens']} tokens, answer "
+        f"{counts['scores']} to the scores, {counts['judgement']} with summary, {counts['refinement']} with "
+        f"refinement; {figures['tokens_per_second']:.1f} tokens/s in one row",
+        "",
+        "| what | ours | the plain way | ratio | wanted | runs |",
+        "|---|---|---|---|---|---|",
     ]
-
-
-def _gpu_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    bandwidth = (
-        f"{figures['bandwidth_share']:.0%} of {figures['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s "
-        "while decoding"
-    )
-    peak = (
-        f"{figures['peak_bytes_one_image'] / 1e9:.2f} GB for one image, "
-        f"{figures['peak_bytes_batch'] / 1e9:.2f} GB for the batch"
-    )
-    return [("memory bandwidth", bandwidth), ("peak memory", peak)]
+    for name, one in figures["pairs"].items():
+        wanted = f"{WANTED[name]:.1f}" if name in WANTED else ""
+        lines.append(
+            f"| {name} | {one['ours_seconds']:.1f} s | {one['plain_seconds']:.1f} s | {one['ratio']:.2f} "
+            f"| {wanted} | {one['runs']} |"
+        )
+    return "\n".join(lines)

@@ -46,6 +46,7 @@ EMBEDDED = Shape(
     patch=8,
     vision_positions=256,
     rope_theta=10_000.0,
+    context=4096,
     pixels=(SIZE * SIZE, SIZE * SIZE),
 )
 SCHEDULE = Schedule(learning_rate=2e-3, warmup=0.03, weight_decay=0.01, muon=True)

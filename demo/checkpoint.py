@@ -70,11 +70,15 @@ class Shape:
     # Learned positions of the vision tower, a square number.
     vision_positions: int = 2304
     rope_theta: float = 5_000_000.0
+    # Tokens that it is made to read, its answer included.
+    context: int = 32768
     # Smallest and largest image, in pixels.
     pixels: tuple[int, int] = (65536, 16777216)
 
 
 TINY = Shape()
+# About a hundred million parameters: the smallest whose time goes into computing and not into calls.
+HUNDRED_MILLION = Shape("qwen3_vl", 768, 8, 12, 6, 64, 2304, 384, 6, 6, 1536, (1, 3, 5), 32768)
 # About half a billion parameters with a full-size vocabulary, for measurements.
 HALF_BILLION = Shape("qwen3_vl", 1024, 14, 16, 8, 64, 3072, 512, 8, 8, 2048, (1, 3, 5), 151936)
 # The shape of Qwen3-VL-8B-Instruct.
@@ -151,7 +155,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=32768,
+        max_position_embeddings=shape.context,
         rope_theta=shape.rope_theta,
         eos_token_id=token("<|im_end|>"),
         tie_word_embeddings=shape.tied,

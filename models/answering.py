@@ -18,6 +18,11 @@ Result = TypeVar("Result", Judgement, Comparison)
 CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
 ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
 
+UNMEANT = (
+    "The critic gave next to no probability to any score where one was due, so what the format made it write "
+    "was not read: shorten or reword the prompt, or choose another critic on Load Critic."
+)
+
 
 class Answering:
     """Asks one engine. Equal questions are answered once; `cache` holds the last answers."""
@@ -47,7 +52,7 @@ class Answering:
             self._replace(answers, unread, questions, locked, progress)
             for i in unread:
                 results[i] = parse(kind, questions[i], answers[i])
-                results[i].notes = [ASKED_AGAIN]
+                results[i].notes.insert(0, ASKED_AGAIN)
         for result, answer in zip(results, answers, strict=True):
             if answer.cut_off:
                 result.notes.append(CUT_OFF)
@@ -108,7 +113,10 @@ def parse(kind: type[Result], question: Question, answer: Answer) -> Result:
     """
     if answer.parts is None:
         return kind.parse(answer.text, rubric=question.rubric)
-    return kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence, answer.expected)
+    result = kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence, answer.expected)
+    if answer.unmeant:
+        result.notes.append(UNMEANT)
+    return result
 
 
 def _key(question: Question, sampling: SamplingParams) -> Hashable:

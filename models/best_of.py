@@ -17,7 +17,8 @@ from .tournament import Pair
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .critic import Critic, ImageInput, Prompts
+    from .critic import Critic, Prompts
+from .inputs import ImageInput
 
 Method = Literal["score", "tournament"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from .answering import Answering
+from .answering import UNMEANT, Answering
 from .critique import Critique, JudgedImage
 from .engines.base import AnswerFormat, Capabilities, Engine, Progress, Residency, SamplingParams, Until
 from .errors import CapabilityError, CheckpointError, QuestionError
@@ -220,14 +220,17 @@ class Critic:
                 spec.key: Dimension(
                     spec.name,
                     expected[spec.key].score,
-                    applicable=expected[spec.key].score is not None,
+                    applicable=expected[spec.key].applicable,
                     confidence=expected[spec.key].confidence,
                     expected=expected[spec.key].score,
                 )
                 for spec in question.rubric.dimensions
             }
-            note = "Fast scores are read without reasoning and are not calibrated."
-            judgements.append(Judgement(dimensions, notes=[note, *_without_prompt(question)]))
+            notes = ["Fast scores are read without reasoning and are not calibrated."]
+            judgement = Judgement(dimensions, notes=[*notes, *_without_prompt(question)])
+            if not judgement.complete:
+                judgement.notes.append(UNMEANT)
+            judgements.append(judgement)
         return judgements
 
     def compare(

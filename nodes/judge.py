@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from comfy_api.latest import io
 
+from ..models.answering import UNMEANT
 from ..models.critic import Critic, SamplingOptions
 from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
-from ..models.judgement import Judgement, Winner, report
+from ..models.judgement import Comparison, Judgement, Winner, report
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
 from .schema import (
@@ -34,6 +35,10 @@ UNREAD = (
     "The critic's answer to {what} {number} could not be read, so there is no score to pass on: set answer "
     "to locked, or raise max_new_tokens."
 )
+NO_SCORE_MEANT = (
+    "The critic found no score for {what} {number}, and what the locked format made it write is none: "
+    "shorten or reword the prompt, or choose another critic on Load Critic."
+)
 
 
 class _JudgingNode(io.ComfyNode):
@@ -54,9 +59,15 @@ def _scores(judgements: list[Judgement]) -> list[float]:
     numbers = []
     for number, judgement in enumerate(judgements, 1):
         if judgement.score is None or not judgement.complete:
-            raise QuestionError(UNREAD.format(what="image", number=number))
+            raise _unread(judgement, "image", number)
         numbers.append(judgement.score)
     return numbers
+
+
+def _unread(result: Judgement | Comparison, what: str, number: int) -> QuestionError:
+    """The error that says why an answer has no score."""
+    message = NO_SCORE_MEANT if UNMEANT in result.notes else UNREAD
+    return QuestionError(message.format(what=what, number=number))
 
 
 def _dimension(judgement: Judgement, key: str) -> float:
@@ -299,7 +310,7 @@ class Compare(_JudgingNode):
         )
         for number, comparison in enumerate(comparisons, 1):
             if comparison.winner is None or not comparison.complete:
-                raise QuestionError(UNREAD.format(what="pair", number=number))
+                raise _unread(comparison, "pair", number)
         images = [
             _single(image_b if comparison.winner == "B" else image_a, index)
             for index, comparison in enumerate(comparisons)

@@ -38,8 +38,9 @@ class Answer:
 
     `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave;
     `expected` the expectation (1..4) over all scores that it could have given there. Both are empty where the
-    engine does not know. `cut_off` says that the token limit was reached before the model ended. `resume` is
-    the engine's own handle to continue later.
+    engine does not know. `unmeant` are the keys of scores that only the format made it write: it gave next to
+    no probability to any score there. `cut_off` says that the token limit was reached before the model ended.
+    `resume` is the engine's own handle to continue later.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Answer:
     parts: dict[str, str] | None = None
     confidence: dict[str, float] = field(default_factory=dict)
     expected: dict[str, float] = field(default_factory=dict)
+    unmeant: frozenset[str] = frozenset()
     cut_off: bool = False
     tokens: int = 0
     resume: Any = None
@@ -56,12 +58,14 @@ class Answer:
 class ExpectedScore:
     """A score read from the probabilities behind its heading, without reasoning.
 
-    `score` is the expectation, 1..4, or None where the dimension does not apply. `confidence` is the
-    probability mass within half a point of it (or on N/A).
+    `score` is the expectation, 1..4, or None where the dimension does not apply, or where the model gave next
+    to no probability to any score. `confidence` is the probability mass within half a point of it (or on
+    N/A).
     """
 
     score: float | None
     confidence: float
+    applicable: bool = True
 
 
 @dataclass

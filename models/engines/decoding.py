@@ -16,6 +16,11 @@ from .base import Progress
 from .session import Mark, Session
 from .written_score import WrittenScore
 
+# A score less likely than this, beside what the model would rather have written, is none: a locked answer
+# makes a model that has lost the thread write some number all the same. A trained critic is at 1, random
+# weights, which prefer nothing, near it.
+LEAST_LIKELY = 1e-3
+
 
 @dataclass
 class Row:
@@ -37,6 +42,39 @@ class Row:
     pending: list[int] = field(default_factory=list)
     confidence: dict[str, float] = field(default_factory=dict)
     expectations: dict[str, WrittenScore] = field(default_factory=dict)
+    # By key of a score: how likely a score was at all, beside what the model would rather have written, 0..1.
+    likelihood: dict[str, float] = field(default_factory=dict)
+    # By key of a score: where it starts in `ids`.
+    starts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unmeant(self) -> frozenset[str]:
+        """Keys of the scores that the model would not have written of itself."""
+        return frozenset(key for key, value in self.likelihood.items() if value < LEAST_LIKELY)
+
+    def weigh(
+        self, log_probabilities: torch.Tensor, allowed: Sequence[int], token: int, words: Vocabulary
+    ) -> None:
+        """Note how sure the model is of a token of a score, out of `allowed`."""
+        key = self.state.section
+        if key not in self.confidence and isinstance(self.state, GrammarState):
+            self.starts[key] = len(self.ids) - len(self.state.ids.get(key, ()))
+        self.confidence[key] = self.confidence.get(key, 1.0) * float(log_probabilities[token].exp())
+        self.likelihood[key] = self.likelihood.get(key, 1.0) * likelihood(log_probabilities, allowed, words)
+        masses = dict(zip(allowed, log_probabilities[list(allowed)].exp().tolist(), strict=True))
+        before = self.state.ids.get(key, []) if isinstance(self.state, GrammarState) else []
+        spelled = {choice: words.decode([*before, choice]) for choice in allowed}
+        self.expectations.setdefault(key, WrittenScore()).choose(token, masses, spelled)
+
+    def text(self, vocabulary: Vocabulary) -> str:
+        """What was written, without the scores that the model did not mean: nobody shall read them later."""
+        tokens: list[int | None] = list(self.ids)
+        if isinstance(self.state, GrammarState):
+            for key in self.unmeant:
+                start, length = self.starts[key], len(self.state.ids[key])
+                # The last one ends the line.
+                tokens[start : start + length - 1] = [None] * (length - 1)
+        return vocabulary.decode([t for t in tokens if t is not None and t not in vocabulary.stop_ids])
 
     def take(self, tokens: Sequence[int]) -> None:
         """Write tokens; they are fed with the next step."""
@@ -124,21 +162,27 @@ def _choose(
         tokens = [_sample(logits[i], temperature, row.generator) for i, row in enumerate(rows)]
     else:
         tokens = logits.argmax(-1).tolist()
-    for index, row in enumerate(rows):
-        choice = allowed[index]
+    for row, token, choice, all_logits in zip(rows, tokens, allowed, free, strict=True):
         if row.state.choosing and isinstance(choice, list):
-            masses = free[index].log_softmax(-1)[choice].exp().tolist()
-            _note_choice(row, tokens[index], dict(zip(choice, masses, strict=True)), vocabulary)
+            row.weigh(all_logits.log_softmax(-1), choice, token, vocabulary)
     return tokens
 
 
-def _note_choice(row: Row, token: int, masses: dict[int, float], vocabulary: Vocabulary) -> None:
-    """Note what the chosen `token` of a score says, given the mass of every token that was allowed there."""
-    key = row.state.section
-    row.confidence[key] = row.confidence.get(key, 1.0) * masses[token]
-    before = row.state.ids.get(key, []) if isinstance(row.state, GrammarState) else []
-    spelled = {choice: vocabulary.decode([*before, choice]) for choice in masses}
-    row.expectations.setdefault(key, WrittenScore()).choose(token, masses, spelled)
+def likelihood(log_probabilities: torch.Tensor, allowed: Sequence[int], vocabulary: Vocabulary) -> float:
+    """How likely the allowed tokens are together, beside the likeliest of all, 0..1, as min-p sampling weighs
+    a token (arXiv 2407.01082).
+
+    Where a number may end, it also ends with a bracket, a blank or the end of the turn.
+    """
+    wanted = int(log_probabilities.argmax())
+    if wanted in allowed:
+        return 1.0
+    text = vocabulary.bytes[wanted]
+    ends = wanted in vocabulary.stop_ids or (text is not None and not text.strip()[:1].isalnum())
+    if ends and any((vocabulary.bytes[token] or b"").startswith(b"\n") for token in allowed):
+        return 1.0
+    together = log_probabilities[list(allowed)].logsumexp(0) - log_probabilities[wanted]
+    return min(1.0, float(together.exp()))
 
 
 def _sample(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> int:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ..answers.vocabulary import Vocabulary
-from ..errors import CheckpointError
+from ..errors import CheckpointError, QuestionError
 from ..question import Question
 
 # Stand-ins for the texts while the chat template is rendered; private-use characters, which no template
@@ -35,6 +35,16 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in (*listed, tokenizer.eos_token_id) if token is not None})
 
 
+def longest_context(config: Any) -> int:
+    """Tokens that a model was made to read, its answer included."""
+    text = config.get_text_config()
+    # Named so until transformers 5.
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    # Stretched (YaRN and its like), where the checkpoint says so.
+    stretched = rope.get("factor", 1.0) * rope.get("original_max_position_embeddings", 0)
+    return max(text.max_position_embeddings, int(stretched))
+
+
 class Encoder:
     """Turns questions into tensors for one processor; images have sides in multiples of `multiple`."""
 
@@ -44,6 +54,7 @@ class Encoder:
         self.image_token = config.image_token_id
         images = processor.image_processor
         self.merge = images.merge_size
+        self.longest = longest_context(config)
         self.multiple = images.patch_size * images.merge_size
 
     def encode(self, question: Question, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
@@ -55,10 +66,37 @@ class Encoder:
         """
         return self.encode_messages(question.rubric.messages(question.prompt), question.images, device)
 
+    def encode_text(self, question: Question) -> tuple[dict[str, torch.Tensor], list[Image.Image]]:
+        """`input_ids` and `mm_token_type_ids` [1, N] of a question, and its images in order."""
+        sizes = {name: image.size for name, image in question.images.items()}
+        ids, names = self.prompt_ids(question.rubric.messages(question.prompt), sizes)
+        return self._typed(ids), [question.images[name] for name in names]
+
     def length(self, question: Question) -> int:
         """Number of tokens of a question, images included."""
         sizes = {name: image.size for name, image in question.images.items()}
         return len(self.prompt_ids(question.rubric.messages(question.prompt), sizes)[0])
+
+    def require_room(self, question: Question, new: int) -> int:
+        """Number of tokens of a question, where `new` more still fit into what the model was made to read.
+
+        Raises QuestionError, which names what takes the most of it.
+        """
+        length = self.length(question)
+        if length + new > self.longest:
+            prompt = len(self.vocabulary.encode(question.prompt))
+            images = sum(image.width * image.height for image in question.images.values())
+            parts = {
+                "shorten the prompt": prompt,
+                "lower max_pixels on Load Critic": images // self.multiple**2,
+                "lower max_new_tokens": new,
+            }
+            raise QuestionError(
+                f"With its answer, the question takes {length + new:,} tokens (the prompt alone "
+                f"{prompt:,}), and this critic was made to read {self.longest:,}: "
+                f"{max(parts, key=lambda part: parts[part])}."
+            )
+        return length
 
     def encode_messages(
         self,
@@ -70,11 +108,14 @@ class Encoder:
         `images`.
         """
         ids, names = self.prompt_ids(messages, {name: image.size for name, image in images.items()})
-        input_ids = torch.tensor([ids])
-        tensors = {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
+        tensors = self._typed(ids)
         if names:
             tensors |= self.pixels([images[name] for name in names])
         return {key: tensor.to(device) for key, tensor in tensors.items()}
+
+    def _typed(self, ids: Sequence[int]) -> dict[str, torch.Tensor]:
+        input_ids = torch.tensor([ids])
+        return {"input_ids": input_ids, "mm_token_type_ids": (input_ids == self.image_token).long()}
 
     def pixels(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
         """`pixel_values` [patches, width] and `image_grid_thw` [images, 3] of prepared images."""

@@ -17,6 +17,7 @@ from ..answers.vocabulary import Vocabulary
 from ..errors import QuestionError
 from ..rubrics.rubric import Rubric
 from .base import ExpectedScore
+from .decoding import LEAST_LIKELY, likelihood
 
 Branch = tuple[int, list[int]]
 
@@ -77,12 +78,18 @@ def score_tree(rubric: Rubric, vocabulary: Vocabulary) -> tuple[list[Branch], di
     return branches, readers
 
 
-def expected_score(logits: Sequence[torch.Tensor], reader: Reader) -> ExpectedScore:
+def expected_score(logits: Sequence[torch.Tensor], reader: Reader, vocabulary: Vocabulary) -> ExpectedScore:
     """One dimension's expectation, from the logits along the branches (`Session.probe`)."""
-    before = logits[reader.heading][-2].softmax(-1)
-    if reader.not_applicable is not None and before[reader.not_applicable] > before[reader.space]:
-        return ExpectedScore(None, float(before[reader.not_applicable]))
-    first = logits[reader.heading][-1].softmax(-1)[list(reader.digits[1:5])]
+    before, behind = logits[reader.heading][-2], logits[reader.heading][-1]
+    likely = 1.0
+    if reader.not_applicable is not None:
+        starts = (reader.space, reader.not_applicable)
+        likely = likelihood(before.log_softmax(-1), starts, vocabulary)
+        if before[reader.not_applicable] > before[reader.space] and likely >= LEAST_LIKELY:
+            return ExpectedScore(None, float(before.softmax(-1)[reader.not_applicable]), applicable=False)
+    if likely * likelihood(behind.log_softmax(-1), reader.digits[1:5], vocabulary) < LEAST_LIKELY:
+        return ExpectedScore(None, 0.0)
+    first = behind.softmax(-1)[list(reader.digits[1:5])]
     values, masses = [4.0], [first[3]]
     for whole, branch in enumerate(reader.wholes, 1):
         second = logits[branch][-1].softmax(-1)[list(reader.digits)]

@@ -8,6 +8,7 @@ interleaved at will. Rows are padded on the left; there are no holes behind the 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
+
+from .vision import ImageFeatures, embed, encode_images
 
 # Tokens by which a full cache grows at once.
 ROOM = 256
@@ -103,15 +106,19 @@ class Session:
 
     @classmethod
     @torch.inference_mode()
-    def prefill(cls, model: Any, inputs: dict[str, torch.Tensor]) -> Session:
-        """One row from a processor's tensors: `input_ids` [1, N], `pixel_values`, `image_grid_thw` and, if it
-        has them, token types.
+    def prefill(
+        cls, model: Any, inputs: dict[str, torch.Tensor], images: Sequence[ImageFeatures] | None = None
+    ) -> Session:
+        """One row from a processor's tensors: `input_ids` [1, N], `image_grid_thw` and, if it has them, token
+        types. Its images are those in `pixel_values`, or `images` that are encoded already.
         """
         ids = inputs["input_ids"]
         mask = torch.ones_like(ids)
         positions = rope_positions(model, inputs)
         cache, layers = _new_cache(model)
-        hidden = _hidden(model, cache, **inputs, attention_mask=mask, position_ids=positions)
+        given = embed(model, ids, encode_images(model, inputs) if images is None else images)
+        reader = model.model.language_model
+        hidden = _hidden(reader, cache, **given, attention_mask=mask, position_ids=positions)
         return cls(model, layers, mask, positions.amax(dim=(0, 2)) + 1, _logits(model, hidden[:, -1]))
 
     @classmethod
@@ -191,7 +198,11 @@ class Session:
         positions = (self.positions[:, None] + offsets)[None].expand(3, -1, -1)
         mask = torch.cat([self.mask, valid], dim=1)
         hidden = _hidden(
-            self.model, _cache_of(self.layers), input_ids=ids, attention_mask=mask, position_ids=positions
+            self.model.model,
+            _cache_of(self.layers),
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
         )
         logits = _logits(self.model, hidden[:, -1])
         self.logits = torch.where((lengths == 0)[:, None], self.logits, logits) if ragged else logits
@@ -291,7 +302,7 @@ class Session:
             ~allowed, torch.finfo(dtype).min
         )
         hidden = _hidden(
-            self.model,
+            self.model.model,
             _cache_of(self.layers),
             input_ids=torch.tensor([flat], device=device),
             attention_mask=mask.to(device),
@@ -325,12 +336,19 @@ class Session:
         self.mask = self.mask.gather(1, order)
 
 
-def _hidden(model: Any, cache: Cache, **inputs: Any) -> torch.Tensor:
-    """The last hidden states [B, K, width]; the cache holds the tokens afterwards, too."""
-    known = inspect.signature(model.model.forward).parameters
+def _hidden(reader: Any, cache: Cache, **inputs: Any) -> torch.Tensor:
+    """The last hidden states [B, K, width] of a model or its language model; the cache holds the tokens
+    afterwards, too.
+    """
+    name = _cache_argument(type(reader))
+    return reader(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+
+
+@functools.cache
+def _cache_argument(kind: type) -> str:
+    """What a model class calls the cache; asked once, because looking at a signature costs at every token."""
     # Renamed in transformers 5.24.
-    name = "cache" if "cache" in known else "past_key_values"
-    return model.model(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def _logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:

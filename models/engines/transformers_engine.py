@@ -14,7 +14,7 @@ from PIL import Image
 from ..answers.grammar import AnswerGrammar, FreeState, GrammarState
 from ..device_memory import free_bytes, give_back, is_out_of_memory
 from ..errors import OutOfMemoryError
-from ..images import MAX_PIXELS, fit
+from ..images import MAX_PIXELS, fit, fitted_size
 from ..lru_cache import LRUCache
 from ..question import Question
 from ..rubrics.rubric import Rubric
@@ -24,12 +24,12 @@ from .decoding import Row, write
 from .encoding import encoder_of
 from .expectation import expected_score, score_tree
 from .session import Mark, Session
+from .vision import HOST, ImageFeatures, SeenImages, digest, encode_image
 
 # Answers written side by side: a step costs about the same for 1 and for 8 rows, more gains little.
 ROWS = 8
 # Host memory for sessions that may be continued.
 KEPT_BYTES = 2 * 1024**3
-HOST = torch.device("cpu")
 NO_ROOM = (
     "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
     "quantization, "
@@ -71,6 +71,9 @@ class TransformersEngine:
         self.encoder = encoder_of(model, processor)
         self.vocabulary = self.encoder.vocabulary
         self.grammars: LRUCache[AnswerGrammar] = LRUCache(16)
+        self.seen = SeenImages()
+        # Images at the size they are read, by the pixels they come from.
+        self.prepared: LRUCache[Image.Image] = LRUCache(16)
 
     @property
     def device(self) -> torch.device:
@@ -79,7 +82,14 @@ class TransformersEngine:
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """The image within the pixel budget, sides in multiples of the model's patches."""
-        return fit(image, self.max_pixels, self.encoder.multiple)
+        if image.size == fitted_size(*image.size, self.max_pixels, self.encoder.multiple):
+            return image
+        key = digest(image)
+        prepared = self.prepared.get(key)
+        if prepared is None:
+            prepared = fit(image, self.max_pixels, self.encoder.multiple)
+            self.prepared.put(key, prepared)
+        return prepared
 
     def answer(
         self,
@@ -89,11 +99,11 @@ class TransformersEngine:
         earlier: Sequence[Answer | None] = (),
     ) -> list[Answer]:
         """One answer a question, written side by side as far as memory allows. Raises OutOfMemoryError."""
+        tokens = max(self.encoder.require_room(q, _longest_answer(q, sampling)) for q in questions)
         rows = [
             self._row(q, sampling, a)
             for q, a in zip(questions, earlier or [None] * len(questions), strict=True)
         ]
-        tokens = self._prompt_tokens(rows)
         self.ready(tokens, sampling.max_new_tokens, len(rows))
         size, done, retried = self._portion(len(rows), tokens + sampling.max_new_tokens), 0, False
         while done < len(rows):
@@ -111,13 +121,15 @@ class TransformersEngine:
         """Every dimension's expected score from one forward behind the prompt (see `expectation`)."""
         progress.check()
         branches, readers = score_tree(question.rubric, self.vocabulary)
-        row = Row(question, FreeState((), 0))
-        self.ready(self._prompt_tokens([row]), sum(len(ids) for _, ids in branches))
+        row, new = Row(question, FreeState((), 0)), sum(len(ids) for _, ids in branches)
+        self.ready(self.encoder.require_room(question, new), new)
 
         def read() -> dict[str, ExpectedScore]:
             try:
                 logits = self._open(row).probe(branches)
-                return {key: expected_score(logits, reader) for key, reader in readers.items()}
+                return {
+                    key: expected_score(logits, reader, self.vocabulary) for key, reader in readers.items()
+                }
             finally:
                 self._park([row])
 
@@ -238,8 +250,20 @@ class TransformersEngine:
                 session = row.session.select([0]).to(self.device)
                 session.rewind(row.prompt)
                 return session, row.prompt
-        session = Session.prefill(self.model, self.encoder.encode(question, self.device))
+        tensors, images = self.encoder.encode_text(question)
+        features = [self.seen.get(image, self._see).to(self.device) for image in images]
+        if features:
+            tensors["image_grid_thw"] = torch.cat([one.grid for one in features])
+        inputs = {key: tensor.to(self.device) for key, tensor in tensors.items()}
+        session = Session.prefill(self.model, inputs, features)
         return session, session.mark()
+
+    def _see(self, image: Image.Image) -> ImageFeatures:
+        """Encode one prepared image."""
+        pixels = self.encoder.pixels([image])
+        return encode_image(
+            self.model, pixels["pixel_values"].to(self.device), pixels["image_grid_thw"].to(self.device)
+        )
 
     def _park(self, rows: Sequence[Row]) -> None:
         """Keep the sessions of the newest rows in host memory, within the limit: between two nodes the card
@@ -283,22 +307,25 @@ class TransformersEngine:
         widest = max(tokens * text.intermediate_size, patches * vision.intermediate_size)
         return 4 * widest * self.model.dtype.itemsize
 
-    def _prompt_tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of the longest question, its words and its images."""
-        return max(self.encoder.length(row.question) for row in rows)
-
     def _answer(self, row: Row, sampling: SamplingParams) -> Answer:
-        locked = isinstance(row.state, GrammarState)
-        ids = [token for token in row.ids if token not in self.vocabulary.stop_ids]
+        locked, unmeant = isinstance(row.state, GrammarState), row.unmeant
         parts = row.state.parts if isinstance(row.state, GrammarState) else None
         expected = {key: one.expected((parts or {}).get(key, "")) for key, one in row.expectations.items()}
         return Answer(
-            text=self.vocabulary.decode(ids),
+            text=row.text(self.vocabulary),
             until=sampling.until if locked else "refinement",
-            parts=parts,
+            parts=parts and {key: text for key, text in parts.items() if key not in unmeant},
             confidence=dict(row.confidence),
-            expected={key: score for key, score in expected.items() if score is not None},
+            expected={
+                key: score for key, score in expected.items() if score is not None and key not in unmeant
+            },
+            unmeant=unmeant,
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,
         )
+
+
+def _longest_answer(question: Question, sampling: SamplingParams) -> int:
+    """Free-text tokens that an answer may have."""
+    return min(sampling.max_new_tokens, sum(item.tokens for item in question.rubric.answer))
