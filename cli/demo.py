@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
-from .options import add_quiet, text, whole_number
+from .options import add_quiet, named, named_path, text, whole_number
 from .output import UsageError, check_targets, progress_on, readable, show
 
 
@@ -19,7 +19,11 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "demo", help="two minutes without a download: shapes are painted, judged, and painted again"
     )
     parser.add_argument(
-        "--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html"
+        "--out",
+        type=named,
+        default="demo.html",
+        metavar="FILE",
+        help="the page that is written; default: demo.html",
     )
     parser.add_argument(
         "--seed",
@@ -44,7 +48,7 @@ def add_training(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--work",
-        type=user_path,
+        type=named_path,
         default=Path("parrot-demo"),
         metavar="FOLDER",
         help="folder for everything on the way; a run that was stopped resumes there; default: parrot-demo",
