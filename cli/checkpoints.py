@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..models import paths
 from ..models.errors import CheckpointError
 from ..models.files import user_path
-from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, readable, show
+from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, quiet_libraries, readable, show
 
 if TYPE_CHECKING:
     from ..models.checkpoints.discovery import Checkpoint, Official
@@ -47,6 +47,7 @@ def load_critic(options: argparse.Namespace) -> Critic:
     from ..models.critic import Critic
     from ..models.images import MAX_PIXELS
 
+    quiet_libraries(options.quiet)
     folder = checkpoint_folder(options)
     given = user_path(options.adapter)
     return Critic.load(

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..models.errors import QuestionError
 from ..models.files import user_path
 from .options import add_quiet, named, named_path, text, whole_number
-from .output import UsageError, check_targets, progress_on, readable, show
+from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -82,6 +82,7 @@ def shapes_demo(options: argparse.Namespace) -> int:
             raise QuestionError(
                 f'The painter knows nothing in "{prompt}": ask for one to three coloured shapes.'
             )
+    quiet_libraries(options.quiet)
     start = time.monotonic()
     critic = embedded_critic()
     seed = FIRST_SEED if options.seed is None else options.seed
@@ -100,6 +101,7 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
 
     if options.work.exists() and not options.work.is_dir():
         raise UsageError(f"--work {options.work} is a file: name a folder.")
+    quiet_libraries(options.quiet)
     plan = Plan()
     if options.base_steps is not None:
         plan = dataclasses.replace(plan, base_steps=options.base_steps)
