@@ -182,8 +182,8 @@ def _try_folder(option: str, target: Path) -> None:
 
 
 def quiet_libraries(quiet: bool = False) -> None:
-    """Turn off the progress bars of transformers and huggingface_hub where nobody watches: on a stderr that is
-    no terminal, or if quiet.
+    """Turn off the progress bars of transformers and huggingface_hub where nobody watches: on a stderr that
+    is no terminal, or if quiet.
     """
     if sys.stderr is not None and sys.stderr.isatty() and not quiet:
         return
