@@ -38,10 +38,11 @@ def foreign_tokens(text: str) -> list[str]:
         while held < len(taken) and taken[held][1] <= start:
             held += 1
         inside = held < len(taken) and taken[held][0] <= start and end <= taken[held][1]
-        if start < done or inside or JSON.search(text, start, end):
+        if start < done or inside:
             continue
-        tokens.append(text[start:end])
         done = end
+        if not JSON.search(text, start, end):
+            tokens.append(text[start:end])
     return tokens
 
 

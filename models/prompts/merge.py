@@ -188,7 +188,8 @@ def _losses(original: str, merged: str) -> list[str]:
                 f"{word} of the original is not in the refined prompt: put it back where it shall separate "
                 f"two prompts."
             )
-    there = squash(sane(merged))
+    plain = squash(sane(merged))
+    there = f"{plain}\n{unescaped(plain)}"
     lost = [token for token in foreign_tokens(squash(sane(original))) if token not in there]
     if lost:
         notes.append(

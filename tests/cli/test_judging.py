@@ -136,7 +136,7 @@ def test_a_bad_image_costs_only_itself(shell, folder, capsys, command):
         ("missing.png", "There is no image missing.png"),
         ("", "A name of an image is empty"),
         ("n" * 300 + ".png", "nnn.png"),
-        ("n" * 300 + "*.png", "No file matches"),
+        ("n" * 300 + "*.png", "nnn*.png"),
     ],
 )
 def test_a_name_that_stands_for_no_image_costs_only_itself(shell, folder, capsys, command, bad, says):

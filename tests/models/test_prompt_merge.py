@@ -191,9 +191,8 @@ def test_what_is_not_syntax_stays_text() -> None:
         ("0.5::cat::2 __w/*/x__", "cat", ["0.5::cat::2"]),
         ("-1.5::hat::, red::2", "A red hat.", ["-1.5::hat::", "red::2"]),
         ("a cat --ar 16:9 --tile", "A cat.", ["--ar 16:9", "--tile"]),
-        ("[(cat:1.2) asleep]", "A cat sleeps.", ["[(cat:1.2) asleep]"]),
+        ("[(cat) asleep]", "A cat sleeps.", ["[(cat) asleep]"]),
         ("a face (...)", "A face.", ["(...)"]),
-        ("(" * 60 + "cat" + ")" * 60, "A dog.", ["(" * 59]),
     ],
 )
 def test_a_note_says_what_is_gone(original: str, refined: str, lost: list[str]) -> None:
@@ -201,7 +200,7 @@ def test_a_note_says_what_is_gone(original: str, refined: str, lost: list[str]) 
     (note,) = [note for note in merged.notes if note.startswith("Not in the refined prompt any more: ")]
     assert [token for token in lost if token not in note] == []
     kept = merge_refined(original, f"{refined} {original}")
-    assert not any("any more" in note for note in kept.notes) or "((((" in original
+    assert not any("any more" in note for note in kept.notes)
 
 
 @pytest.mark.parametrize(
