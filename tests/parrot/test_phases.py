@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from parrot_phases import lines, phase1
+from PIL import Image
 from scripted_teacher import ScriptedTeacher, rationale, some_pairs
 
 from rational_rewards.models.engines.base import Progress
@@ -25,9 +26,8 @@ from rational_rewards.preferences.pairs import PreferencePair
 
 def test_a_dataset_that_does_not_exist_has_no_rationales_to_miss(tmp_path):
     """Train Critic Adapter says what Rationalize Preferences says."""
-    pair = some_pairs(1, tmp_path / "pictures")[0]
     dataset = PreferenceDataset(tmp_path / "taste")
-    dataset.record(pair.image_a, pair.image_b, pair.prompt, "A")
+    dataset.record(Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red"), "a cat", "A")
     with pytest.raises(ParrotError, match='The preferences in "taste" have no rationales yet'):
         latest_rows(dataset.folder)
     said = []
