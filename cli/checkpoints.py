@@ -6,14 +6,14 @@ import argparse
 import difflib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models import paths
 from ..models.errors import CheckpointError
 from ..models.files import user_path
-from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, readable, show
+from .output import PLAIN_SECONDS, TERMINAL_SECONDS, UsageError, quiet_libraries, readable, show
 
 if TYPE_CHECKING:
     from ..models.checkpoints.discovery import Checkpoint, Official
@@ -47,6 +47,7 @@ def load_critic(options: argparse.Namespace) -> Critic:
     from ..models.critic import Critic
     from ..models.images import MAX_PIXELS
 
+    quiet_libraries(options.quiet)
     folder = checkpoint_folder(options)
     given = user_path(options.adapter)
     return Critic.load(
@@ -57,6 +58,43 @@ def load_critic(options: argparse.Namespace) -> Critic:
         rubric_folders=paths.rubric_folders(),
         adapter=given if given.is_dir() else options.adapter,
     )
+
+
+def check_critic(
+    options: argparse.Namespace, *, edits: Iterable[bool] = (), pair: bool = False, needs: str = ""
+) -> None:
+    """Check, before the critic is loaded, all that can be known without its weights.
+
+    `edits` says for which tasks (image edits or not) its rubric is used, `pair` whether for two images, and
+    `needs` names a capability. Raises CheckpointError, RubricError, QuestionError and CapabilityError; what
+    is wrong with the checkpoint itself is left to `load_critic`.
+    """
+    from ..models.critic import OWN_RUBRICS, pick_device, unable
+    from ..models.rubrics.rubric import chosen_rubric
+
+    pick_device(options.device)
+    checkpoint = _on_disk(options)
+    own = [checkpoint.folder / OWN_RUBRICS] if checkpoint else []
+    own = [folder for folder in own if folder.is_dir()]
+    for edit in edits:
+        chosen_rubric(options.rubric, edit, pair, paths.rubric_folders(), own)
+    if needs and checkpoint and not checkpoint.capabilities.get(needs, True):
+        raise unable(checkpoint.name, needs)
+
+
+def _on_disk(options: argparse.Namespace) -> Checkpoint | None:
+    """The checkpoint that the options name, where it is on this computer and whole."""
+    from ..models.checkpoints.discovery import Checkpoint, find_checkpoints, inspect_checkpoint, resolve
+
+    roots = paths.model_roots()
+    try:
+        if options.checkpoint is None:
+            return next(iter(find_checkpoints(roots)), None)
+        folder = user_path(options.checkpoint)
+        chosen = inspect_checkpoint(folder) if folder.is_dir() else resolve(options.checkpoint, roots)
+    except CheckpointError:
+        return None
+    return chosen if isinstance(chosen, Checkpoint) else None
 
 
 def checkpoint_folder(options: argparse.Namespace) -> Path:

@@ -8,13 +8,21 @@ from ..models import paths
 from ..models.errors import PreferenceError
 from ..models.files import user_path
 from .checkpoints import did_you_mean
+from .options import is_blank
 
 
 def dataset_at(given: str) -> Path:
-    """The folder of a dataset, named by itself or by its name under the user's preferences."""
+    """The folder of a dataset, named by itself or by its name under the user's preferences.
+
+    Raises PreferenceError for what is no name and not the folder of a dataset either: nothing at all, "." or
+    "..", which would fill whatever folder the shell is in.
+    """
     from ..preferences.dataset import LINES, dataset_folder
 
     folder = user_path(given)
+    nameless = is_blank(given) or folder.name in ("", "..")
+    if nameless and (is_blank(given) or not (folder / LINES).is_file()):
+        return dataset_folder(paths.preferences_root(), given)
     if str(folder) != folder.name or (folder / LINES).is_file():
         return folder
     return dataset_folder(paths.preferences_root(), str(folder))

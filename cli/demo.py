@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
-from .options import add_quiet, text, whole_number
-from .output import UsageError, check_targets, progress_on, readable, show
+from .options import add_quiet, named, named_path, text, whole_number
+from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -19,7 +19,11 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "demo", help="two minutes without a download: shapes are painted, judged, and painted again"
     )
     parser.add_argument(
-        "--out", default="demo.html", metavar="FILE", help="the page that is written; default: demo.html"
+        "--out",
+        type=named,
+        default="demo.html",
+        metavar="FILE",
+        help="the page that is written; default: demo.html",
     )
     parser.add_argument(
         "--seed",
@@ -44,7 +48,7 @@ def add_training(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--work",
-        type=user_path,
+        type=named_path,
         default=Path("parrot-demo"),
         metavar="FOLDER",
         help="folder for everything on the way; a run that was stopped resumes there; default: parrot-demo",
@@ -78,6 +82,7 @@ def shapes_demo(options: argparse.Namespace) -> int:
             raise QuestionError(
                 f'The painter knows nothing in "{prompt}": ask for one to three coloured shapes.'
             )
+    quiet_libraries(options.quiet)
     start = time.monotonic()
     critic = embedded_critic()
     seed = FIRST_SEED if options.seed is None else options.seed
@@ -96,6 +101,7 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
 
     if options.work.exists() and not options.work.is_dir():
         raise UsageError(f"--work {options.work} is a file: name a folder.")
+    quiet_libraries(options.quiet)
     plan = Plan()
     if options.base_steps is not None:
         plan = dataclasses.replace(plan, base_steps=options.base_steps)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, PreferenceError, QuestionError
 from ..models.images import open_image
-from .checkpoints import load_critic
+from .checkpoints import check_critic, load_critic
 from .datasets import existing_dataset
-from .options import add_result, sampling
+from .options import add_result, named, sampling
 from .output import check_targets, complain, deliver, progress_on
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "evaluate", help="how often a critic chooses as somebody did, over a dataset of preferences"
     )
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="name of the dataset, or its folder")
+    parser.add_argument(
+        "--dataset", required=True, type=named, metavar="NAME", help="name of the dataset, or its folder"
+    )
     add_result(parser)
     parser.add_argument("--one-order", action="store_true", help="judge A before B only")
     parser.set_defaults(run=evaluate_critic)
@@ -47,6 +49,7 @@ def evaluate_critic(options: argparse.Namespace) -> int:
     usable = [pair for pair in pairs if pair.id not in failed]
     if not usable:
         raise PreferenceError(next(iter(failed.values())))
+    check_critic(options, edits={pair.task == "edit" for pair in usable}, pair=True)
     critic = load_critic(options)
     evaluation, cancelled = _evaluated(critic, usable, options, failed)
     if evaluation is not None:

@@ -14,6 +14,7 @@ from ..models.image_metadata import prompt_of
 from ..models.images import open_image
 from ..models.judgement import Judgement
 from ..models.refine import RefinedPrompt
+from .options import is_blank
 
 
 @dataclass
@@ -32,18 +33,24 @@ class JudgedFile:
 def image_files(prompt: str | None, given: Sequence[str]) -> list[JudgedFile]:
     """Every image with its prompt: `prompt`, or the one in its own metadata.
 
-    What is missing is failed already.
+    A name that stands for no image, and an image without a prompt, is failed already.
     """
-    listed = [JudgedFile(path) for path in expanded(given)]
-    for file in listed:
-        if not Path(file.path).is_file():
-            file.error = f"There is no image {file.path}."
+    listed: dict[str, JudgedFile] = {}
+    for name in given:
+        try:
+            named = [JudgedFile(path) for path in _named(name)]
+        except QuestionError as error:
+            named = [JudgedFile(name, error=str(error))]
+        for file in named:
+            listed.setdefault(file.path, file)
+    for file in listed.values():
+        if file.error:
             continue
         try:
             file.prompt = prompt if prompt is not None else own_prompt(file.path)
         except QuestionError as error:
             file.error = str(error)
-    return listed
+    return list(listed.values())
 
 
 def own_prompt(path: str) -> str:
@@ -72,21 +79,30 @@ def expanded(given: Sequence[str]) -> list[str]:
     """The files that are named: themselves, the images in a folder, or what a pattern such as *.png stands
     for.
 
-    Each file is named once; a name that is none of these stays as it is. Raises QuestionError for a folder
-    without images and a pattern without files.
+    Each file is named once. Raises QuestionError for a name without files: a missing image, a folder without
+    images, a pattern that nothing matches.
     """
-    paths: list[str] = []
-    for name in given:
-        path = user_path(name)
-        if path.is_file():
-            paths.append(str(path))
-        elif path.is_dir():
-            paths += _in_folder(path)
-        elif glob.has_magic(str(path)):
-            paths += _matching(str(path))
-        else:
-            paths.append(str(path))
-    return list(dict.fromkeys(paths))
+    return list(dict.fromkeys(path for name in given for path in _named(name)))
+
+
+def _named(name: str) -> list[str]:
+    """The files that a single name stands for. Raises QuestionError where there is none."""
+    if is_blank(name):
+        raise QuestionError("A name of an image is empty: name an image file, a folder or a pattern.")
+    path = user_path(name)
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        if not path.is_file() and glob.has_magic(str(path)):
+            return _matching(str(path))
+        if not path.is_file():
+            raise QuestionError(f"There is no image {path}.")
+    except OSError as error:
+        # Older Pythons ask the system about a name that is too long, or in a folder without rights.
+        raise QuestionError(
+            f"{path} cannot be read ({error.strerror or error}): check its name and who may read it."
+        ) from error
+    return [str(path)]
 
 
 def _in_folder(folder: Path) -> list[str]:
@@ -100,6 +116,8 @@ def _matching(pattern: str) -> list[str]:
     # Brackets are a part of many real names; "?" and "*" hardly of any.
     found = glob.glob(pattern, recursive=True) or glob.glob(pattern.replace("[", "[[]"), recursive=True)
     names = [path for path in found if Path(path).is_file()]
-    if not names and ("*" in pattern or "?" in pattern):
-        raise QuestionError(f"No file matches {pattern}: check the folder and the ending.")
-    return sorted(names, key=natural_order) or [pattern]
+    if not names:
+        if "*" in pattern or "?" in pattern:
+            raise QuestionError(f"No file matches {pattern}: check the folder and the ending.")
+        raise QuestionError(f"There is no image {pattern}.")
+    return sorted(names, key=natural_order)

@@ -11,9 +11,9 @@ from ..models.errors import OutOfMemoryError, QuestionError, RationalRewardsErro
 from ..models.files import user_path
 from ..models.images import open_image
 from ..models.refine import refine_prompts, with_refined
-from .checkpoints import load_critic
+from .checkpoints import check_critic, load_critic
 from .inputs import JudgedFile, expanded, image_files, pair_prompt
-from .options import add_judging, number, sampling, text
+from .options import add_judging, named, number, sampling, text
 from .output import check_image_target, check_targets, complain, deliver, not_written, progress_on
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     score.set_defaults(run=score_images)
 
     pair = commands.add_parser("compare", help="which of two images is better")
-    pair.add_argument("image_a", help="image file A")
-    pair.add_argument("image_b", help="image file B")
+    pair.add_argument("image_a", type=named, help="image file A")
+    pair.add_argument("image_b", type=named, help="image file B")
     add_judging(pair)
     pair.add_argument("--one-order", action="store_true", help="judge A before B only")
     pair.set_defaults(run=compare)
@@ -65,7 +65,9 @@ def _add_critique(commands: argparse._SubParsersAction) -> None:
         metavar="PHRASE",
         help="words that must stay in the rewritten prompt; may be repeated",
     )
-    parser.add_argument("--card", metavar="FILE", help="also draw a card to share (.png, .jpg or .webp)")
+    parser.add_argument(
+        "--card", type=named, metavar="FILE", help="also draw a card to share (.png, .jpg or .webp)"
+    )
     parser.set_defaults(run=critique)
 
 
@@ -103,9 +105,7 @@ def critique(options: argparse.Namespace) -> int:
 def score_images(options: argparse.Namespace) -> int:
     """`score`: one line an image."""
     files = _files(options)
-    critic = critic_for(options, files)
-    if options.fast:
-        critic.require("expected_scores")
+    critic = critic_for(options, files, needs="expected_scores" if options.fast else "")
 
     def judge(portion: Sequence[JudgedFile], progress: Progress) -> None:
         images = [critic.engine.prepare(open_image(file.path)) for file in portion]
@@ -135,6 +135,7 @@ def compare(options: argparse.Namespace) -> int:
     opened = [open_image(image_a), open_image(image_b)]
     source = _source(options)
     prompt = pair_prompt(options.prompt, image_a, image_b)
+    check_critic(options, edits=[source is not None], pair=True)
     critic = load_critic(options)
     comparison = critic.compare(
         opened[0],
@@ -193,15 +194,18 @@ def _files(options: argparse.Namespace, targets: dict[str, str | None] | None = 
     return files
 
 
-def critic_for(options: argparse.Namespace, files: Sequence[JudgedFile]) -> Critic:
-    """The critic, once it is sure that something can be judged, and by that rubric."""
+def critic_for(options: argparse.Namespace, files: Sequence[JudgedFile], needs: str = "") -> Critic:
+    """The critic, once it is sure that something can be judged, by that rubric, and with what it `needs`."""
     if all(file.error for file in files):
         for file in files[:-1]:
             complain(file.error)
         raise QuestionError(files[-1].error)
     # Whatever is wrong with the source is wrong for every image.
     edit = _source(options) is not None
+    check_critic(options, edits=[edit], needs=needs)
     critic = load_critic(options)
+    if needs:
+        critic.require(needs)
     critic.rubric(options.rubric, edit=edit)
     return critic
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..models.files import user_path
 
 if TYPE_CHECKING:
     from ..models.critic import SamplingOptions
@@ -17,6 +20,25 @@ def text(value: str) -> str:
     if not plain.strip():
         raise argparse.ArgumentTypeError("it is empty: say what was asked for")
     return plain
+
+
+def is_blank(name: str) -> bool:
+    """Whether nothing is left of a name without the quotes and spaces around it; as a path it would mean the
+    current folder.
+    """
+    return not name.strip(" \t\r\n\"'\0")
+
+
+def named(value: str) -> str:
+    """A type for argparse: the name of something, or its path; never empty."""
+    if is_blank(value):
+        raise argparse.ArgumentTypeError("the name is empty: give one")
+    return value
+
+
+def named_path(value: str) -> Path:
+    """A type for argparse: a path as people paste it; never empty."""
+    return user_path(named(value))
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -65,6 +87,7 @@ def add_critic(parser: argparse.ArgumentParser) -> None:
     """Options of every command that loads a critic."""
     parser.add_argument(
         "--checkpoint",
+        type=named,
         metavar="NAME",
         help="the critic: its name in `checkpoints`, or a folder; default: the first one on this computer",
     )
@@ -76,6 +99,7 @@ def add_critic(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--adapter",
+        type=named,
         default="none",
         metavar="NAME",
         help="what `parrot train` made: its name in the model folders, or a folder; default: none",
@@ -120,9 +144,12 @@ def add_result(parser: argparse.ArgumentParser) -> None:
     """Options of every command that judges: by which critic and rubric, and where the result goes."""
     add_critic(parser)
     add_answer(parser)
-    parser.add_argument("--rubric", default="auto", metavar="NAME", help="one that `rubric list` names")
+    parser.add_argument(
+        "--rubric", type=named, default="auto", metavar="NAME", help="one that `rubric list` names"
+    )
     parser.add_argument(
         "--json",
+        type=named,
         metavar="FILE",
         help="also write the result as JSON; - prints it instead of the report",
     )
@@ -135,7 +162,9 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         type=text,
         help="what the images were made from; default: what each image's own metadata say",
     )
-    parser.add_argument("--source", metavar="FILE", help="for image edits: the image before the edit")
+    parser.add_argument(
+        "--source", type=named, metavar="FILE", help="for image edits: the image before the edit"
+    )
     add_result(parser)
 
 

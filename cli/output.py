@@ -4,6 +4,7 @@ begins.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -178,6 +179,20 @@ def _try_folder(option: str, target: Path) -> None:
         for path in missing:
             if path.is_dir():
                 path.rmdir()
+
+
+def quiet_libraries(quiet: bool = False) -> None:
+    """Turn off the progress bars of transformers and huggingface_hub where nobody watches: on a stderr that
+    is no terminal, or if quiet.
+    """
+    if sys.stderr is not None and sys.stderr.isatty() and not quiet:
+        return
+    # Where it is missing, loading the critic says so.
+    with contextlib.suppress(ImportError):
+        from transformers.utils import logging
+
+        # Also those of huggingface_hub.
+        logging.disable_progress_bar()
 
 
 def progress_on(quiet: bool = False) -> Progress:

@@ -9,9 +9,9 @@ from ..models.errors import PreferenceError
 from ..models.files import user_path
 from ..preferences.parquet_columns import LAYOUTS
 from . import demo
-from .checkpoints import load_critic
+from .checkpoints import check_critic, load_critic
 from .datasets import dataset_at, existing_dataset
-from .options import add_answer, add_critic, add_quiet, number, whole_number
+from .options import add_answer, add_critic, add_quiet, named, named_path, number, whole_number
 from .output import check_image_target, check_targets, not_written, progress_on, readable, show
 
 
@@ -40,7 +40,7 @@ def _add_files(actions: argparse._SubParsersAction) -> None:
     bring = actions.add_parser(
         "import", help="add the preferences of a Parquet file (MMRB2, GenAI-Bench, EditReward) to a dataset"
     )
-    bring.add_argument("file", type=user_path, help="the Parquet file, or a folder of its parts")
+    bring.add_argument("file", type=named_path, help="the Parquet file, or a folder of its parts")
     _add_dataset(bring, "; a new name makes a new dataset")
     bring.add_argument(
         "--layout",
@@ -52,7 +52,7 @@ def _add_files(actions: argparse._SubParsersAction) -> None:
     bring.set_defaults(run=import_preferences)
 
     out = actions.add_parser("export", help="write a dataset as a Parquet file")
-    out.add_argument("file", help="the Parquet file to write")
+    out.add_argument("file", type=named, help="the Parquet file to write")
     _add_dataset(out)
     out.add_argument(
         "--layout", choices=LAYOUTS, default="mmrb2", help="what the columns are; default: mmrb2"
@@ -64,7 +64,7 @@ def _add_files(actions: argparse._SubParsersAction) -> None:
 def _add_train(actions: argparse._SubParsersAction) -> None:
     train = actions.add_parser("train", help="train an adapter on what `rationalize` made")
     _add_dataset(train)
-    train.add_argument("--name", required=True, help="what the adapter is called")
+    train.add_argument("--name", required=True, type=named, help="what the adapter is called")
     train.add_argument(
         "--epochs", type=whole_number(1), default=3, help="how often each row is learned; default: 3"
     )
@@ -74,14 +74,18 @@ def _add_train(actions: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--learning-rate", type=number(0), default=1e-4, metavar="RATE", help="default: 0.0001"
     )
-    train.add_argument("--plot", metavar="FILE", help="also draw the loss (.png, .jpg or .webp)")
+    train.add_argument("--plot", type=named, metavar="FILE", help="also draw the loss (.png, .jpg or .webp)")
     add_critic(train)
     train.set_defaults(run=train_adapter)
 
 
 def _add_dataset(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
-        "--dataset", required=True, metavar="NAME", help=f"name of the dataset, or its folder{more}"
+        "--dataset",
+        required=True,
+        type=named,
+        metavar="NAME",
+        help=f"name of the dataset, or its folder{more}",
     )
 
 
@@ -133,6 +137,7 @@ def rationalize(options: argparse.Namespace) -> int:
     folder = existing_dataset(options.dataset)
     # Before the critic is loaded, which takes longer.
     pairs = pairs_in(folder)
+    check_critic(options)
     teacher = CriticTeacher.of(
         load_critic(options),
         temperature=options.temperature,
@@ -156,7 +161,7 @@ def train_adapter(options: argparse.Namespace) -> int:
     """`parrot train`."""
     from ..models.files import replacing
     from ..parrot.pipeline import CHANGED, has_changed, latest_rows
-    from ..training.adapter import learn
+    from ..training.adapter import check_untrained, clean_name, learn
     from ..training.distillation import Recipe
     from ..training.plots import loss_plot
 
@@ -164,6 +169,9 @@ def train_adapter(options: argparse.Namespace) -> int:
     check_image_target("--plot", options.plot)
     check_targets({"--plot": options.plot})
     rows = latest_rows(folder)
+    clean_name(options.name)
+    check_untrained(options.adapter)
+    check_critic(options, needs="training")
     recipe = Recipe(
         epochs=options.epochs, rank=options.rank, learning_rate=options.learning_rate, seed=options.seed
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..models import paths
-from ..models.files import user_path
-from .options import text
+from .options import named, named_path, text
 from .output import json_text, readable, readable_data, show
 
 
@@ -17,15 +16,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     actions.add_parser("list", help="names of all rubrics").set_defaults(run=rubric_list)
     shown = actions.add_parser("show", help="what a rubric asks")
-    shown.add_argument("name", help="one that `rubric list` names")
+    shown.add_argument("name", type=named, help="one that `rubric list` names")
     shown.add_argument("--prompt", type=text, default="{prompt}", help="the prompt that is asked about")
     shown.add_argument("--json", action="store_true", help="print the messages as they are sent, as JSON")
     shown.set_defaults(run=rubric_show)
     add = actions.add_parser(
         "add", help="validate a rubric file (YAML, or a text with somebody's exact wording) and add it"
     )
-    add.add_argument("file", type=user_path, help="the rubric file: .yaml, .txt or .md")
-    add.add_argument("--name", help="name in the list; default: the file's")
+    add.add_argument("file", type=named_path, help="the rubric file: .yaml, .txt or .md")
+    add.add_argument("--name", type=named, help="name in the list; default: the file's")
     add.add_argument(
         "--task",
         choices=["t2i", "edit"],

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from .answering import UNMEANT, Answering
 from .critique import Critique, JudgedImage
 from .engines.base import AnswerFormat, Capabilities, Engine, Progress, Residency, SamplingParams, Until
-from .errors import CapabilityError, CheckpointError, QuestionError
+from .errors import CapabilityError, CheckpointError
 from .images import MAX_PIXELS, open_image
 from .inputs import Images, Prompts, broadcast, check_count, list_images, list_prompts
 from .judgement import Comparison, Dimension, Judgement
 from .question import Question
-from .rubrics.rubric import Rubric, load_rubric, rubric_for
+from .rubrics.rubric import Rubric, chosen_rubric
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -108,13 +108,14 @@ class Critic:
         from .checkpoints import adapters, discovery, loading
         from .engines.transformers_engine import TransformersEngine
 
+        device = pick_device(device)
         folder = discovery.EMBEDDED if checkpoint == discovery.EMBEDDED_NAME else Path(checkpoint)
         lora = adapters.given_adapter(adapter)
         if lora:
             # All that can be wrong with it is said before the model is loaded.
             adapters.require_peft()
             adapters.check_fits(lora, discovery.inspect_checkpoint(folder))
-        loaded = loading.load(folder, quantization, pick_device(device), attention, on_progress=on_progress)
+        loaded = loading.load(folder, quantization, device, attention, on_progress=on_progress)
         for note in loaded.notes:
             log.info("%s", note)
         if save_quantized:
@@ -152,7 +153,7 @@ class Critic:
         `Capabilities`).
         """
         if not getattr(self.engine.capabilities, capability):
-            raise CapabilityError(f"{self.name} {UNABLE[capability]}.")
+            raise unable(self.name, capability)
 
     def critique(
         self,
@@ -329,22 +330,7 @@ class Critic:
 
         Raises RubricError and QuestionError.
         """
-        if name == "auto":
-            return rubric_for("edit" if edit else "t2i", pair, self.own_rubrics)
-        chosen = load_rubric(name, (*self.rubric_folders, *self.own_rubrics))
-        if chosen.pair != pair:
-            images = "two images" if chosen.pair else "one image"
-            raise QuestionError(f'The rubric "{name}" is for {images}: choose another, or "auto".')
-        if (chosen.task == "edit") != edit:
-            if chosen.task == "edit":
-                raise QuestionError(
-                    f'The rubric "{name}" is for image edits: connect source_image, or choose "auto".'
-                )
-            raise QuestionError(
-                f'The rubric "{name}" is for images without a source: disconnect source_image, or choose '
-                f'"auto".'
-            )
-        return chosen
+        return chosen_rubric(name, edit, pair, self.rubric_folders, self.own_rubrics)
 
     def _with_refinement(self, question: Question) -> Question:
         if question.rubric.has_refinement:
@@ -359,11 +345,20 @@ def swapped(question: Question) -> Question:
     return dataclasses.replace(question, images=images)
 
 
+def unable(name: str, capability: str) -> CapabilityError:
+    """The error for a critic that lacks a capability, with what to do."""
+    return CapabilityError(f"{name} {UNABLE[capability]}.")
+
+
 def pick_device(device: str = "auto") -> str:
-    """The device for "auto": a CUDA GPU, Apple's GPU, an Intel GPU, or the CPU."""
+    """The device for "auto": a CUDA GPU, Apple's GPU, an Intel GPU, or the CPU.
+
+    Raises CheckpointError for a device that this computer does not have.
+    """
     import torch
 
     if device != "auto":
+        _check_device(device)
         return device
     if torch.cuda.is_available():
         return "cuda"
@@ -374,6 +369,25 @@ def pick_device(device: str = "auto") -> str:
 
 def _without_prompt(question: Question) -> list[str]:
     return [] if question.rubric.shows_prompt else [QUALITY_ALONE]
+
+
+def _check_device(device: str) -> None:
+    """Raise CheckpointError for a device that is not there."""
+    import torch
+
+    try:
+        wanted = torch.device(device)
+        backend = getattr(torch, wanted.type, None) if wanted.type in ("cuda", "xpu") else None
+        there = wanted.type != "mps" or torch.backends.mps.is_available()
+        if wanted.type in ("cuda", "xpu"):
+            there = backend is not None and (wanted.index or 0) < backend.device_count()
+    except RuntimeError:
+        # No kind of device that torch knows.
+        there = False
+    if not there:
+        raise CheckpointError(
+            f'There is no device "{device}" on this computer: choose another one, or "auto" for the best.'
+        )
 
 
 def _refined(judgement: Judgement, answer: Judgement) -> Judgement:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from comfy_api.latest import io, ui
 from PIL.PngImagePlugin import PngInfo
 
 from ..models.critique import Critique, JudgedImage
+from ..models.errors import RationalRewardsError
 from ..models.files import replacing
 from ..models.images import tensor_to_pil_with_alpha
 from . import host, panel
@@ -21,6 +25,23 @@ from .schema import CATEGORY, CritiqueType, schema
 
 # Name of the PNG text chunk.
 KEY = "rational_rewards"
+
+
+@contextlib.contextmanager
+def _explained(prefix: str) -> Iterator[None]:
+    """Turns what the file system says about a file that cannot be written into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        shown = prefix if len(prefix) <= 60 else f"{prefix[:60]}…"
+        remedy = (
+            "choose a shorter filename_prefix"
+            if error.errno == errno.ENAMETOOLONG
+            else "make room there, or choose another filename_prefix"
+        )
+        raise RationalRewardsError(
+            f'The images could not be saved as "{shown}" ({error.strerror or error}): {remedy}.'
+        ) from error
 
 
 class SaveWithScores(io.ComfyNode):
@@ -57,15 +78,16 @@ class SaveWithScores(io.ComfyNode):
         # Saved as they came: the critic judges on white, a transparent image stays transparent.
         images = tensor_to_pil_with_alpha(image)
         items = critique.of(len(images))
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), *images[0].size
-        )
         results: list[ui.SavedResult] = []
-        for number, (pixels, item) in enumerate(zip(images, items, strict=True)):
-            file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
-            with replacing(Path(folder) / file) as scratch:
-                pixels.save(scratch, pnginfo=cls._metadata(critique, item))
-            results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
+        with _explained(filename_prefix):
+            folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+                filename_prefix, folder_paths.get_output_directory(), *images[0].size
+            )
+            for number, (pixels, item) in enumerate(zip(images, items, strict=True)):
+                file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
+                with replacing(Path(folder) / file) as scratch:
+                    pixels.save(scratch, pnginfo=cls._metadata(critique, item))
+                results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
         return io.NodeOutput(ui={"images": results})
 
     @classmethod

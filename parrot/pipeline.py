@@ -15,7 +15,7 @@ from ..models.engines.base import Progress
 from ..models.errors import ParrotError
 from ..models.files import write_text
 from ..models.rubrics.rubric import rubric_for
-from ..preferences.dataset import PreferenceDataset
+from ..preferences.dataset import PreferenceDataset, check_exists
 from ..preferences.pairs import PreferencePair
 from .anchored import pairs_digest, rationalize
 from .consistency import CONSISTENT, Survival, filter_consistent
@@ -115,12 +115,16 @@ def has_changed(rows: Path, dataset: Path) -> bool:
 
 
 def latest_rows(dataset: Path) -> Path:
-    """The training rows of the newest finished run. Raises ParrotError where there are none."""
+    """The training rows of the newest finished run.
+
+    Raises ParrotError where there are none, and PreferenceError where there is no such dataset.
+    """
     try:
         file = dataset / RUNS / (dataset / RUNS / LATEST).read_text(encoding="utf-8").strip() / "rows" / ROWS
     except OSError:
         file = dataset / RUNS / "none"
     if not file.is_file():
+        check_exists(dataset)
         raise ParrotError(
             f'The preferences in "{dataset.name}" have no rationales yet: run Rationalize Preferences first.'
         )

@@ -71,6 +71,17 @@ def is_plain_name(name: str) -> bool:
 
 def pairs_in(folder: Path) -> list[PreferencePair]:
     """The current preferences of the dataset in `folder`. Raises PreferenceError where there are none."""
+    check_exists(folder)
+    pairs = PreferenceDataset(folder).pairs()
+    if not pairs:
+        raise PreferenceError(
+            f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.'
+        )
+    return pairs
+
+
+def check_exists(folder: Path) -> None:
+    """Raise PreferenceError, with the datasets there are, where `folder` holds none."""
     if not (folder / LINES).is_file():
         there = sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}"))
         hint = (
@@ -79,12 +90,6 @@ def pairs_in(folder: Path) -> list[PreferencePair]:
             else "record preferences with Record Preference first"
         )
         raise PreferenceError(f'There is no dataset "{folder.name}" in {folder.parent}: {hint}.')
-    pairs = PreferenceDataset(folder).pairs()
-    if not pairs:
-        raise PreferenceError(
-            f'The dataset "{folder.name}" is empty: record preferences with Record Preference first.'
-        )
-    return pairs
 
 
 class PreferenceDataset:

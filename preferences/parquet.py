@@ -167,16 +167,16 @@ def _class_names(schema: Any, column: str) -> tuple[str, ...]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
+        if isinstance(names, dict):
+            # Older files have {"0": "A", ...}.
+            names = [names[key] for key in sorted(names, key=int)]
+        return tuple(str(name) for name in names)
     except (KeyError, TypeError, ValueError):
         return ()
-    if isinstance(names, dict):
-        # Older files have {"0": "A", ...}.
-        names = [names[key] for key in sorted(names, key=int)]
-    return tuple(str(name) for name in names)
 
 
-def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one at a time.
+def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any] | None]:
+    """The rows of a file, one at a time; None for one with cells that Python cannot hold.
 
     In memory is what the file's writer put into one page of each column.
     """
@@ -185,16 +185,22 @@ def _rows(parquet: Any, source: _Source) -> Iterator[dict[str, Any]]:
         wanted = {source.layout.prompt, source.label, CHOSEN_BY, *source.layout.images}
         columns = [name for name in opened.schema_arrow.names if name in wanted]
         for batch in opened.iter_batches(batch_size=1, columns=columns, use_threads=False):
-            yield from batch.to_pylist()
+            try:
+                yield from batch.to_pylist()
+            except (ValueError, OverflowError):
+                # Text that is no UTF-8, or a date that Python does not have.
+                yield from [None] * batch.num_rows
 
 
 def _add(
-    row: dict[str, Any], opened: _Source, dataset: PreferenceDataset, report: ImportReport, number: int
+    row: dict[str, Any] | None, opened: _Source, dataset: PreferenceDataset, report: ImportReport, number: int
 ) -> None:
     """Add one row, or note why it cannot be read."""
     report.rows += 1
     layout, folder = opened.layout, opened.file.parent
     try:
+        if row is None:
+            raise Unreadable("a cell is no text in UTF-8")
         preferred = read_label(row.get(opened.label), opened.classes)
         prompt = read_text(row.get(layout.prompt))
         image_a = read_image(row.get(layout.image_a), "image A", folder)

@@ -168,7 +168,8 @@ def read_label(value: Any, names: Sequence[str] = ()) -> Preferred:
     if isinstance(value, (bool, int, float)):
         if not names:
             raise Unreadable("the label is a number, and the file does not say what it stands for")
-        if isinstance(value, bool) or value != int(value) or not 0 <= value < len(names):
+        # Infinite ones have no integer: the range comes first.
+        if isinstance(value, bool) or not 0 <= value < len(names) or value != int(value):
             raise Unreadable(f"the label {value} is none of the file's {len(names)} classes")
         value = names[int(value)]
     word = "".join(str(value).lower().split())
@@ -215,7 +216,11 @@ def read_image(cell: Any, what: str, folder: Path) -> Image.Image | None:
 def _file(path: Any, what: str, folder: Path) -> bytes | None:
     if not path or not isinstance(path, str):
         return None
-    found = (folder / path).resolve()
-    if not found.is_relative_to(folder.resolve()) or not found.is_file():
-        raise Unreadable(f"{what} is only a path, and that file is not beside the Parquet file")
-    return found.read_bytes()
+    try:
+        found = (folder / path).resolve()
+        if found.is_relative_to(folder.resolve()) and found.is_file():
+            return found.read_bytes()
+    except (OSError, ValueError) as error:
+        # A name that is too long, or holds a zero byte; a file without the right to read it.
+        raise Unreadable(f"{what} is only a path, and that file cannot be read") from error
+    raise Unreadable(f"{what} is only a path, and that file is not beside the Parquet file")

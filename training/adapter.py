@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.checkpoints.adapters import write_record
+from ..models.checkpoints.adapters import NONE, write_record
 from ..models.checkpoints.discovery import ADAPTERS
 from ..models.critic import Critic
 from ..models.device_memory import forget_frames, give_back, is_out_of_memory
@@ -84,11 +84,7 @@ def learn(
     if loaded is None:
         raise ParrotError("Only a critic from Load Critic can be trained: connect one.")
     trainable = engine.trainable()
-    if critic.adapter:
-        raise ParrotError(
-            f'This critic has the adapter "{critic.adapter}" already: choose adapter = none on Load Critic '
-            f"to train one."
-        )
+    check_untrained(critic.adapter)
     name = clean_name(name)
     _check_wording(critic, rows)
     engine.release()
@@ -147,6 +143,15 @@ def training_bytes(model: Any, recipe: Recipe) -> int:
     # bf16; between layers only checkpoints.
     layer = 16 * text.intermediate_size + 2 * text.num_hidden_layers * text.hidden_size
     return recipe.tokens * (8 * text.vocab_size + layer)
+
+
+def check_untrained(adapter: str) -> None:
+    """Raise ParrotError where a critic has an adapter, named here, already."""
+    if adapter not in ("", NONE):
+        raise ParrotError(
+            f'This critic has the adapter "{adapter}" already: choose adapter = none on Load Critic to train '
+            f"one."
+        )
 
 
 def clean_name(name: str) -> str:

@@ -9,6 +9,7 @@ appendix B).
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ def _adapt(
         target_modules=targets(model),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
+        # Peft asks transformers 5 by the old name; nobody here can change that.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         torch.manual_seed(recipe.seed)
         student = peft.get_peft_model(model, config)
     try:

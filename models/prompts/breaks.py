@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .syntax import enclosed
 
@@ -63,45 +63,44 @@ def _best(text: str, ends: list[int], sections: list[str]) -> list[int]:
     if not breaks:
         return []
     shared = _shared_words(text, ends, sections)
+    places = [end / len(text) for end in ends]
     proportional = _proportional_ends(sections)
 
-    def pull(section: int, clause: int) -> float:
+    def ending(section: int, before: Iterable[float]) -> list[float]:
+        """For each clause, the best total when the section ends behind it; `before` is the best so far."""
         # A slight pull to the proportional position breaks ties.
-        return abs(ends[clause] / len(text) - proportional[section]) * 0.5
+        aim, found = proportional[section], shared[section][1:-1]
+        return [
+            best + words - abs(place - aim) * 0.5
+            for best, words, place in zip(before, found, places, strict=True)
+        ]
 
-    # scores[k]: the best total when the current section ends behind clause k
-    scores = [shared[0][k + 1] - pull(0, k) for k in range(len(ends))]
-    # came_from[i][k]: behind which clause section i ends when section i + 1 ends behind clause k
-    came_from: list[list[int]] = []
+    scores = ending(0, itertools.repeat(0.0, len(ends)))
+    # starts[i][k]: the best total when section i + 1 starts behind clause k; the words before do not count.
+    starts: list[list[float]] = []
     for section in range(1, breaks):
-        best, origin = float("-inf"), 0
-        following: list[float] = []
-        origins: list[int] = []
-        for k, score in enumerate(scores):
-            following.append(best + shared[section][k + 1] - pull(section, k))
-            origins.append(origin)
-            # The section starts behind clause k: the words before it do not count.
-            start = score - shared[section][k + 1]
-            if start > best:
-                best, origin = start, k
-        scores = following
-        came_from.append(origins)
-    totals = [score + shared[breaks][-1] - shared[breaks][k + 1] for k, score in enumerate(scores)]
+        start = [score - words for score, words in zip(scores, shared[section][1:-1], strict=True)]
+        starts.append(start)
+        scores = ending(section, [float("-inf"), *itertools.accumulate(start[:-1], max)])
+    last = shared[breaks]
+    totals = [score + last[-1] - words for score, words in zip(scores, last[1:-1], strict=True)]
     chosen = [totals.index(max(totals))]
-    for origins in reversed(came_from):
-        chosen.append(origins[chosen[-1]])
+    for start in reversed(starts):
+        earlier = start[: chosen[-1]] or start[:1]
+        chosen.append(earlier.index(max(earlier)))
     return [ends[k] for k in reversed(chosen)]
 
 
 def _shared_words(text: str, ends: list[int], sections: list[str]) -> list[list[int]]:
     """For each section, how many words of the first 0, 1, 2, ... clauses it has too."""
-    known = [set(_words(section)) for section in sections]
-    counts = [[0] for _ in sections]
+    known = [frozenset(_words(section)) for section in sections]
+    # Sections with the same words share their counts.
+    counts = {words: [0] for words in known}
     for clause in _split(text, ends):
         words = _words(clause)
-        for row, section in zip(counts, known, strict=True):
+        for section, row in counts.items():
             row.append(row[-1] + sum(1 for word in words if word in section))
-    return counts
+    return [counts[words] for words in known]
 
 
 def _proportional_ends(sections: list[str]) -> list[float]:

@@ -30,12 +30,22 @@ from dataclasses import dataclass, field
 from ..answers.unwrapping import unwrapped
 from .breaks import restore_breaks
 from .cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
-from .syntax import NUMBER, QUOTED, TAG, Piece, balanced, bracket_pairs, replace_syntax, unescaped, words_of
+from .foreign import foreign_tokens, separators
+from .syntax import (
+    NUMBER,
+    QUOTED,
+    TAG,
+    Piece,
+    balanced,
+    bracket_pairs,
+    replace_syntax,
+    says_something,
+    unescaped,
+    words_of,
+)
 
 # Beside other text it may look like formatting.
 SPECIAL = re.compile(r"[*_`\"“”«»\\(){}<>|#$]|(?<!\w)['‘’]|['‘’](?!\w)")
-# Between two prompts, as prompt-control and its relatives read them.
-AND = re.compile(r"\b(?:AND|COUPLE)\b")
 CRITICS_WEIGHT = re.compile(r"(?<!\\)\(([^()\\]*[^()\\\s\d:.])\s*" + NUMBER + r"\)|(?<!\\)\(\(([^()\\]+)\)\)")
 
 
@@ -164,12 +174,29 @@ def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> Merg
     broken = restore_breaks(original, prompt, [_locked_phrase(phrase) for phrase in keep])
     if broken != prompt:
         notes.append("BREAK put back where the sections of the original seem to end.")
-    if len(AND.findall(QUOTED.sub("", original))) > len(AND.findall(QUOTED.sub("", broken))):
-        notes.append(
-            "AND of the original is not in the refined prompt: put it back where it shall separate two "
-            "prompts."
-        )
+    notes += _losses(original, broken)
     return MergedPrompt(broken, list(dict.fromkeys(notes)))
+
+
+def _losses(original: str, merged: str) -> list[str]:
+    """Notes on what ComfyUI itself does not read, other programs do, and the merged prompt does not have."""
+    notes = []
+    before, after = separators(original), separators(merged)
+    for word in before:
+        if before[word] > after[word]:
+            notes.append(
+                f"{word} of the original is not in the refined prompt: put it back where it shall separate "
+                f"two prompts."
+            )
+    plain = squash(sane(merged))
+    there = f"{plain}\n{unescaped(plain)}"
+    lost = [token for token in foreign_tokens(squash(sane(original))) if token not in there]
+    if lost:
+        notes.append(
+            f"Not in the refined prompt any more: {_listed(dict.fromkeys(lost))}. ComfyUI itself reads no "
+            f"such syntax: put it back by hand where another node does."
+        )
+    return notes
 
 
 def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[str]) -> str:
@@ -189,7 +216,7 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
         # The quotation marks were around the prompt, behind a label: they quote nothing.
         return _merge_once(original, inner[1:-1], keep, notes)
     text = _prose(text, notes)
-    if not text:
+    if not says_something(text):
         return ""
     text = _put_back(text, items, phrases, notes)
     text = _with_room(text, items)

@@ -118,8 +118,13 @@ def _means_something(token: str, kind: str) -> bool:
     if kind == "embedding":
         return len(token) > len("embedding:")
     if kind == "weight":
-        return any(char.isalnum() or unicodedata.category(char) in ("So", "Co") for char in token)
+        return says_something(token)
     return True
+
+
+def says_something(text: str) -> bool:
+    """Whether a text has a letter, digit, symbol such as an emoji, or a mark in it."""
+    return any(char.isalnum() or unicodedata.category(char) in ("So", "Co") for char in text)
 
 
 def bracket_pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]]:

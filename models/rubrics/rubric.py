@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import RubricError
+from ..errors import QuestionError, RubricError
 from .definition import IMAGES, PARTS, SLOT, TASKS, WINNERS, AnswerItem, DimensionSpec, Rubric, fill
 from .validation import parse_rubric
 
@@ -29,6 +29,7 @@ __all__ = [
     "AnswerItem",
     "DimensionSpec",
     "Rubric",
+    "chosen_rubric",
     "expand",
     "fill",
     "list_rubrics",
@@ -73,6 +74,31 @@ def rubric_for(task: str, pair: bool, folders: Iterable[Path] = ()) -> Rubric:
     if task not in TASKS:
         raise RubricError(f'The task "{task}" is unknown: use "t2i" (text to image) or "edit" (image edit).')
     return load_rubric(f"{task}-pair" if pair else task, folders)
+
+
+def chosen_rubric(
+    name: str, edit: bool, pair: bool = False, folders: Iterable[Path] = (), own: Iterable[Path] = ()
+) -> Rubric:
+    """The rubric of that name from the user's `folders`; for "auto" the checkpoint's `own`, or the built-in
+    one, of the task.
+
+    Raises RubricError, and QuestionError for one of another task.
+    """
+    if name == "auto":
+        return rubric_for("edit" if edit else "t2i", pair, own)
+    chosen = load_rubric(name, (*folders, *own))
+    if chosen.pair != pair:
+        images = "two images" if chosen.pair else "one image"
+        raise QuestionError(f'The rubric "{name}" is for {images}: choose another, or "auto".')
+    if (chosen.task == "edit") != edit:
+        if chosen.task == "edit":
+            raise QuestionError(
+                f'The rubric "{name}" is for image edits: connect source_image, or choose "auto".'
+            )
+        raise QuestionError(
+            f'The rubric "{name}" is for images without a source: disconnect source_image, or choose "auto".'
+        )
+    return chosen
 
 
 def _find(name: str, folders: Iterable[Path]) -> Path:

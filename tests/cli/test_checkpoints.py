@@ -41,6 +41,19 @@ def test_without_a_name_the_first_one_judges_and_the_others_are_named(folder, ch
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "bars"), [(False, [], 0), (True, ["--quiet"], 0), (True, [], 1)]
+)
+def test_bars_of_libraries_are_for_who_watches(ask, monkeypatch, capsys, terminal, quiet, bars):
+    from transformers.utils import logging
+
+    logging.enable_progress_bar()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert ask("score", "a.png", *quiet) == 0
+    assert min(1, capsys.readouterr().err.count("Loading weights")) == bars
+    logging.enable_progress_bar()
+
+
 def test_a_misspelt_name_is_recognised(folder, capsys):
     command = ["score", "a.png", "--prompt", "a photo", "--checkpoint"]
     assert main([*command, "Shapes demo"]) == 1

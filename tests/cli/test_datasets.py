@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 from PIL import Image
 
-from rational_rewards.cli import evaluate
+from rational_rewards.cli import evaluate, parrot
+from rational_rewards.cli.datasets import dataset_at
 from rational_rewards.cli.main import main
-from rational_rewards.models.errors import QuestionError
+from rational_rewards.models.errors import PreferenceError, QuestionError
+from rational_rewards.models.files import write_text
+from rational_rewards.parrot.rows import ROWS
 from rational_rewards.preferences.dataset import PreferenceDataset
 
 
@@ -53,6 +57,58 @@ def test_undo_takes_back_and_then_says_that_there_is_nothing(dataset, capsys):
 def test_a_dataset_is_named_by_its_folder_too(dataset, capsys):
     assert main(["parrot", "undo", "--dataset", f'"{dataset.folder}"']) == 0
     assert "3 left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", " ", '""', ".", "..", "./", "../..", "/"])
+def test_what_is_no_name_is_no_dataset(folder, capsys, name):
+    (folder / "file.parquet").touch()
+    before = sorted(folder.rglob("*"))
+    with contextlib.suppress(SystemExit):
+        assert main(["parrot", "import", "file.parquet", "--dataset", name]) == 1
+    error = capsys.readouterr().err
+    assert "the name is empty" in error or "cannot be the name of a dataset" in error
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_folder_of_a_dataset_may_be_the_one_the_shell_is_in(dataset, monkeypatch, capsys):
+    monkeypatch.chdir(dataset.folder)
+    assert main(["parrot", "undo", "--dataset", "."]) == 0
+    assert "3 left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", " ", '""'])
+def test_no_dataset_is_named_by_nothing(folder, name):
+    with pytest.raises(PreferenceError, match="cannot be the name of a dataset"):
+        dataset_at(name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score", "a.png", "--checkpoint"],
+        ["score", "a.png", "--adapter"],
+        ["score", "a.png", "--rubric"],
+        ["score", "a.png", "--source"],
+        ["score", "a.png", "--json"],
+        ["critique", "a.png", "--card"],
+        ["compare", "a.png"],
+        ["evaluate", "--dataset"],
+        ["rubric", "show"],
+        ["rubric", "add"],
+        ["parrot", "undo", "--dataset"],
+        ["parrot", "import"],
+        ["parrot", "export"],
+        ["parrot", "train", "--dataset", "taste", "--name"],
+        ["demo", "--out"],
+        ["parrot", "demo", "--work"],
+    ],
+)
+def test_an_empty_name_is_a_wrong_option(folder, capsys, command):
+    for name in ("", " ", '""'):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, name])
+        assert stopped.value.code == 2
+        assert "the name is empty: give one" in capsys.readouterr().err
 
 
 def test_an_import_of_nothing_makes_no_dataset(folder, capsys):
@@ -112,6 +168,34 @@ def test_a_dataset_of_bad_pairs_only_is_an_error_before_a_critic_is_loaded(shell
         image.write_bytes(b"not an image")
     assert shell("evaluate", "--dataset", "taste") == 1
     assert "cannot be read" in capsys.readouterr().err
+    assert not loads
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--name", "../x"], "cannot be an adapter's name"),
+        (["--name", "x", "--device", "cuda:99"], 'There is no device "cuda:99"'),
+        (["--name", "x", "--adapter", "mine"], "has the adapter"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_a_critic_is_loaded(
+    dataset, monkeypatch, capsys, options, says
+):
+    def load_critic(options):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(parrot, "load_critic", load_critic)
+    write_text(dataset.folder / "rationalized" / "run" / "rows" / ROWS, "{}")
+    write_text(dataset.folder / "rationalized" / "latest", "run")
+    command = ["parrot", "train", "--dataset", "taste", "--checkpoint", "shapes demo (CPU)"]
+    assert main([*command, *options]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_an_unknown_rubric_is_named_before_the_evaluation(shell, dataset, loads, capsys):
+    assert shell("evaluate", "--dataset", "taste", "--rubric", "nope") == 1
+    assert 'There is no rubric "nope"' in capsys.readouterr().err
     assert not loads
 
 

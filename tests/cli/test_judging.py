@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from rational_rewards.cli import judge
 from rational_rewards.cli.inputs import expanded, natural_order
+from rational_rewards.cli.main import main
 from rational_rewards.models.errors import OutOfMemoryError, QuestionError
 
 PROMPT = ["--prompt", "a photo"]
@@ -40,7 +41,6 @@ def test_patterns_folders_and_odd_names(folder):
     assert expanded([f'"{folder / "a.png"}"']) == [str(folder / "a.png")]
     names = [os.path.basename(path) for path in expanded([str(folder)])]
     assert names == ["a.png", "b.png", "c.png", "set[1].png", "x2.png", "x10.png"]
-    assert expanded(["missing.png"]) == ["missing.png"]
     assert expanded(["x*.png", "x2.png"]) == ["x2.png", "x10.png"], "each image once"
 
 
@@ -51,7 +51,13 @@ def test_a_home_folder_is_meant_by_its_sign(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"), [("*.jpg", "No file matches"), ("empty", "no image in the folder")]
+    ("given", "says"),
+    [
+        ("*.jpg", "No file matches"),
+        ("empty", "no image in the folder"),
+        ("missing.png", "no image missing"),
+        ("set[1].png", "no image set"),
+    ],
 )
 def test_nothing_to_judge_is_an_error(folder, given, says):
     (folder / "empty").mkdir()
@@ -121,6 +127,75 @@ def test_a_bad_image_costs_only_itself(shell, folder, capsys, command):
     assert result(folder)["failed"] == 2
 
 
+@pytest.mark.parametrize("command", ["score", "critique"])
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("empty", "There is no image in the folder empty"),
+        ("*.jpg", "No file matches *.jpg"),
+        ("missing.png", "There is no image missing.png"),
+        ("", "A name of an image is empty"),
+        ("n" * 300 + ".png", "nnn.png"),
+        ("n" * 300 + "*.png", "nnn*.png"),
+    ],
+)
+def test_a_name_that_stands_for_no_image_costs_only_itself(shell, folder, capsys, command, bad, says):
+    (folder / "empty").mkdir()
+    assert shell(command, "a.png", bad, "b.png", *PROMPT, "--json", "result.json") == 1
+    error = capsys.readouterr().err
+    assert error.count(says) == 1
+    assert "1 of 3 images failed." in error
+    images = result(folder)["images"]
+    assert [entry["image"] for entry in images] == ["a.png", bad, "b.png"]
+    assert ["error" in entry for entry in images] == [False, True, False]
+
+
+@pytest.mark.parametrize("bad", ["empty", "*.jpg", "missing.png", "", "n" * 300])
+def test_where_nothing_is_left_no_critic_is_loaded(shell, folder, loads, capsys, bad):
+    (folder / "empty").mkdir()
+    assert shell("score", bad, *PROMPT, "--json", "result.json") == 1
+    assert capsys.readouterr().err.count("rational_rewards: ") == 1
+    assert not loads
+    assert not (folder / "result.json").exists()
+
+
+def test_a_name_that_cannot_be_asked_about_costs_only_itself(shell, folder, capsys, monkeypatch):
+    """What a folder without rights answers; root may read every one, so it is acted."""
+    original = type(folder).is_file
+
+    def is_file(path, **options):
+        if path.name == "closed.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, **options)
+
+    monkeypatch.setattr(type(folder), "is_file", is_file)
+    assert shell("score", "a.png", "closed.png", *PROMPT) == 1
+    error = capsys.readouterr().err
+    assert "closed.png cannot be read (Permission denied)" in error
+    assert "1 of 2 images failed." in error
+
+
+def test_images_of_every_kind_and_odd_names_together(loads, folder, capsys):
+    picture = Image.open("a.png").convert("RGB")
+    Image.open("b.png").convert("RGBA").save("see through.png")
+    Image.new("I;16", (64, 64), 40_000).save("深い灰.png")
+    picture.convert("CMYK").save("cmyk.jpg")
+    picture.save("moves.gif", save_all=True, append_images=[picture.rotate(90)])
+    picture.save("🦊.webp")
+    picture.convert("P").save("--seed.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "empty.png").touch()
+    good = ["see through.png", "深い灰.png", "cmyk.jpg", "moves.gif", "🦊.webp", "--seed.png"]
+    command = ["score", *PROMPT, "--json", "result.json", "--max-new-tokens", "64"]
+    assert main([*command, "--", *good, "broken.png", "empty.png", "no.png"]) == 1
+    images = result(folder)["images"]
+    assert [entry["image"] for entry in images if "error" not in entry] == good
+    error = capsys.readouterr().err
+    assert "broken.png" in error
+    assert "empty.png" in error
+    assert "3 of 9 images failed." in error
+
+
 def test_the_portions_are_small_and_in_order(shell, folder, monkeypatch):
     monkeypatch.setattr(judge, "PORTION", 2)
     opened = []
@@ -167,6 +242,41 @@ def test_a_rubric_that_does_not_fit_is_one_error_and_not_one_an_image(shell, cap
     error = capsys.readouterr().err
     assert error.count("rational_rewards:") == 1
     assert "give --source" in error
+
+
+@pytest.mark.parametrize(
+    "command", [["score", "a.png"], ["critique", "a.png"], ["compare", "a.png", "b.png"]]
+)
+def test_an_unknown_rubric_is_named_before_the_critic_is_loaded(shell, loads, capsys, command):
+    assert shell(*command, *PROMPT, "--rubric", "nope") == 1
+    assert 'There is no rubric "nope"' in capsys.readouterr().err
+    assert not loads
+
+
+def test_a_rubric_for_two_images_is_none_for_one_before_the_critic_is_loaded(shell, loads, capsys):
+    assert shell("score", "a.png", *PROMPT, "--rubric", "t2i-pair") == 1
+    assert shell("compare", "a.png", "b.png", *PROMPT, "--rubric", "t2i") == 1
+    assert shell("compare", "a.png", "b.png", *PROMPT, "--rubric", "edit-pair") == 1
+    error = capsys.readouterr().err
+    assert "is for two images" in error
+    assert "is for one image" in error
+    assert "give --source" in error
+    assert not loads
+
+
+def test_the_demo_critic_refuses_fast_before_it_is_loaded(shell, loads, capsys):
+    assert shell("score", "a.png", *PROMPT, "--checkpoint", "shapes demo (CPU)", "--fast") == 1
+    assert "leave out --fast" in capsys.readouterr().err
+    assert not loads
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps", "xpu:99"])
+@pytest.mark.parametrize("command", [["score", "a.png"], ["compare", "a.png", "b.png"]])
+def test_a_device_that_is_not_there_is_not_ignored(shell, loads, capsys, monkeypatch, command, device):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert shell(*command, *PROMPT, "--checkpoint", "shapes demo (CPU)", "--device", device) == 1
+    assert f'There is no device "{device}" on this computer' in capsys.readouterr().err
+    assert not loads
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")

@@ -180,6 +180,51 @@ def test_what_is_not_syntax_stays_text() -> None:
     assert merge_refined("a street", text).prompt == text
 
 
+# What other programs read and ComfyUI does not: kept letter by letter, or a note says that it is gone
+
+
+@pytest.mark.parametrize(
+    ("original", "refined", "lost"),
+    [
+        ("((cat)), [dog]", "a cat and a dog", ["[dog]"]),
+        ("[[[x]]] and {{{y}}}", "x and y", ["[[[x]]]", "{{{y}}}"]),
+        ("0.5::cat::2 __w/*/x__", "cat", ["0.5::cat::2"]),
+        ("-1.5::hat::, red::2", "A red hat.", ["-1.5::hat::", "red::2"]),
+        ("a cat --ar 16:9 --tile", "A cat.", ["--ar 16:9", "--tile"]),
+        ("[(cat) asleep]", "A cat sleeps.", ["[(cat) asleep]"]),
+        ("a face (...)", "A face.", ["(...)"]),
+    ],
+)
+def test_a_note_says_what_is_gone(original: str, refined: str, lost: list[str]) -> None:
+    merged = merge_refined(original, refined)
+    (note,) = [note for note in merged.notes if note.startswith("Not in the refined prompt any more: ")]
+    assert [token for token in lost if token not in note] == []
+    kept = merge_refined(original, f"{refined} {original}")
+    assert not any("any more" in note for note in kept.notes)
+
+
+@pytest.mark.parametrize(
+    ("original", "refined"),
+    [
+        ("a [quiet] street", "A [quiet] street at dusk."),
+        ("[cat:dog:0.5] in {red|blue}, <lora:a:1>", "An animal."),
+        ('a sign that says "[OPEN] 1::2"', "A sign."),
+        ('{"subject": ["cat"]}', '{"subject": ["dog"]}'),
+        ("std::vector of smiles :) and :(", "Smiles."),
+        ("a -- long -- walk", "A walk."),
+    ],
+)
+def test_no_note_where_nothing_is_gone(original: str, refined: str) -> None:
+    assert not any("any more" in note for note in merge_refined(original, refined).notes)
+
+
+@pytest.mark.parametrize("word", ["AND", "COUPLE", "|"])
+def test_a_lost_separator_is_named(word: str) -> None:
+    merged = merge_refined(f"a cat {word} a dog", "A cat and a dog.")
+    assert [note.split()[0] for note in merged.notes] == [word]
+    assert not merge_refined(f"a cat {word} a dog", f"A cat {word} a big dog").notes
+
+
 # Locked phrases
 
 
@@ -257,7 +302,10 @@ def test_quotes_inside_are_kept() -> None:
     assert merge_refined("x", text).prompt == text
 
 
-@pytest.mark.parametrize("refined", ["", "  \n", "``````", '""', "**Refined Request:**"])
+@pytest.mark.parametrize(
+    "refined",
+    ["", "  \n", "``````", '""', "**Refined Request:**", "()", "\\(\\)", "...", "{}", "(((", "- ()"],
+)
 def test_an_empty_refined_request_keeps_the_original(refined: str) -> None:
     original = "  a (cat:1.2\n"
     merged = merge_refined(original, refined, keep=["dog"])

@@ -368,6 +368,17 @@ def test_each_image_of_a_batch_holds_its_own_critique_also_from_the_cache(server
         assert raws == [page["raw"] for page in outputs["1"]["rational_rewards"]]
 
 
+@pytest.mark.parametrize("prefix", ["n" * 300, "n" * 300 + "/name", "folder/" + "画" * 90])
+def test_a_name_that_is_too_long_for_a_file_is_refused_in_one_sentence(server, prefix):
+    before = sorted((server.folder / "output").rglob("*.p*"))
+    painter = ("RationalRewardsShapesPainter", {"prompt": "a red star", "seed": 1})
+    inputs = {"image": ["image", 0], "critique": ["critique", 0], "filename_prefix": prefix}
+    saved = ("RationalRewardsSaveWithScores", inputs)
+    message = failure(server, "saved", critic=DEMO, image=painter, critique=critique(), saved=saved)
+    assert "choose a shorter filename_prefix" in message
+    assert sorted((server.folder / "output").rglob("*.p*")) == before
+
+
 @pytest.mark.parametrize("checkout", checkouts()[:1], ids=lambda path: f"ComfyUI-{version(path)}")
 def test_no_metadata_means_none(checkout, tmp_path):
     """With --disable-metadata an image holds nothing that quotes the prompt: no workflow, no judgement."""

@@ -8,15 +8,35 @@ from pathlib import Path
 
 import pytest
 from parrot_phases import lines, phase1
+from PIL import Image
 from scripted_teacher import ScriptedTeacher, rationale, some_pairs
 
 from rational_rewards.models.engines.base import Progress
-from rational_rewards.models.errors import ParrotError
+from rational_rewards.models.errors import ParrotError, PreferenceError
 from rational_rewards.models.judgement import Comparison
 from rational_rewards.parrot.consistency import filter_consistent
 from rational_rewards.parrot.manifest import Manifest
+from rational_rewards.parrot.pipeline import latest_rows
 from rational_rewards.parrot.resumable import seed_for
+from rational_rewards.preferences.dataset import PreferenceDataset, pairs_in
 from rational_rewards.preferences.pairs import PreferencePair
+
+# ---------------------------------------------------------------- before there are any
+
+
+def test_a_dataset_that_does_not_exist_has_no_rationales_to_miss(tmp_path):
+    """Train Critic Adapter says what Rationalize Preferences says."""
+    dataset = PreferenceDataset(tmp_path / "taste")
+    dataset.record(Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red"), "a cat", "A")
+    with pytest.raises(ParrotError, match='The preferences in "taste" have no rationales yet'):
+        latest_rows(dataset.folder)
+    said = []
+    for asked in (latest_rows, pairs_in):
+        with pytest.raises(PreferenceError) as caught:
+            asked(tmp_path / "tast")
+        said.append(str(caught.value))
+    assert said == [f'There is no dataset "tast" in {tmp_path}: choose one of taste.'] * 2
+
 
 # ---------------------------------------------------------------- phase 1
 

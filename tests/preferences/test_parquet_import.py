@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -91,6 +93,53 @@ def test_a_number_outside_the_classes_is_not_read(write, dataset):
     report = import_parquet(with_classes(write(**votes(1, 7, -1)), CLASSES), dataset)
     assert preferred(dataset) == ["B"]
     assert len(report.unread) == 2
+
+
+def test_odd_numbers_are_rows_that_cannot_be_read(write, dataset):
+    odd = (float("inf"), float("-inf"), float("nan"), 1e308, -1e308, 0.5, -0.5, 2.9)
+    report = import_parquet(with_classes(write(**votes(0.0, *odd, 2.0)), CLASSES), dataset)
+    assert preferred(dataset) == ["A", "tie"]
+    assert (report.rows, report.added, sum(map(len, report.unread.values()))) == (10, 2, 8)
+    assert "the label inf is none of the file's 3 classes" in report.unread
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [[0], [1]],
+        [["A"], []],
+        [{"value": "A"}, {"value": None}],
+        [b"A", b"\xff"],
+        [Decimal("0.5"), Decimal("1")],
+        [datetime.date(2026, 1, 1)] * 2,
+    ],
+)
+@pytest.mark.parametrize("classes", [True, False])
+def test_labels_of_another_kind_are_rows_that_cannot_be_read(write, dataset, labels, classes):
+    file = write(**votes(*labels))
+    report = import_parquet(with_classes(file, CLASSES) if classes else file, dataset)
+    assert (report.rows, report.added, sum(map(len, report.unread.values()))) == (2, 0, 2)
+
+
+def test_a_row_with_text_that_is_no_utf_8_costs_only_itself(write, dataset):
+    broken = pyarrow.array([b"fine", b"caf\xe9", b"fine too"]).cast(pyarrow.string(), safe=False)
+    report = import_parquet(write(**votes("A", "A", "B") | {"prompt": broken}), dataset)
+    assert preferred(dataset) == ["A", "B"]
+    assert report.unread == {"a cell is no text in UTF-8": ["votes.parquet:2"]}
+
+
+@pytest.mark.parametrize("path", ["n" * 300 + ".png", "zero\0.png"])
+def test_a_path_that_cannot_be_asked_about_costs_only_its_row(write, dataset, path):
+    cells = [{"bytes": A, "path": None}, {"bytes": None, "path": path}]
+    report = import_parquet(write(**votes("A", "A") | {"left_image": cells}), dataset)
+    assert preferred(dataset) == ["A"]
+    assert sum(map(len, report.unread.values())) == 1
+
+
+@pytest.mark.parametrize("names", [None, 3, {"first": "A"}])
+def test_class_names_that_are_none_are_as_good_as_missing(write, dataset, names):
+    with pytest.raises(PreferenceError, match="does not say which image they stand for"):
+        import_parquet(with_classes(write(**votes(0, 1)), names), dataset)
 
 
 def test_dictionary_columns_are_read_by_their_words(write, dataset, tmp_path):

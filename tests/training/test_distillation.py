@@ -108,6 +108,8 @@ def test_full_training_changes_the_model_and_lowers_the_loss(
     assert not any(weight.requires_grad for weight in found.model.parameters())
 
 
+# Nobody who trains can do anything about what one library thinks of another.
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
 def test_an_adapter_leaves_the_model_as_it_was(
     quantization: str, dataset: Path, student: Callable[..., Any], tmp_path: Path
