@@ -9,6 +9,7 @@ from .critic import LoadCritic
 from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
 from .judge import Compare, Critique, Score
+from .loop import RefineLoopEnd, RefineLoopStart
 from .preference import RecordPreference
 from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
@@ -25,6 +26,7 @@ class RationalRewardsExtension(ComfyExtension):
         """The node classes, in the order of the menu."""
         return [
             *(LoadCritic, Critique, Score, Compare, RefinePrompt, CritiqueCard, SaveWithScores),
+            *(RefineLoopStart, RefineLoopEnd),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
             ShapesPainter,
         ]

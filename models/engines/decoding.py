@@ -4,8 +4,9 @@ rows are done.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -35,6 +36,19 @@ class Row:
     ids: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     confidence: dict[str, float] = field(default_factory=dict)
+
+    def behind(self, question: Question) -> Row:
+        """The same answer so far, behind another question."""
+        return replace(
+            self,
+            question=question,
+            state=copy.copy(self.state),
+            session=None,
+            prompt=None,
+            ids=list(self.ids),
+            pending=list(self.pending),
+            confidence=dict(self.confidence),
+        )
 
     def take(self, tokens: Sequence[int]) -> None:
         """Write tokens; they are fed with the next step."""
