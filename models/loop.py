@@ -155,9 +155,9 @@ def next_prompt(
     """The prompt of the next round.
 
     `judged` was judged by the artist's prompt, and its image was made from `made_from`. Where the critic only
-    adds to the artist's words, what it adds now joins what earlier rounds added; where it writes another text,
-    it is asked to rewrite `made_from`. (Asked to rewrite its own rewrites, a small critic loses what it had
-    won: `python -m benchmarks loop` compares the ways.) `keep` are phrases that stay.
+    adds to the artist's words, what it adds now joins what earlier rounds added; where it writes another
+    text, it is asked to rewrite `made_from`. (Asked to rewrite its own rewrites, a small critic loses what
+    it had won: `python -m benchmarks loop` compares the ways.) `keep` are phrases that stay.
     """
     artists = judged.question.prompt
     first = critic.refine([judged], sampling, progress)[0]

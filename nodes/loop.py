@@ -42,13 +42,13 @@ ROUND, STATE = "round", "state"
 # Of Refine Loop End.
 OUTPUTS = 6
 LISTS = (
-    "`{name}` of Refine Loop End gets a list of {count}, and a loop makes one batch a round: feed the loop one "
-    "item at a time, or join the list to a batch."
+    "`{name}` of Refine Loop End gets a list of {count}, and a loop makes one batch a round: feed the loop "
+    "one item at a time, or join the list to a batch."
 )
 NOT_STARTED = "Connect `loop` of Refine Loop End directly to Refine Loop Start."
 NOTHING_INSIDE = (
-    "The image does not depend on Refine Loop Start, so every round would make the same one: wire its `prompt` "
-    "to the text encoder (or its `seed` to the sampler)."
+    "The image does not depend on Refine Loop Start, so every round would make the same one: wire its "
+    "`prompt` to the text encoder (or its `seed` to the sampler)."
 )
 UNREAD = (
     "The critic's answer could not be read in any round, so there is no best image: choose another critic or "
@@ -65,9 +65,9 @@ class RefineLoopStart(io.ComfyNode):
             node_id=START,
             display_name="Refine Loop Start",
             category=f"{CATEGORY}/loop",
-            description="Begins a loop: generate, critique, refine the prompt, generate again, until the image "
-            "is good. Wire prompt to the text encoder and loop to Refine Loop End; everything between the two "
-            "runs again each round.",
+            description="Begins a loop: generate, critique, refine the prompt, generate again, until the "
+            "image is good. Wire prompt to the text encoder and loop to Refine Loop End; everything between "
+            "the two runs again each round.",
             search_aliases=[
                 "loop",
                 "iterate",
@@ -89,8 +89,8 @@ class RefineLoopStart(io.ComfyNode):
                     default=3,
                     min=1,
                     max=100,
-                    tooltip="Most rounds, the first one included. The loop stops before that when the image is "
-                    "good enough.",
+                    tooltip="Most rounds, the first one included. The loop stops before that when the image "
+                    "is good enough.",
                 ),
                 seed_input(
                     "The seed of the first round. Wire the output seed to the sampler.",
@@ -101,8 +101,8 @@ class RefineLoopStart(io.ComfyNode):
                     options=["same", "next"],
                     default="same",
                     optional=True,
-                    tooltip="same keeps the seed, so that a better prompt mends what was wrong; next adds 1 each "
-                    "round, for a new image each time.",
+                    tooltip="same keeps the seed, so that a better prompt mends what was wrong; next adds 1 "
+                    "each round, for a new image each time.",
                 ),
             ],
             outputs=[
@@ -147,9 +147,9 @@ class RefineLoopEnd(io.ComfyNode):
             node_id="RationalRewardsLoopEnd",
             display_name="Refine Loop End",
             category=f"{CATEGORY}/loop",
-            description="Judges each round's image by the prompt as it was written, and runs everything since "
-            "Refine Loop Start again with a better prompt until the image is good. Gives back the best round, "
-            "not just the last. Of a batch, every image is judged and the best one counts.",
+            description="Judges each round's image by the prompt as it was written, and runs everything "
+            "since Refine Loop Start again with a better prompt until the image is good. Gives back the "
+            "best round, not just the last. Of a batch, every image is judged and the best one counts.",
             search_aliases=[
                 "loop",
                 "iterate",
@@ -185,8 +185,8 @@ class RefineLoopEnd(io.ComfyNode):
                     options=["score", "paper"],
                     default="score",
                     optional=True,
-                    tooltip="score stops at stop_at; paper stops, as the paper does, when no dimension is below "
-                    "3 of 4.",
+                    tooltip="score stops at stop_at; paper stops, as the paper does, when no dimension is "
+                    "below 3 of 4.",
                 ),
             ],
             outputs=[

@@ -1,6 +1,6 @@
 """The body of a loop in a running prompt, and its copy for the next round.
 
-Everything that ComfyUI needs to run for a round lies between Refine Loop Start and Refine Loop End; what hangs
+Everything that ComfyUI needs to run for a round is between Refine Loop Start and Refine Loop End; what hangs
 off it (previews, saves) belongs to the round, too. Nodes outside are linked to, never copied. See
 `comfy_execution.graph.DynamicPrompt` and `GraphBuilder`.
 """
