@@ -24,7 +24,7 @@ from ..models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, best_of
 from ..models.refine import RefinedPrompt
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
-from .loop_body import copy_body, find_body
+from .loop_body import LoopBody, copy_body, find_body
 from .schema import (
     CATEGORY,
     CritiqueType,
@@ -127,7 +127,7 @@ class RefineLoopStart(io.ComfyNode):
 class State:
     """What End remembers from round to round. `best` [1, H, W, C] is float, `images` are 8 bit: a quarter of
     the memory. `story` holds the panel's pages and is one object for all rounds: ComfyUI's cache keeps what
-    the first round has shown, and that has to be all of it.
+    the first round has shown, and that has to be all of it. `body` is where this round's nodes are.
     """
 
     rounds: Rounds
@@ -136,6 +136,7 @@ class State:
     best_item: JudgedImage | None = None
     images: tuple[torch.Tensor, ...] = ()
     comments: str = ""
+    body: LoopBody | None = None
 
 
 class RefineLoopEnd(io.ComfyNode):
@@ -277,8 +278,9 @@ class RefineLoopEnd(io.ComfyNode):
         link = inputs.get("loop")
         if link is None or not is_link(link) or prompt.get_node(link[0])["class_type"] != START:
             raise QuestionError(NOT_STARTED)
-        body = find_body(prompt, link[0], end, host.is_output_node)
-        if not body.inside:
+        body = state.body or find_body(prompt, link[0], end, host.is_output_node)
+        # Linked: a constant is no image.
+        if inputs["image"][0] not in body.inside:
             raise QuestionError(NOTHING_INSIDE)
         number = len(state.rounds.done)
         start = {
@@ -292,7 +294,10 @@ class RefineLoopEnd(io.ComfyNode):
             for name, value in inputs.items()
             if is_link(value) and value[0] not in body.nodes
         }
-        graph, copy = copy_body(prompt, body, start, {**outside, STATE: state})
+        graph, following = copy_body(prompt, body, start, outside)
+        copy = graph.nodes[following.end]
+        # Looked for once: the search goes through all nodes of all rounds.
+        copy.inputs[STATE] = replace(state, body=following)
         return io.NodeOutput(
             *(copy.out(index) for index in range(OUTPUTS)),
             ui=ui,

@@ -7,7 +7,8 @@ off it (previews, saves) belongs to the round, too. Nodes outside are linked to,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +30,10 @@ class RunningPrompt(Protocol):
         """The node on the canvas."""
         ...
 
+    def get_parent_node_id(self, node_id: str) -> str | None:
+        """The node that expanded into this one; None for a node of the prompt itself."""
+        ...
+
 
 @dataclass(frozen=True)
 class LoopBody:
@@ -48,18 +53,30 @@ class LoopBody:
 
 
 def find_body(prompt: RunningPrompt, start: str, end: str, is_output: Callable[[str], bool]) -> LoopBody:
-    """The body between two nodes; `is_output` says of a class whether its nodes are outputs."""
-    links = _Links(prompt)
-    inside = {node for node in links.ancestors(end) if start in links.ancestors(node)}
-    hanging: set[str] = set()
-    for node in prompt.all_node_ids():
-        if node in inside or node in (start, end) or not is_output(prompt.get_node(node)["class_type"]):
-            continue
-        above = links.ancestors(node)
-        # What comes behind the loop waits for its result.
-        if start in above and end not in above:
-            hanging |= {node} | {one for one in above if start in links.ancestors(one)}
-    return LoopBody(start, end, frozenset(inside - {start}), frozenset(hanging - inside - {start}))
+    """The body between two nodes; `is_output` says of a class whether its nodes are outputs.
+
+    Takes time in proportion to the prompt, and no recursion: a prompt may be deeper than Python's stack.
+    """
+    level = prompt.get_parent_node_id(start)
+    # What a node inside expands into (another loop's rounds) is that node's own business.
+    beside = [node for node in prompt.all_node_ids() if prompt.get_parent_node_id(node) == level]
+    parents = {node: links_of(prompt.get_node(node)) for node in beside}
+    children: dict[str, list[str]] = {}
+    for node, above in parents.items():
+        for parent in above:
+            children.setdefault(parent, []).append(node)
+    below = _reach([start], children)
+    inside = _reach([end], parents) & below
+    # What comes behind the loop waits for its result.
+    loose = below - inside - _reach([end], children)
+    outputs = [node for node in loose if is_output(prompt.get_node(node)["class_type"])]
+    hanging = _reach(outputs, parents) & loose
+    return LoopBody(start, end, frozenset(inside - {start, end}), frozenset(hanging - {start}))
+
+
+def links_of(node: Mapping[str, Any]) -> set[str]:
+    """The nodes that a node gets something from."""
+    return {value[0] for value in node["inputs"].values() if is_link(value)}
 
 
 def copy_body(
@@ -67,16 +84,20 @@ def copy_body(
     body: LoopBody,
     start_inputs: Mapping[str, Any],
     end_inputs: Mapping[str, Any],
-) -> tuple[GraphBuilder, Any]:
-    """The body once more, and its End. `start_inputs` are all that the new Start has; `end_inputs` replace
-    inputs of the new End. Every copy shows its results on the node that it is a copy of.
+) -> tuple[GraphBuilder, LoopBody]:
+    """The body once more, and what it is in the graph. `start_inputs` are all that the new Start has;
+    `end_inputs` replace inputs of the new End. Every copy shows its results on the node that it is a copy of.
     """
     graph = GraphBuilder()
-    copies = {}
+    copies: dict[str, Any] = {}
+    taken: set[str] = set()
     for id in sorted(body.nodes):
-        name = "end" if id == body.end else prompt.get_display_node_id(id)
-        copies[id] = graph.node(prompt.get_node(id)["class_type"], name)
-        copies[id].set_override_display_id(prompt.get_display_node_id(id))
+        shown = prompt.get_display_node_id(id)
+        # Several nodes may be shown on one.
+        own = next(name for name in _names(shown) if name not in taken)
+        taken.add(own)
+        copies[id] = graph.node(prompt.get_node(id)["class_type"], own)
+        copies[id].set_override_display_id(shown)
     for id, copy in copies.items():
         given = start_inputs if id == body.start else prompt.get_node(id)["inputs"]
         if id == body.end:
@@ -85,32 +106,21 @@ def copy_body(
             if is_link(value) and value[0] in copies:
                 value = copies[value[0]].out(value[1])
             copy.inputs[name] = value
-    return graph, copies[body.end]
+    inside, hanging = (frozenset(copies[id].id for id in part) for part in (body.inside, body.hanging))
+    return graph, LoopBody(copies[body.start].id, copies[body.end].id, inside, hanging)
 
 
-class _Links:
-    """The links of a prompt, followed upwards."""
+def _names(shown: str) -> Iterator[str]:
+    yield shown
+    yield from (f"{shown}-{number}" for number in itertools.count(2))
 
-    def __init__(self, prompt: RunningPrompt):
-        self.prompt = prompt
-        self.known: dict[str, frozenset[str]] = {}
 
-    def ancestors(self, node: str) -> frozenset[str]:
-        """Every node that a node gets something from, however far up."""
-        # Without recursion: a prompt may be deeper than Python's stack.
-        waiting = [node]
-        while waiting:
-            current = waiting[-1]
-            if current in self.known:
-                waiting.pop()
-                continue
-            parents = [
-                value[0] for value in self.prompt.get_node(current)["inputs"].values() if is_link(value)
-            ]
-            unknown = [parent for parent in parents if parent not in self.known]
-            if unknown:
-                waiting += unknown
-                continue
-            above = (frozenset({parent}) | self.known[parent] for parent in parents)
-            self.known[current] = frozenset().union(*above)
-        return self.known[node]
+def _reach(nodes: Iterable[str], steps: Mapping[str, Iterable[str]]) -> set[str]:
+    """These nodes, and all that can be reached from them."""
+    reached, waiting = set(nodes), list(nodes)
+    while waiting:
+        for one in steps.get(waiting.pop(), ()):
+            if one not in reached:
+                reached.add(one)
+                waiting.append(one)
+    return reached
