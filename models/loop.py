@@ -160,18 +160,17 @@ def next_prompt(
     it had won: `python -m benchmarks loop` compares the ways.) `keep` are phrases that stay.
     """
     artists = judged.question.prompt
-    first = critic.refine([judged], sampling, progress)[0]
-    merged = merge_refined(artists, first.refined_request, keep)
-    if made_from == artists:
-        return _refined(made_from, merged.prompt, first.comments, merged.notes)
-    joined = combined(artists, made_from, merged.prompt)
-    if joined is not None:
-        again = merge_refined(artists, joined, keep)
-        return _refined(made_from, again.prompt, first.comments, merged.notes)
-    later = critic.refine_from(made_from, judged, sampling, progress)
-    merged = merge_refined(made_from, later.refined_request, keep)
-    return _refined(made_from, merged.prompt, later.comments, merged.notes)
-
-
-def _refined(before: str, after: str, comments: str, notes: Sequence[str]) -> RefinedPrompt:
-    return RefinedPrompt(after, " ".join([comments, *notes]).strip(), changed=after != before)
+    answer = critic.refine([judged], sampling, progress)[0]
+    base, rewritten, notes = artists, answer.refined_request, []
+    if made_from != artists:
+        # Without `keep`: what each round would put at the end would stand there twice.
+        alone = merge_refined(artists, answer.refined_request)
+        joined = combined(artists, made_from, alone.prompt)
+        if joined is None:
+            answer = critic.refine_from(made_from, judged, sampling, progress)
+            base, rewritten = made_from, answer.refined_request
+        else:
+            rewritten, notes = joined, alone.notes
+    merged = merge_refined(base, rewritten, keep)
+    comments = " ".join([answer.comments, *notes, *merged.notes]).strip()
+    return RefinedPrompt(merged.prompt, comments, changed=merged.prompt != made_from)

@@ -38,17 +38,20 @@ class Edit:
 
 def combined(prompt: str, earlier: str, later: str) -> str | None:
     """The prompt with the edits of both rewrites, or None where one of them is another text altogether or
-    the two contradict each other.
+    the two contradict each other. Where both add something in one place, the earlier one's stands first.
     """
     tokens = TOKENS.findall(prompt)
+    if not tokens:
+        return None
     both = [edits(tokens, TOKENS.findall(rewrite)) for rewrite in (earlier, later)]
     for one in both:
         if sum(edit.end - edit.start for edit in one) > (1 - MOSTLY_KEPT) * len(tokens):
             return None
     if any(one.contradicts(other) for one in both[0] for other in both[1]):
         return None
-    union = {*both[0], *both[1]}
-    said = [one for one in union if not any(other.contains(one) for other in union - {one})]
+    # Not a set: its order is another one in each process.
+    union = list(dict.fromkeys([*both[0], *both[1]]))
+    said = [one for one in union if not any(other.contains(one) for other in union if other != one)]
     joined = sorted(said, key=_position)
     result, at = [], 0
     for edit in joined:
