@@ -1,5 +1,5 @@
-"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`: speed, memory and quality, measured here and
-now.
+"""`python -m benchmarks engine`, `memory`, `shapes`, `ablation`, `loop`: speed, memory and quality, measured
+here and now.
 """
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
-from . import ablation, engine, memory, shapes
+from . import ablation, engine, loop, memory, shapes
 
 
 def main() -> None:
@@ -63,7 +64,21 @@ def main() -> None:
     less.add_argument("--test", type=int, default=150)
     less.add_argument("--misreads", type=float, default=0.15)
     less.add_argument("--json", type=Path, help="also write the figures to this file")
+    again = commands.add_parser(
+        "loop", help="what a refine loop wins, by ways of rewriting or through a real ComfyUI"
+    )
+    again.add_argument("--prompts", type=int, default=96, help="loops of each way (24 with --server)")
+    again.add_argument(
+        "--server", type=Path, help="a ComfyUI checkout: run the loops there, in each cache mode"
+    )
+    again.add_argument("--memory", action="store_true", help="with --server: its memory after 5 loops and 50")
+    again.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
+    if parsed.benchmark == "loop":
+        figures = run_loop(parsed.prompts, parsed.server, parsed.memory)
+        if parsed.json:
+            parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        return
     if parsed.benchmark in ("shapes", "ablation"):
         if parsed.benchmark == "shapes":
             figures = shapes.run(parsed.checkpoint, parsed.pairs, parsed.each, parsed.prompts)
@@ -99,6 +114,22 @@ def main() -> None:
     print(engine.table(figures))
     if parsed.json:
         parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def run_loop(prompts: int, server: Path | None, memory_only: bool) -> Any:
+    """The loop's figures, printed as they come."""
+    if server and memory_only:
+        grown = loop.memory(server)
+        print(
+            f"{grown['few']:.0f} MB after {loop.WARM} loops, {grown['many']:.0f} MB after {loop.QUEUED}: "
+            f"{grown['grown']:+.1%}"
+        )
+        return grown
+    if server:
+        print(loop.head("cache", returned=False))
+        return loop.in_comfyui(server, min(prompts, loop.SERVED))
+    print(loop.head("rewritten from", "flaws", "seeds"))
+    return loop.ways(prompts)
 
 
 if __name__ == "__main__":

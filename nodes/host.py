@@ -182,7 +182,10 @@ async def finish_loop(request: Any) -> Any:
     """Answer the page's button: the loop of `node` in the running prompt `prompt` ends after its round."""
     from aiohttp import web
 
-    wanted = await request.json()
+    try:
+        wanted = await request.json()
+    except ValueError:
+        wanted = None
     if not isinstance(wanted, dict) or not all(
         isinstance(wanted.get(key), str) for key in ("prompt", "node")
     ):

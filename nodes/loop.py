@@ -247,7 +247,7 @@ class RefineLoopEnd(io.ComfyNode):
             if host.is_asked_to_finish(cls.hidden):
                 why = "Stopped by hand after this round."
             elif state.rounds.is_repeat(refined.prompt):
-                why = "Stopped: the rewritten prompt would only make the same image again."
+                why = "Stopped: the rewritten prompt has been tried already."
         ui = cls._show(state, critic, why)
         if why or refined is None:
             return io.NodeOutput(*_results(state, critique, why), ui=ui)

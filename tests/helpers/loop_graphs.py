@@ -64,15 +64,16 @@ class Listed(Test):
     OUTPUT_IS_LIST = (True,)
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"value": (ANY, {}), "count": ("INT", {"default": 2})}}
-    def run(self, value, count):
-        return ([value] * count,)
+        return {"required": {"value": (ANY, {})}}
+    def run(self, value):
+        return ([value] * 2,)
 
 class Blocked(Test):
     "A value until a round, then nothing more."
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"value": (ANY, {}), "round": ("INT", {"forceInput": True}), "first": ("INT", {})}}
+        return {"required": {"value": (ANY, {}), "round": ("INT", {"forceInput": True}),
+                             "first": ("INT", {})}}
     def run(self, value, round, first):
         return (ExecutionBlocker(None) if round >= first else value,)
 

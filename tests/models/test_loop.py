@@ -182,7 +182,7 @@ def test_rewrites_that_contradict_each_other_ask_for_one_of_the_current_prompt()
 
 
 def test_words_to_keep_stay_in_every_round_and_stand_there_once():
-    rewrites = [f"two red squares and a black star, {word}" for word in ("sharp", "clean", "bright", "flat")]
+    rewrites = [f"{PROMPT}, {word}" for word in ("sharp", "clean", "bright", "flat")]
     prompts = play(Scripted(*rewrites), 4, keep=["golden hour", "film grain"])
     for prompt in prompts[1:]:
         assert prompt.count("golden hour") == prompt.count("film grain") == 1

@@ -26,6 +26,8 @@ from loop_graphs import (
 from PIL import Image
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.skipif(not checkouts(), reason=HINT)]
+# With seeds from here on the painter and the critic have to do for four rounds.
+MANY = 27
 FINISH = "/rational_rewards/finish"
 
 
@@ -112,10 +114,10 @@ def test_one_round_is_a_critique(server):
 
 
 def test_each_round_may_have_its_own_seed(server):
-    outputs = server.run(loop_graph(seed=14, rounds=3, mode="next"))
+    outputs = server.run(loop_graph(seed=MANY, rounds=3, mode="next"))
     prompts = prompts_of(rounds_of(outputs))
     assert len(prompts) == 3
-    painted = [painting(prompt, 14 + number) for number, prompt in enumerate(prompts)]
+    painted = [painting(prompt, MANY + number) for number, prompt in enumerate(prompts)]
     assert np.array_equal(pictures(server, outputs["images"]), painted)
 
 
@@ -219,7 +221,9 @@ def test_a_loop_stands_in_a_loop(server):
             "LoopEnd", loop=["inner", 0], critic=["critic", 0], image=["counted", 0], stop_at=1.0
         ),
     }
-    graph["end"]["inputs"]["image"] = ["inner end", 0]
+    # Never good enough for the outer loop.
+    graph["spoilt"] = node("ImageInvert", image=["inner end", 0])
+    graph["end"]["inputs"]["image"] = ["spoilt", 0]
     outputs = server.run(graph)
     outer = rounds_of(outputs)
     assert len(outer) == 2
@@ -227,8 +231,6 @@ def test_a_loop_stands_in_a_loop(server):
     # Every inner loop is shown twice: as it began, and as it ended.
     begun = {prompts_of(rounds)[0]: rounds for rounds in inner}
     assert list(begun) == prompts_of(outer)
-    for one, rounds in zip(outer, begun.values(), strict=True):
-        assert one["score"] <= max(inside["score"] for inside in rounds) + 1e-6
     assert times(server, "nested") == sum(map(len, begun.values())) == len(shown_on(outputs, "peek"))
 
 
@@ -294,7 +296,7 @@ def slow_graph(name, seed):
 
 
 def test_after_a_cancel_in_the_second_round_a_run_is_clean(server):
-    graph = slow_graph("cancelled", 27)
+    graph = slow_graph("cancelled", MANY)
     with held(server):
         prompt = server.queue(graph)
         wait_for(server, "cancelled", 2)
@@ -310,7 +312,7 @@ def test_after_a_cancel_in_the_second_round_a_run_is_clean(server):
 
 
 def test_a_loop_that_is_asked_to_finish_keeps_its_best_and_the_workflow_goes_on(server):
-    graph = slow_graph("finished", 28)
+    graph = slow_graph("finished", MANY)
     with held(server) as hold:
         prompt = server.queue(graph)
         wait_for(server, "finished", 2)
@@ -321,7 +323,7 @@ def test_a_loop_that_is_asked_to_finish_keeps_its_best_and_the_workflow_goes_on(
     assert [one["stopped"] for one in rounds] == ["", "Stopped by hand after this round."]
     best = max(rounds, key=lambda one: one["score"])
     assert np.array_equal(
-        pictures(server, outputs["best"])[0], painting(best["after"], 28 + best["number"] - 1)
+        pictures(server, outputs["best"])[0], painting(best["after"], MANY + best["number"] - 1)
     )
     # Another run of the same workflow was not asked to.
     graph["end"]["inputs"]["stop_at"] = 0.99
