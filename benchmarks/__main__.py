@@ -1,5 +1,5 @@
-"""`python -m benchmarks engine`, `gpu`, `memory`, `shapes`, `ablation`, `best`, `rank`: speed, memory and
-quality, measured here and now.
+"""`python -m benchmarks engine`, `gpu`, `memory`, `shapes`, `ablation`, `best`, `rank`, `loop`: speed, memory
+and quality, measured here and now.
 """
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 
-from . import ablation, best, engine, gpu, memory, rank, shapes
+from . import ablation, best, engine, gpu, loop, memory, rank, shapes
 
 
 def main() -> None:
@@ -93,6 +94,15 @@ def main() -> None:
     order.add_argument("--folder", type=Path, help="keep images and results there (default: nowhere)")
     order.add_argument("--check", action="store_true", help="fail where a figure is not what is wanted")
     order.add_argument("--json", type=Path, help="also write the figures to this file")
+    again = commands.add_parser(
+        "loop", help="what a refine loop wins, by ways of rewriting or through a real ComfyUI"
+    )
+    again.add_argument("--prompts", type=int, default=96, help="loops of each way (24 with --server)")
+    again.add_argument(
+        "--server", type=Path, help="a ComfyUI checkout: run the loops there, in each cache mode"
+    )
+    again.add_argument("--memory", action="store_true", help="with --server: its memory after 5 loops and 50")
+    again.add_argument("--json", type=Path, help="also write the figures to this file")
     parsed = parser.parse_args()
     if parsed.benchmark == "best":
         figures = best.run(
@@ -109,6 +119,11 @@ def main() -> None:
             parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         if parsed.check and (short := rank.missed(figures)):
             raise SystemExit("\n".join(short))
+        return
+    if parsed.benchmark == "loop":
+        figures = run_loop(parsed.prompts, parsed.server, parsed.memory)
+        if parsed.json:
+            parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         return
     if parsed.benchmark in ("shapes", "ablation"):
         if parsed.benchmark == "shapes":
@@ -152,6 +167,22 @@ def main() -> None:
     print(engine.table(figures))
     if parsed.json:
         parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def run_loop(prompts: int, server: Path | None, memory_only: bool) -> Any:
+    """The loop's figures, printed as they come."""
+    if server and memory_only:
+        grown = loop.memory(server)
+        print(
+            f"{grown['few']:.0f} MB after {loop.WARM} loops, {grown['many']:.0f} MB after {loop.QUEUED}: "
+            f"{grown['grown']:+.1%}"
+        )
+        return grown
+    if server:
+        print(loop.head("cache", returned=False))
+        return loop.in_comfyui(server, min(prompts, loop.SERVED))
+    print(loop.head("rewritten from", "flaws", "seeds"))
+    return loop.ways(prompts)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,18 @@ class Answering:
         self.cache: LRUCache[Answer] = LRUCache()
 
     def read(
-        self, kind: type[Result], questions: Sequence[Question], sampling: SamplingParams, progress: Progress
+        self,
+        kind: type[Result],
+        questions: Sequence[Question],
+        sampling: SamplingParams,
+        progress: Progress,
+        earlier: Sequence[Answer | None] = (),
     ) -> list[Result]:
-        """The answers as judgements or comparisons.
+        """The answers as judgements or comparisons; an answer in `earlier` is continued.
 
         What left the format is asked once more, never guessed.
         """
-        answers = self._answers(questions, sampling, progress)
+        answers = self._answers(questions, sampling, progress, earlier)
         free = sampling.answer == "free"
         if free:
             limit = sampling.max_new_tokens
@@ -57,6 +62,10 @@ class Answering:
             if answer.cut_off:
                 result.notes.append(CUT_OFF)
         return results
+
+    def cached(self, question: Question, sampling: SamplingParams) -> Answer | None:
+        """The answer to a question that was asked with these parameters, where it is still there."""
+        return self.cache.get(_key(question, sampling))
 
     def _replace(
         self,

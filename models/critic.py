@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from .answering import UNMEANT, Answering
 from .critique import Critique, JudgedImage
-from .engines.base import AnswerFormat, Capabilities, Engine, Progress, Residency, SamplingParams, Until
+from .engines.base import (
+    Answer,
+    AnswerFormat,
+    Capabilities,
+    Engine,
+    Progress,
+    Residency,
+    SamplingParams,
+    Until,
+)
 from .errors import CapabilityError, CheckpointError
 from .images import MAX_PIXELS, open_image
 from .inputs import Images, Prompts, broadcast, check_count, list_images, list_prompts
@@ -278,9 +287,32 @@ class Critic:
 
         Where a rubric has no refinement, the built-in one of its task is asked for it.
         """
+        return self._refine(
+            judged, [self._with_refinement(item.question) for item in judged], sampling, progress
+        )
+
+    def refine_from(
+        self, prompt: str, judged: JudgedImage, sampling: SamplingParams, progress: Progress = Progress()
+    ) -> Judgement:
+        """The same judgement with a rewrite of `prompt`, the one that the image was made from, where it was
+        judged by another.
+        """
+        question = dataclasses.replace(self._with_refinement(judged.question), prompt=prompt)
+        judgement = self.answering.cached(judged.question, sampling)
+        # What another rubric asks for cannot continue this answer.
+        earlier = judgement if question.rubric == judged.question.rubric else None
+        return self._refine([judged], [question], sampling, progress, [earlier])[0]
+
+    def _refine(
+        self,
+        judged: Sequence[JudgedImage],
+        questions: Sequence[Question],
+        sampling: SamplingParams,
+        progress: Progress,
+        earlier: Sequence[Answer | None] = (),
+    ) -> list[Judgement]:
         params = dataclasses.replace(sampling, until="refinement")
-        questions = [self._with_refinement(item.question) for item in judged]
-        answers = self.judge(questions, params, progress)
+        answers = self.answering.read(Judgement, questions, params, progress, earlier)
         empty = [i for i, answer in enumerate(answers) if not answer.refined_request]
         if empty and sampling.answer == "free":
             # Left out of a free answer: the locked format asks for it.

@@ -10,6 +10,7 @@ from .critic import LoadCritic
 from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
 from .judge import Compare, Critique, Score
+from .loop import RefineLoopEnd, RefineLoopStart
 from .preference import RecordPreference
 from .rank import LoadFolder, Rank
 from .refine import CritiqueCard, RefinePrompt
@@ -28,6 +29,7 @@ class RationalRewardsExtension(ComfyExtension):
         """The node classes, in the order of the menu."""
         return [
             *(LoadCritic, Critique, Score, Compare, BestOfBatch, RefinePrompt, CritiqueCard, SaveWithScores),
+            *(RefineLoopStart, RefineLoopEnd),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
             *(LoadFolder, Rank),
             ShapesPainter,

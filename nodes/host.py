@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ from . import panel
 STEPS = 1000
 # Our own event: core's progress text runs HTML on older frontends.
 STREAM = "rational_rewards.stream"
+# The rounds of a loop that goes on.
+ROUNDS = "rational_rewards.rounds"
+# Where the page asks a loop to finish.
+FINISH = "/rational_rewards/finish"
+# The newest (prompt, node) that were asked to.
+finishing: deque[tuple[str, str]] = deque(maxlen=64)
 # Seconds between two of them: what an eye can follow, and little for a slow network.
 PAUSE = 0.125
 # Characters of the answer that they carry.
@@ -155,10 +162,14 @@ def _server() -> Any:
 
 
 def listen_to_prompts(*handlers: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Have every prompt that is queued pass these functions, as the data that a page posts."""
+    """Have every prompt that is queued pass these functions, as the data that a page posts, and the page's
+    buttons reach running nodes.
+    """
     server = _server()
-    for handler in handlers if server else ():
-        server.add_on_prompt_handler(handler)
+    if server:
+        for handler in handlers:
+            server.add_on_prompt_handler(handler)
+        server.routes.post(FINISH)(finish_loop)
 
 
 def workflow_id(hidden: Any) -> str | None:
@@ -198,6 +209,70 @@ def show(hidden: Any, pages: list[panel.Page], texts: list[str], of: str, critic
     return ui
 
 
+def show_rounds(hidden: Any, story: panel.Page, texts: list[str], critic: str) -> dict[str, Any]:
+    """As `show`, for a loop: its rounds so far replace those that were shown, under one object that grows."""
+    workflow = _workflow(hidden)
+    pages = panel.payload(story["rounds"], "round", critic, workflow_id(hidden))
+    if workflow and settings().keep_results:
+        panel.replace_pages(workflow, str(shown_on(hidden)), pages)
+    story.update(of="loop", rounds=pages)
+    return {"rational_rewards": [story], "text": texts}
+
+
+def send_rounds(hidden: Any, story: panel.Page) -> None:
+    """Show a loop's rounds while it goes on."""
+    server = _server()
+    if server and server.client_id is not None:
+        server.send_sync(ROUNDS, {"node": shown_on(hidden), "pages": [story]}, server.client_id)
+
+
+async def finish_loop(request: Any) -> Any:
+    """Answer the page's button: the loop of `node` in the running prompt `prompt` ends after its round."""
+    from aiohttp import web
+
+    try:
+        wanted = await request.json()
+    except ValueError:
+        wanted = None
+    if not isinstance(wanted, dict) or not all(
+        isinstance(wanted.get(key), str) for key in ("prompt", "node")
+    ):
+        return web.json_response({"error": "Name a prompt and a node."}, status=400)
+    finishing.append((wanted["prompt"], wanted["node"]))
+    return web.json_response({})
+
+
+def is_asked_to_finish(hidden: Any) -> bool:
+    """Whether the user wants this loop to end after the round."""
+    from comfy_execution.utils import get_executing_context
+
+    context = get_executing_context()
+    return context is not None and (context.prompt_id, str(shown_on(hidden))) in finishing
+
+
+def running_prompt(hidden: Any) -> Any:
+    """The prompt with all its expansions, ComfyUI's `DynamicPrompt`."""
+    return hidden.dynprompt
+
+
+def own_inputs(hidden: Any) -> dict[str, Any]:
+    """A node's inputs as they stand in the running prompt: values, and links to other nodes."""
+    return hidden.dynprompt.get_node(hidden.unique_id)["inputs"]
+
+
+def is_copy(hidden: Any) -> bool:
+    """Whether a node came from an expansion, not from the prompt that was queued."""
+    return hidden.dynprompt.get_parent_node_id(hidden.unique_id) is not None
+
+
+def is_output_node(class_type: str) -> bool:
+    """Whether nodes of a class are run for their own sake."""
+    import nodes as comfyui_nodes
+
+    mappings = comfyui_nodes.NODE_CLASS_MAPPINGS  # type: ignore[attr-defined]
+    return bool(getattr(mappings.get(class_type), "OUTPUT_NODE", False))
+
+
 def shown_on(hidden: Any) -> str | None:
     """The id of the node on the canvas: a node that another one expanded into is shown on that one."""
     return hidden.dynprompt.get_display_node_id(hidden.unique_id) if hidden.dynprompt else hidden.unique_id
@@ -235,8 +310,9 @@ class Stream:
     last words.
     """
 
-    def __init__(self, hidden: Any) -> None:
+    def __init__(self, hidden: Any, facts: dict[str, Any]) -> None:
         self.node, self.workflow = shown_on(hidden), workflow_id(hidden)
+        self.facts = facts
         self.next = 0.0
 
     def show(self, done: float, total: int, section: str, tail: str) -> None:
@@ -248,6 +324,7 @@ class Stream:
         # The first and the last character may be halves.
         text = tail.strip("\ufffd")[-TAIL:]
         told = {
+            **self.facts,
             "node": self.node,
             "workflow": self.workflow,
             "done": done,
@@ -258,12 +335,12 @@ class Stream:
         server.send_sync(STREAM, told, server.client_id)
 
 
-def progress(hidden: Any = None) -> Progress:
+def progress(hidden: Any = None, **facts: Any) -> Progress:
     """Progress on the node, and cancel at every token. With a node's `hidden` inputs (see HIDDEN) its panel
-    shows the answer live.
+    shows the answer live, with `facts` beside it.
     """
     bar = Bar()
-    stream = Stream(hidden) if hidden else None
+    stream = Stream(hidden, facts) if hidden else None
     if stream:
         # Reading the images comes first, and may take a while.
         stream.show(0, 1, "", "")

@@ -11,12 +11,17 @@ An image that ComfyUI saves holds the workflow as it was when it was queued, wit
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from PIL import Image
+
 from ..models.judgement import Comparison, Judgement
+from ..models.loop import Rounds
 from ..models.question import LONGEST_PROMPT
 from ..models.refine import RefinedPrompt
 
@@ -26,6 +31,8 @@ Page = dict[str, Any]
 PROPERTY = "rational_rewards"
 # Characters of one node's pages in a workflow, as in web/keep.js.
 MOST_KEPT = 200_000
+# Pixels of a round's thumbnail, the longer side.
+THUMBNAIL = 128
 # Characters.
 LONGEST_TEXT, LONGEST_RAW, LONGEST_NAME = 4_000, 40_000, 100
 MOST_DIMENSIONS, MOST_NOTES, MOST_PAGES = 32, 8, 100
@@ -78,6 +85,41 @@ def refinement_page(before: str, refined: RefinedPrompt) -> Page:
         "after": _text(refined.prompt, LONGEST_PROMPT),
         "comments": _text(refined.comments),
     }
+
+
+def round_pages(rounds: Rounds, why: str = "") -> list[Page]:
+    """A loop's rounds: each one's judgement, its prompt `after` the one `before`, whether it is the `best` so
+    far, `number` of `most`; on the last one, `stopped` says why the loop ended.
+    """
+    best, count = rounds.best, len(rounds.done)
+    pages = []
+    for number, one in enumerate(rounds.done):
+        before = rounds.done[number - 1].prompt if number else one.prompt
+        notes = [f"The best of {one.candidates} candidates: number {one.candidate + 1}."]
+        pages.append(
+            {
+                **judgement_page(one.judgement),
+                "before": _text(before, LONGEST_PROMPT),
+                "after": _text(one.prompt, LONGEST_PROMPT),
+                "comments": _text(one.comments),
+                "best": number == best,
+                "number": number + 1,
+                "most": rounds.start.max_rounds,
+                "stopped": why if number == count - 1 else "",
+            }
+        )
+        if one.candidates > 1:
+            pages[-1]["notes"] = [*notes, *pages[-1]["notes"]]
+    return pages
+
+
+def thumbnail(image: Image.Image) -> str:
+    """A small copy of an image as a data URL: it outlives the files that ComfyUI keeps for one session."""
+    small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 def payload(pages: Sequence[Page], of: str, critic: str, workflow: str | None = None) -> list[Page]:

@@ -66,7 +66,7 @@ class SaveWithScores(io.ComfyNode):
                     tooltip="As in Save Image; may name a subfolder.",
                 ),
             ],
-            outputs=[],
+            outputs=[io.Image.Output("image", tooltip="The images, as they came.")],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
@@ -88,7 +88,7 @@ class SaveWithScores(io.ComfyNode):
                 with replacing(Path(folder) / file) as scratch:
                     pixels.save(scratch, pnginfo=cls._metadata(critique, item))
                 results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
-        return io.NodeOutput(ui={"images": results})
+        return io.NodeOutput(image, ui={"images": results})
 
     @classmethod
     def _metadata(cls, critique: Critique, item: JudgedImage) -> PngInfo | None:

@@ -16,6 +16,7 @@ CATEGORY = "RationalRewards"
 CriticType = io.Custom("RR_CRITIC")
 CritiqueType = io.Custom("RR_CRITIQUE")
 ComparisonType = io.Custom("RR_COMPARISON")
+LoopType = io.Custom("RR_LOOP")
 
 
 def schema(**words: Any) -> io.Schema:

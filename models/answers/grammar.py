@@ -109,6 +109,11 @@ class GrammarState:
         self.ids: dict[str, list[int]] = {}
         self._start()
 
+    def __copy__(self) -> GrammarState:
+        copied = object.__new__(type(self))
+        copied.__dict__ = {**self.__dict__, "ids": {key: list(ids) for key, ids in self.ids.items()}}
+        return copied
+
     def extend(self, until: str) -> None:
         """Go on to the end of a later part."""
         self.end = max(self.end, self.form.end_of(until))

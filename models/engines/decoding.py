@@ -4,8 +4,9 @@ rows are done.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -75,6 +76,22 @@ class Row:
                 # The last one ends the line.
                 tokens[start : start + length - 1] = [None] * (length - 1)
         return vocabulary.decode([t for t in tokens if t is not None and t not in vocabulary.stop_ids])
+
+    def behind(self, question: Question) -> Row:
+        """The same answer so far, behind another question."""
+        return replace(
+            self,
+            question=question,
+            state=copy.copy(self.state),
+            session=None,
+            prompt=None,
+            ids=list(self.ids),
+            pending=list(self.pending),
+            confidence=dict(self.confidence),
+            expectations=dict(self.expectations),
+            likelihood=dict(self.likelihood),
+            starts=dict(self.starts),
+        )
 
     def take(self, tokens: Sequence[int]) -> None:
         """Write tokens; they are fed with the next step."""

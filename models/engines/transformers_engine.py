@@ -190,6 +190,8 @@ class TransformersEngine:
     def _row(self, question: Question, sampling: SamplingParams, earlier: Answer | None) -> Row:
         if earlier is not None:
             row: Row = earlier.resume
+            if row.question.digest != question.digest:
+                row = row.behind(question)
             if isinstance(row.state, GrammarState):
                 row.state.extend(sampling.until)
             else:
