@@ -15,7 +15,7 @@ import { listen } from "./stream.js"
 
 // The ids of the pack's nodes begin so.
 const PACK = "RationalRewards"
-const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt"].map((name) => PACK + name))
+const NODES = new Set(["Critique", "Score", "Compare", "RefinePrompt", "LoopEnd"].map((name) => PACK + name))
 const LOADER = `${PACK}LoadCritic`
 const PREFERENCE = `${PACK}RecordPreference`
 const PAINTER = `${PACK}ShapesPainter`

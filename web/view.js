@@ -2,7 +2,7 @@
 
 import { comparisonRow, judgementRow } from "./bars.js"
 import { wordDiff } from "./diff.js"
-import { copyButton, make, remember, words } from "./elements.js"
+import { button, copyButton, make, remember, words } from "./elements.js"
 import { dimensionOfKey, say } from "./strings.js"
 
 // The raw answer's key among those of open rows.
@@ -18,10 +18,16 @@ export function headline(page) {
     if ("score" in page) {
         const number = make("strong", "rr-score", page.score === null ? "–" : page.score.toFixed(2))
         number.title = say("score")
-        return make("div", "rr-headline", number, make("span", "rr-quiet", facts(page)))
+        const words = page.of === "round" ? [round(page), facts(page)].join(" · ") : facts(page)
+        return make("div", "rr-headline", number, make("span", "rr-quiet", words))
     }
     const outcome = page.before === page.after ? "unchanged" : "rewritten"
     return make("div", "rr-headline", make("strong", "rr-verdict", say(outcome)))
+}
+
+function round({ number, most, best }) {
+    const place = say("round", { number, count: most })
+    return best ? `${place}, ${say("best")}` : place
 }
 
 function facts(page) {
@@ -35,14 +41,17 @@ function totals({ totals: [a, b] }) {
     return a === null || b === null ? "" : say("totals", { a: a.toFixed(2), b: b.toFixed(2) })
 }
 
-/** Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date. */
-export function details(page, open) {
+/**
+ * Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date.
+ * `use(prompt)` puts a round's prompt back into the loop; see `usePrompt`.
+ */
+export function details(page, open, use) {
     const rows = page.dimensions.map((dimension) =>
         "a" in dimension ? comparisonRow(dimension, open) : judgementRow(dimension, open),
     )
     return [
         rows.length > 0 && make("div", "rr-rows", ...rows),
-        "after" in page && prompts(page),
+        "after" in page && prompts(page, use),
         page.comments && passage(say("comments"), page.comments, say("copyComments")),
         page.summary && passage(say("summary"), page.summary),
         page.consistent === true && make("p", "rr-note", say("bothOrders")),
@@ -52,7 +61,8 @@ export function details(page, open) {
 }
 
 /** The prompt as it was and as it is, in one text. */
-function prompts({ before, after }) {
+function prompts(page, use) {
+    const { before, after } = page
     const pieces = wordDiff(before, after).map(([kind, text]) => {
         if (kind === "same") return make("span", "", text)
         // Spaces around it are not marked.
@@ -61,7 +71,25 @@ function prompts({ before, after }) {
         const [lead, trail] = [text.slice(0, start), text.slice(start + changed.length)]
         return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
     })
-    return section(say("changes"), copyButton(say("copyPrompt"), after), words("p", "rr-prompt", ...pieces))
+    const shown = words("p", "rr-prompt", ...pieces)
+    const copy = copyButton(say("copyPrompt"), after)
+    if (page.of !== "round") return section(say("changes"), copy, shown)
+    const title = before === after ? say("promptOfRound") : say("changesSince", { number: page.number - 1 })
+    const passage = section(title, copy, shown)
+    passage.append(...useButton(after, use))
+    return passage
+}
+
+/** A button that puts a prompt back into the loop, and a line that says where it is now. */
+function useButton(prompt, use) {
+    const said = make("p", "rr-note")
+    said.role = "status"
+    const press = button("rr-action", say("usePrompt"), say("usePrompt"), async () => {
+        const name = await use(prompt)
+        if (name === undefined) said.textContent = say("copyFailed")
+        else said.textContent = name === null ? say("promptCopied") : say("promptUsed", { name })
+    })
+    return [press, said]
 }
 
 function passage(title, text, copyLabel) {
@@ -105,6 +133,13 @@ export function live() {
             bar.ariaValueNow = String(share)
             text.textContent = stream.text
             text.scrollTop = text.scrollHeight
+        },
+        /** Others work: `words` say what is done. */
+        rest(words) {
+            doing.textContent = bar.ariaLabel = words
+            which.textContent = text.textContent = ""
+            fill.style.width = "0"
+            bar.ariaValueNow = "0"
         },
     }
 }
