@@ -169,14 +169,26 @@ def embed_pages(workflow: Any, node: str | None, pages: Sequence[Page]) -> None:
 
 
 def replace_pages(workflow: Any, node: str, pages: Sequence[Page]) -> None:
-    """As `embed_pages`, with these pages alone, also on the subgraph nodes around it: a loop's rounds come
-    again with each round.
-    """
+    """As `embed_pages`, with these pages alone on the node itself."""
     path = _path_to(workflow, node.split(":"))
-    for around in path[:-1]:
-        _keep(around, str(around.get("id")), pages)
     if path:
         _keep(path[-1], node, pages)
+
+
+def embed_rounds(workflow: Any, node: str, pages: Sequence[Page]) -> None:
+    """As `embed_pages`, for a loop's rounds so far: they replace those of the round before, also on the
+    subgraph nodes around.
+    """
+    for around in _path_to(workflow, node.split(":"))[:-1]:
+        _keep(around, str(around.get("id")), pages)
+    replace_pages(workflow, node, pages)
+
+
+def has_rounds(workflow: Any, node: str) -> bool:
+    """Whether a node of a workflow holds a loop's rounds."""
+    path = _path_to(workflow, node.split(":"))
+    pages = _kept_pages(path[-1]) if path else []
+    return any(isinstance(page, dict) and page.get("of") == "round" for page in pages)
 
 
 def joined(earlier: Sequence[Page], new: Sequence[Page]) -> list[Page]:
