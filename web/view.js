@@ -18,8 +18,11 @@ export function headline(page) {
     if ("score" in page) {
         const number = make("strong", "rr-score", page.score === null ? "–" : page.score.toFixed(2))
         number.title = say("score")
-        const words = page.of === "round" ? [round(page), facts(page)].join(" · ") : facts(page)
-        return make("div", "rr-headline", number, make("span", "rr-quiet", words))
+        // One line: a round says where it stands.
+        const words = page.of === "round" ? `${round(page)} · ${mean(page)}` : facts(page)
+        const said = make("span", "rr-quiet", words)
+        said.title = facts(page)
+        return make("div", "rr-headline", number, said)
     }
     const outcome = page.before === page.after ? "unchanged" : "rewritten"
     return make("div", "rr-headline", make("strong", "rr-verdict", say(outcome)))
@@ -30,11 +33,11 @@ function round({ number, most, best }) {
     return best ? `${place}, ${say("best")}` : place
 }
 
+const mean = (page) => (page.mean === null ? say("notRead") : say("mean", { mean: page.mean.toFixed(1) }))
+
 function facts(page) {
-    if (page.mean === null) return say("notRead")
-    const mean = say("mean", { mean: page.mean.toFixed(1) })
-    if (page.confidence === null) return mean
-    return `${mean} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
+    if (page.mean === null || page.confidence === null) return mean(page)
+    return `${mean(page)} · ${say("confidence", { value: page.confidence.toFixed(2) })}`
 }
 
 function totals({ totals: [a, b] }) {
