@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
-
-from PIL import Image
 
 from .answering import Answering
 from .critique import Critique, JudgedImage
@@ -24,6 +22,7 @@ from .engines.base import (
 )
 from .errors import CapabilityError, CheckpointError, QuestionError
 from .images import MAX_PIXELS, open_image
+from .inputs import Images, Prompts, broadcast, check_count, list_images, list_prompts
 from .judgement import Comparison, Dimension, Judgement
 from .question import Question
 from .rubrics.rubric import Rubric, load_rubric, rubric_for
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
     from .checkpoints.loading import Loaded
 
-ImageInput = Image.Image | str | Path
-Images = ImageInput | Sequence[ImageInput]
-Prompts = str | Sequence[str]
 Quantization = Literal["nf4", "int8", "none"]
 Attention = Literal["auto", "sdpa", "flash_attention_2"]
 
@@ -327,14 +323,14 @@ class Critic:
         Each image is opened and shrunk before the next one. Raises QuestionError where the numbers do not
         fit, RubricError where the rubric does not exist.
         """
-        columns = {name: _listed(value, INPUT_NAMES[name]) for name, value in images.items()}
+        columns = {name: list_images(value, INPUT_NAMES[name]) for name, value in images.items()}
         count = max(map(len, columns.values()))
         if source is not None:
-            columns["source"] = _listed(source, INPUT_NAMES["source"])
+            columns["source"] = list_images(source, INPUT_NAMES["source"])
         for name, column in columns.items():
-            _check_count(len(column), count, INPUT_NAMES[name])
-        prompts = _listed_prompts(prompt)
-        _check_count(len(prompts), count, "prompt")
+            check_count(len(column), count, INPUT_NAMES[name])
+        prompts = list_prompts(prompt)
+        check_count(len(prompts), count, "prompt")
         chosen = self.rubric(rubric, edit=source is not None, pair="a" in images)
         prepared = {
             name: [self.engine.prepare(open_image(image)) for image in column]
@@ -343,8 +339,8 @@ class Critic:
         return [
             Question(
                 chosen,
-                _broadcast(prompts, index),
-                {name: _broadcast(column, index) for name, column in prepared.items()},
+                broadcast(prompts, index),
+                {name: broadcast(column, index) for name, column in prepared.items()},
             )
             for index in range(count)
         ]
@@ -403,39 +399,3 @@ def _refined(judgement: Judgement, answer: Judgement) -> Judgement:
     return dataclasses.replace(
         judgement, comments=answer.comments, refined_request=answer.refined_request, raw=raw
     )
-
-
-def _listed(images: Images, name: str) -> list[ImageInput]:
-    if isinstance(images, (str, Path, Image.Image)):
-        return [images]
-    if isinstance(images, (bytes, bytearray)) or not isinstance(images, Iterable):
-        raise QuestionError(
-            f"`{name}` must be an image or a list of images, not {type(images).__name__}: give PIL images or "
-            f"paths."
-        )
-    listed: list[ImageInput] = list(images)
-    if not listed:
-        raise QuestionError(f"`{name}` is empty: give at least one image.")
-    return listed
-
-
-def _listed_prompts(prompt: Prompts) -> list[str]:
-    prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
-    for one in prompts:
-        if not isinstance(one, str):
-            raise QuestionError(
-                f"`prompt` must be a text or a list of texts, not {type(one).__name__}: give the prompt the "
-                f"image was made from."
-            )
-    return prompts
-
-
-def _check_count(given: int, count: int, name: str) -> None:
-    if given not in (1, count):
-        raise QuestionError(
-            f"`{name}` has {given} entries for {count} images: give one for all, or one for each."
-        )
-
-
-def _broadcast(column: Sequence[Any], index: int) -> Any:
-    return column[index] if len(column) > 1 else column[0]

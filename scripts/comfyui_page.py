@@ -37,6 +37,13 @@ LOAD = """async workflow => {
     await new Promise(done => setTimeout(done, 500))
     return missing.map(type => type.type ?? type)
 }"""
+# As a click in the template browser does.
+TEMPLATE = """async ([pack, name]) => {
+    const workflow = await (await fetch(`/api/workflow_templates/${pack}/${name}.json`)).json()
+    await app.loadGraphData(workflow, true, true, name, { openSource: "template" })
+    await new Promise(done => setTimeout(done, 500))
+    return { scale: app.canvas.ds.scale, offset: [...app.canvas.ds.offset] }
+}"""
 NODES = """() => app.graph.nodes.map(node => ({
     id: String(node.id), type: node.type, title: node.title, pos: [...node.pos], size: [...node.size],
     faulty: Boolean(node.has_errors) || !LiteGraph.registered_node_types[node.type],
@@ -150,6 +157,12 @@ class Canvas:
         # Older frontends open a dialog about missing models.
         self.page.keyboard.press("Escape")
         return missing
+
+    def open_template(self, name: str) -> dict[str, Any]:
+        """Open a template of this pack; returns the view that the page chose: scale, offset."""
+        view = self.page.evaluate(TEMPLATE, [NAME, name])
+        self.page.keyboard.press("Escape")
+        return view
 
     def build(self, nodes: dict[str, dict[str, Any]]) -> dict[str, str]:
         """A new workflow with these nodes, by title: `type`, `values`, `at`, `links`. Returns their ids by

@@ -2,8 +2,7 @@
 scripts/make_workflows.py [NAME...]`.
 
 Needs a ComfyUI checkout and a Chromium, as the browser tests do. What they hold stands in
-`workflow_designs.py`; positions follow from it: groups from left to right, in each group columns, in each
-column nodes from top to bottom.
+`workflow_designs.py`, and `workflow_layout.py` says where on the canvas.
 """
 
 from __future__ import annotations
@@ -22,27 +21,13 @@ from comfyui_checkouts import checkouts
 from comfyui_page import Canvas, canvas
 from comfyui_server import NAME, PACK, Server
 from PIL import Image
-from workflow_designs import MAKERS, Workflow
+from workflow_designs import MAKERS
+from workflow_layout import first_view, lanes, layout
+from workflow_parts import Workflow
 
 FOLDER = PACK / "workflows"
-# Height of a node's title bar.
-TITLE = 30
-# Between nodes, columns and groups.
-GAP = 40
-# Inside a group.
-PADDING, HEADING = 20, 44
-# Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
-NODES_2 = {
-    "RationalRewardsCritique": 510,
-    "RationalRewardsScore": 590,
-    "RationalRewardsCompare": 640,
-    "RationalRewardsRefinePrompt": 380,
-}
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
-# The first view: the canvas that a window of 1600 x 1000 leaves, where the graph begins in it, and the
-# smallest zoom at which its texts can be read.
-ROOM, CORNER, LEGIBLE = (1480, 830), (90, 90), 0.7
 # Run before their picture is taken, because they can be anywhere: no download, no GPU.
 RUN = {"1-shapes-demo-no-download"}
 # Width of the pictures in pixels.
@@ -98,64 +83,9 @@ SHOW = """async ({ x, y }) => {
 }"""
 
 
-def low(workflow: Workflow, name: str, least: dict[str, float]) -> float:
-    """Height of a node's body without filling."""
-    node = workflow.nodes[name]
-    return max(node.height, least[name], NODES_2.get(node.type, 0))
-
-
-def layout(
-    workflow: Workflow, least: dict[str, float]
-) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
-    """Boxes of the nodes (x, y, width, height of the body) and of the groups; all groups end at the same
-    height.
-    """
-    bodies = [
-        sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
-        for group in workflow.groups
-        for _, names in group.columns
-    ]
-    tallest = max(bodies)
-    nodes: dict[str, list[float]] = {}
-    groups = []
-    x = 0.0
-    for group in workflow.groups:
-        start = x
-        x += PADDING
-        for width, names in group.columns:
-            y = HEADING
-            used = sum(low(workflow, name, least) + TITLE + GAP for name in names) - GAP
-            filling = [name for name in names if workflow.nodes[name].fill]
-            for name in names:
-                height = low(workflow, name, least) + (
-                    round(tallest - used) // len(filling) if name in filling else 0
-                )
-                nodes[name] = [x, y + TITLE, width, height]
-                y += height + TITLE + GAP
-            x += width + GAP
-        x += PADDING - GAP
-        groups.append(
-            {
-                "title": group.title,
-                "color": group.color,
-                "box": [start, 0, x - start, HEADING + tallest + PADDING],
-            }
-        )
-        x += GAP
-    return nodes, groups
-
-
 def identity(name: str) -> str:
     """A workflow's id, the same each time it is made."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{name}"))
-
-
-def first_view(groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Where the canvas opens: all of the graph where it stays legible so, else its start."""
-    right = max(group["box"][0] + group["box"][2] for group in groups)
-    bottom = max(group["box"][1] + group["box"][3] for group in groups)
-    scale = min(1.0, max(LEGIBLE, min(ROOM[0] / right, ROOM[1] / bottom)))
-    return {"scale": round(scale, 2), "offset": [round(CORNER[0] / scale), round(CORNER[1] / scale)]}
 
 
 def clean(name: str, graph: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +154,9 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
     boxes, groups = layout(workflow, least)
     page.page.evaluate(PLACE, {"nodes": boxes, "groups": groups})
     graph = clean(name, page.serialize(), first_view(groups))
+    reroutes, ends = lanes(workflow, boxes, graph)
+    if reroutes:
+        graph["extra"] |= {"reroutes": reroutes, "linkExtensions": ends}
     (FOLDER / f"{name}.json").write_text(
         json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )

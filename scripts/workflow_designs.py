@@ -5,198 +5,80 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-# Groups: ComfyUI's part, the critic's part.
-GREY, BLUE = "#78828c", "#3f789e"
-
-
-@dataclass
-class Node:
-    """A node: widget values by name, links as {input: "node" or "node.output"}.
-
-    `height` 0 is as low as it gets; `fill` gives it the rest of its column.
-    """
-
-    type: str
-    title: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    height: int = 0
-    fill: bool = False
-    models: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass
-class Group:
-    """A titled box; its columns are (width, names of nodes)."""
-
-    title: str
-    color: str
-    columns: list[tuple[int, list[str]]]
-
-
-@dataclass
-class Workflow:
-    """What a file holds."""
-
-    nodes: dict[str, Node]
-    groups: list[Group]
-
-
-# ---------------------------------------------------------------- parts that several workflows share
-
-PROMPT = (
-    "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
-    "ground, soft morning light, photograph"
+from workflow_parts import (
+    BLUE,
+    COMPARE_HEIGHT,
+    CRITIC,
+    EDIT,
+    GREY,
+    REFINE_HEIGHT,
+    RUN_TWICE,
+    T2I,
+    Group,
+    Node,
+    Workflow,
+    card,
+    critic,
+    critique,
+    critique_and_refine,
+    decode,
+    encode,
+    first_pass,
+    loader,
+    note,
+    preview,
+    prompt,
+    sampler,
+    save,
+    sdxl,
+    second_group,
+    second_pass,
+    text,
 )
-HUB = "https://huggingface.co/"
-T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
-
-def loader(
-    type: str, widget: str, directory: str, url: str, values: dict[str, Any] | None = None, **more: Any
-) -> Node:
-    """A loader of one file, with the address from which ComfyUI offers it where it is missing."""
-    name = url.rpartition("/")[2]
-    model = {"name": name, "url": HUB + url, "directory": directory}
-    return Node(type, values={widget: name, **(values or {})}, models=[model], **more)
-
-
-def note(text: str, height: int) -> Node:
-    return Node("MarkdownNote", "Start here", {"text": text}, height=height)
-
-
-def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 140, fill: bool = False) -> Node:
-    return Node("PrimitiveStringMultiline", title, {"value": text}, height=height, fill=fill)
-
-
-def critic(checkpoint: str) -> Node:
-    return Node("RationalRewardsLoadCritic", values={"checkpoint": checkpoint, "quantization": "nf4"})
-
-
-def sampler(steps: int, cfg: float, name: str, scheduler: str, title: str = "", **links: str) -> Node:
-    values = {
-        "seed": 42,
-        "control_after_generate": "fixed",
-        "steps": steps,
-        "cfg": cfg,
-        "sampler_name": name,
-        "scheduler": scheduler,
-    }
-    return Node("KSampler", title, values, {"negative": "negative", "latent_image": "latent", **links})
-
-
-def decode(samples: str, vae: str) -> Node:
-    return Node("VAEDecode", links={"samples": samples, "vae": vae})
-
-
-def preview(images: str, title: str) -> Node:
-    return Node("PreviewImage", title, links={"images": images}, height=290, fill=True)
-
-
-def save(images: str, title: str, prefix: str) -> Node:
-    return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=290, fill=True)
-
-
-def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
-    return Node("PreviewAny", title, links={"source": source}, height=height, fill=fill)
-
-
-def sdxl() -> dict[str, Node]:
-    """SDXL with a prompt, a negative prompt and an empty latent."""
-    file = "stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
-    return {
-        "prompt": prompt(),
-        "checkpoint": loader("CheckpointLoaderSimple", "ckpt_name", "checkpoints", file),
-        "positive": encode("prompt"),
-        "negative": Node(
-            "CLIPTextEncode",
-            "Negative prompt",
-            {"text": "blurry, deformed, watermark"},
-            {"clip": "checkpoint.CLIP"},
-            88,
-        ),
-        "latent": Node("EmptyLatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
-    }
-
-
-def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
-    return Node("CLIPTextEncode", title, links={"text": prompt, "clip": clip}, height=88)
-
-
-# Heights that leave room for what the panels show, so that no result covers another node.
-CRITIQUE_HEIGHT, REFINE_HEIGHT, SCORE_HEIGHT, COMPARE_HEIGHT = 620, 420, 560, 640
-
-
-def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
-    links = {"critic": "critic", "image": image, "prompt": prompt, **links}
-    return Node("RationalRewardsCritique", title, links=links, height=CRITIQUE_HEIGHT)
-
-
-def card(critique: str, image: str, title: str = "", **links: str) -> Node:
-    links = {"critique": critique, "image": image, **links}
-    return Node("RationalRewardsCritiqueCard", title, links=links, height=330, fill=True)
-
-
-def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, Node]:
-    """From a first image to a critique, a card and a refined prompt."""
-    return {
-        "critic": critic(checkpoint),
-        "critique": critique(image, **links),
-        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=REFINE_HEIGHT),
-        "card": card("critique", image, refined_prompt="refine.refined_prompt"),
-    }
-
-
-CRITIC = Group("Critic", BLUE, [(340, ["critic", "critique"]), (320, ["refine", "card"])])
-
-
-# ---------------------------------------------------------------- the workflows
+SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
 
 
 def critique_and_refine_sdxl() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
-        "2. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "Both images have the same seed, so only the prompt differs. Phrases that must stay in it go "
         "into *keep*."
     )
     nodes = {
         "note": note(words, 190),
         **sdxl(),
-        "first": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
-        "first image": decode("first", "checkpoint.VAE"),
-        "first preview": preview("first image", "First image"),
+        **first_pass(SDXL_SAMPLING, "checkpoint", "checkpoint.VAE"),
         **critique_and_refine(T2I, "first image"),
-        "positive 2": encode("refine.refined_prompt"),
-        "second": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive 2"),
-        "second image": decode("second", "checkpoint.VAE"),
-        "result": save("second image", "Second image", "critique-and-refine"),
+        **second_pass(encode("refine.refined_prompt"), SDXL_SAMPLING, "checkpoint", "checkpoint.VAE"),
     }
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(340, ["note", "prompt", "checkpoint", "negative", "latent"])]),
-            Group("First image", GREY, [(300, ["positive", "first", "first image", "first preview"])]),
+            Group("Prompt and model", GREY, [(270, ["note", "prompt", "checkpoint", "latent"])]),
+            Group(
+                "First image",
+                GREY,
+                [(250, ["positive", "negative", "first", "first image", "first preview"])],
+            ),
             CRITIC,
-            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group(),
         ],
+        ["prompt", "negative"],
     )
 
 
 def critique_and_refine_z_image() -> Workflow:
     words = (
         "1. Load the three files of Z-Image-Turbo; ComfyUI offers those that are missing.\n"
-        "2. Write your prompt. Run twice. The first run says what the critic would download (17.5 GB, "
-        "once), the second starts it.\n\n"
+        f"2. Write your prompt. {RUN_TWICE}\n\n"
         "Both images have the same seed, so only the prompt differs."
     )
+    sampling = (8, 1, "res_multistep", "simple")
     files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
-        "note": note(words, 200),
+        "note": note(words, 190),
         "prompt": prompt(fill=True),
         "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
         "unet": loader(
@@ -216,14 +98,9 @@ def critique_and_refine_z_image() -> Workflow:
         "vae": loader("VAELoader", "vae_name", "vae", f"{files}vae/ae.safetensors"),
         "positive": encode("prompt", "clip"),
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        "first": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive"),
-        "first image": decode("first", "vae"),
-        "first preview": preview("first image", "First image"),
+        **first_pass(sampling, "shift", "vae"),
         **critique_and_refine(T2I, "first image"),
-        "positive 2": encode("refine.refined_prompt", "clip"),
-        "second": sampler(8, 1, "res_multistep", "simple", model="shift", positive="positive 2"),
-        "second image": decode("second", "vae"),
-        "result": save("second image", "Second image", "critique-and-refine"),
+        **second_pass(encode("refine.refined_prompt", "clip"), sampling, "shift", "vae"),
     }
     return Workflow(
         nodes,
@@ -232,14 +109,18 @@ def critique_and_refine_z_image() -> Workflow:
                 "Prompt and model",
                 GREY,
                 [
-                    (340, ["note", "unet", "shift", "clip", "vae"]),
-                    (320, ["prompt", "positive", "negative", "latent"]),
+                    (270, ["note", "prompt", "unet", "shift", "clip", "vae"]),
                 ],
             ),
-            Group("First image", GREY, [(300, ["first", "first image", "first preview"])]),
+            Group(
+                "First image",
+                GREY,
+                [(250, ["latent", "positive", "negative", "first", "first image", "first preview"])],
+            ),
             CRITIC,
-            Group("Second image", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group(),
         ],
+        ["prompt", "latent", "negative"],
     )
 
 
@@ -248,14 +129,14 @@ def critique_and_refine_edit() -> Workflow:
         "1. Choose an image and say what to change.\n"
         "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are "
         "missing.\n"
-        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"3. {RUN_TWICE}\n\n"
         "The critic sees the image before and after, and says what the edit should have left alone."
     )
     instruction = (
         "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the "
         "clouds as they are"
     )
+    sampling = (4, 1, "euler", "simple")
     vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
     unet = (
         "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
@@ -275,7 +156,7 @@ def critique_and_refine_edit() -> Workflow:
         return Node("TextEncodeQwenImageEditPlus", title, links=links)
 
     nodes = {
-        "note": note(words, 260),
+        "note": note(words, 230),
         "prompt": prompt(instruction, "Instruction", 120),
         "source": Node("LoadImage", "Image to edit", {"image": "example.png"}, fill=True),
         "scaled": Node("FluxKontextImageScale", "Scale the image", links={"image": "source"}),
@@ -287,14 +168,15 @@ def critique_and_refine_edit() -> Workflow:
         "latent": Node("VAEEncode", links={"pixels": "scaled", "vae": "vae"}),
         "positive": encode_edit("prompt", "Encode the instruction"),
         "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        "first": sampler(4, 1, "euler", "simple", model="shift", positive="positive"),
-        "first image": decode("first", "vae"),
-        "first preview": preview("first image", "First edit"),
+        **first_pass(sampling, "shift", "vae", "First edit"),
         **critique_and_refine(EDIT, "first image", source_image="scaled"),
-        "positive 2": encode_edit("refine.refined_prompt", "Encode the refined instruction"),
-        "second": sampler(4, 1, "euler", "simple", model="shift", positive="positive 2"),
-        "second image": decode("second", "vae"),
-        "result": save("second image", "Second edit", "critique-and-refine"),
+        **second_pass(
+            encode_edit("refine.refined_prompt", "Encode refined instruction"),
+            sampling,
+            "shift",
+            "vae",
+            "Second edit",
+        ),
     }
     return Workflow(
         nodes,
@@ -303,16 +185,17 @@ def critique_and_refine_edit() -> Workflow:
                 "Image and model",
                 GREY,
                 [
-                    (320, ["note", "prompt", "source"]),
-                    (410, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
+                    (250, ["note", "prompt", "source"]),
+                    (260, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
                 ],
             ),
             Group(
-                "First edit", GREY, [(300, ["positive", "negative", "first", "first image", "first preview"])]
+                "First edit", GREY, [(250, ["positive", "negative", "first", "first image", "first preview"])]
             ),
             CRITIC,
-            Group("Second edit", GREY, [(300, ["positive 2", "second", "second image", "result"])]),
+            second_group("Second edit"),
         ],
+        ["prompt", "negative"],
     )
 
 
@@ -320,18 +203,15 @@ def compare_two_samplers() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt.\n"
         "2. Change whatever you want to compare: a sampler, its cfg, its steps.\n"
-        "3. Run twice. The first run says what the critic would download (17.5 GB, once), the second "
-        "starts it.\n\n"
+        f"3. {RUN_TWICE}\n\n"
         "The better image is saved, and the Compare node says why it is better."
     )
     ask = {"critic": "critic", "image_a": "image a", "image_b": "image b", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 230),
+        "note": note(words, 210),
         **sdxl(),
         "prompt": prompt(fill=True),
-        "sampler a": sampler(
-            25, 7, "dpmpp_2m", "karras", "Sampler A", model="checkpoint", positive="positive"
-        ),
+        "sampler a": sampler(*SDXL_SAMPLING, "Sampler A", model="checkpoint", positive="positive"),
         "image a": decode("sampler a", "checkpoint.VAE"),
         "preview a": preview("image a", "Image A"),
         "sampler b": sampler(25, 5, "euler", "normal", "Sampler B", model="checkpoint", positive="positive"),
@@ -347,32 +227,35 @@ def compare_two_samplers() -> Workflow:
             Group(
                 "Prompt and model",
                 GREY,
-                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
+                [(270, ["note", "prompt", "checkpoint", "latent"])],
             ),
             Group(
                 "Two samplers, one seed",
                 GREY,
-                [(290, ["sampler a", "image a", "preview a"]), (290, ["sampler b", "image b", "preview b"])],
+                [
+                    (250, ["positive", "negative", "sampler a", "sampler b"]),
+                    (240, ["image a", "preview a", "image b", "preview b"]),
+                ],
             ),
-            Group("Critic", BLUE, [(380, ["critic", "compare"]), (340, ["winner"])]),
+            Group("Critic", BLUE, [(330, ["critic", "compare"]), (290, ["winner"])]),
         ],
+        ["prompt"],
     )
 
 
 def score_a_batch() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
-        "2. Run twice. The first run says what the critic would download"
-        " (17.5 GB, once), the second starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "*Save with Scores* writes each image's scores and reasons into its PNG. The arrows on *Critique* "
         "turn "
         "from image to image."
     )
     nodes = {
-        "note": note(words, 250),
+        "note": note(words, 230),
         **sdxl(),
         "prompt": prompt(fill=True),
-        "sampler": sampler(25, 7, "dpmpp_2m", "karras", model="checkpoint", positive="positive"),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
         "images": decode("sampler", "checkpoint.VAE"),
         "preview": preview("images", "Four images"),
         "critic": critic(T2I),
@@ -393,20 +276,20 @@ def score_a_batch() -> Workflow:
             Group(
                 "Prompt and model",
                 GREY,
-                [(340, ["note", "prompt", "checkpoint"]), (300, ["positive", "negative", "latent"])],
+                [(270, ["note", "prompt", "checkpoint", "latent"])],
             ),
-            Group("Four images", GREY, [(300, ["sampler", "images", "preview"])]),
+            Group("Four images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
             Group("Critic", BLUE, [(340, ["critic", "critique"])]),
             Group("Results", BLUE, [(340, ["saved", "scores"])]),
         ],
+        ["prompt"],
     )
 
 
 def judge_a_picture() -> Workflow:
     words = (
         "1. Choose your image and write the prompt it was made from.\n"
-        "2. Run twice. The first run says what the critic would download"
-        " (17.5 GB, once), the second starts it.\n\n"
+        f"2. {RUN_TWICE}\n\n"
         "Nothing is generated here: no checkpoint but the critic is needed. *Compare* meets a blurred "
         "copy; wire "
         "any other image in its place."
@@ -417,8 +300,8 @@ def judge_a_picture() -> Workflow:
     )
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
-        "note": note(words, 230),
-        "prompt": prompt(drawing, height=170),
+        "note": note(words, 150),
+        "prompt": prompt(drawing),
         "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
         "other": Node("ImageBlur", "A blurred copy", {"blur_radius": 12, "sigma": 6.0}, {"image": "picture"}),
         **critique_and_refine(T2I, "picture"),
@@ -435,6 +318,7 @@ def judge_a_picture() -> Workflow:
             CRITIC,
             Group("Compare", BLUE, [(340, ["other", "compare"])]),
         ],
+        ["prompt", "picture", "critic"],
     )
 
 
@@ -453,7 +337,7 @@ def shapes_demo_no_download() -> Workflow:
         return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
 
     nodes = {
-        "note": note(words, 290),
+        "note": note(words, 170),
         "prompt": prompt(asked, fill=True),
         "critic": Node(
             "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
@@ -470,12 +354,16 @@ def shapes_demo_no_download() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and critic", GREY, [(320, ["note", "prompt", "critic"])]),
-            Group("First image", GREY, [(270, ["first", "first preview"])]),
-            Group("Critic", BLUE, [(340, ["critique"]), (320, ["refine", "card"])]),
-            Group("Second image", GREY, [(270, ["second", "second preview"])]),
-            Group("Judged again", BLUE, [(340, ["critique 2"])]),
+            Group(
+                "Prompt, critic, first image",
+                GREY,
+                [(250, ["note", "prompt"]), (240, ["critic", "first", "first preview"])],
+            ),
+            Group("Critic", BLUE, [(300, ["critique"]), (280, ["refine", "card"])]),
+            Group("Second image", GREY, [(220, ["second", "second preview"])]),
+            Group("Judged again", BLUE, [(300, ["critique 2"])]),
         ],
+        ["prompt", "critic"],
     )
 
 

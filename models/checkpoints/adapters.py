@@ -33,7 +33,8 @@ from ..libraries import (
     without_kernel_downloads,
 )
 from .discovery import ADAPTERS, Checkpoint
-from .weights import check_safetensors, is_file_name, read_json, weight_files
+from .lora_tensors import Targets, bare_name, module_and_side, read_header, read_targets, shapes_fit
+from .weights import is_file_name, read_json, weight_files
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,6 @@ RECORD = "critic_adapter.json"
 PEFT = "0.18"
 # Bytes at the start of every tensor that tell one base's weights from another's.
 SAMPLE = 1024
-# Other ways to start a LoRA also change the base, and would need that changed base here.
-PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def describe_base(checkpoint: Checkpoint) -> dict[str, str]:
     samples: dict[str, bytes] = {}
     for name in weight_files(checkpoint.folder):
         path = checkpoint.folder / name
-        start, header = _header(path)
+        start, header = read_header(path)
         with path.open("rb") as file:
             for tensor, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
                 begin, end = entry["data_offsets"]
@@ -245,7 +244,7 @@ def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
         fits = base["weights"] == here["weights"] and base["shapes"] == here["shapes"]
     else:
         fits = model_name(adapter.base) in (model_name(str(checkpoint.folder)), model_name(checkpoint.name))
-    if not _shapes_fit(_targets(adapter), checkpoint) or not fits:
+    if not shapes_fit(_targets(adapter), checkpoint) or not fits:
         alike = adapter.base == PureWindowsPath(checkpoint.name).name
         this = "the one that has this name now" if alike else checkpoint.name
         raise CheckpointError(
@@ -285,7 +284,7 @@ def attach(model: Any, folder: Path) -> Any:
 
     adapter = read_adapter(folder)
     targets = _targets(adapter)
-    modules = {_bare(name): name for name, _ in model.named_modules()}
+    modules = {bare_name(name): name for name, _ in model.named_modules()}
     missing = sorted(targets.keys() - modules.keys())
     if missing:
         raise CheckpointError(
@@ -300,7 +299,7 @@ def attach(model: Any, folder: Path) -> Any:
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             peft.inject_adapter_in_model(_plain_config(peft, adapter, ranks), model)
             for key, tensor in load_file(adapter.folder / WEIGHTS).items():
-                bare, side = _parts(key)
+                bare, side = module_and_side(key)
                 layer = getattr(model.get_submodule(modules[bare]), side)["default"]
                 if layer.weight.shape != tensor.shape:
                     raise ValueError(
@@ -334,72 +333,5 @@ def _plain_config(peft: Any, adapter: Adapter, ranks: dict[str, int]) -> Any:
     )
 
 
-def _targets(adapter: Adapter) -> dict[str, dict[str, tuple[int, int]]]:
-    """Shapes of lora_A [rank, in] and lora_B [out, rank] by the bare name of the module.
-
-    Raises CheckpointError unless plain LoRA.
-    """
-    config, name = adapter.config, f'The adapter "{adapter.name}"'
-    asked = [key for key in ("modules_to_save", "use_dora", "lora_bias", "fan_in_fan_out") if config.get(key)]
-    if config.get("peft_type", "LORA") != "LORA":
-        asked.append(str(config["peft_type"]))
-    if config.get("init_lora_weights", True) not in PLAIN_STARTS:
-        asked.append(f"init_lora_weights={config['init_lora_weights']}")
-    if asked:
-        raise CheckpointError(
-            f"{name} is no plain LoRA ({asked[0]}), which alone can be used here: train it without that."
-        )
-    check_safetensors(adapter.folder / WEIGHTS)
-    targets: dict[str, dict[str, tuple[int, int]]] = {}
-    for key, entry in _header(adapter.folder / WEIGHTS)[1].items():
-        module, side = _parts(key)
-        if side not in ("lora_A", "lora_B") or len(entry["shape"]) != 2:
-            raise CheckpointError(f"{name} is no plain LoRA (it holds {key}), which alone can be used here.")
-        targets.setdefault(module, {})[side] = tuple(entry["shape"])
-    halves = [m for m, sides in targets.items() if len(sides) < 2 or sides["lora_A"][0] != sides["lora_B"][1]]
-    if halves or not targets:
-        raise CheckpointError(
-            f"{name} is not whole ({(halves or ['no weights'])[0]}): copy or train it again."
-        )
-    return targets
-
-
-def _shapes_fit(targets: dict[str, dict[str, tuple[int, int]]], checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has every module that is changed, with the right sides.
-
-    Packed weights are compared by name only.
-    """
-    shapes: dict[str, list[int]] = {}
-    for file in weight_files(checkpoint.folder):
-        shapes |= {key: entry["shape"] for key, entry in _header(checkpoint.folder / file)[1].items()}
-    if checkpoint.quantized:
-        return targets.keys() <= {_bare(key.rpartition(".")[0]) for key in shapes}
-    weights = {
-        _bare(key.removesuffix(".weight")): shape for key, shape in shapes.items() if key.endswith(".weight")
-    }
-    return all(
-        weights.get(bare) == [sides["lora_B"][0], sides["lora_A"][1]] for bare, sides in targets.items()
-    )
-
-
-def _parts(key: str) -> tuple[str, str]:
-    """The bare module name and the side ("lora_A", "lora_B", or something else) of a tensor of an adapter."""
-    module, _, side = key.removesuffix(".weight").rpartition(".")
-    return _bare(module), side
-
-
-def _bare(name: str) -> str:
-    """A module's name without the wrappers that peft and versions of transformers put around it."""
-    return ".".join(part for part in name.split(".") if part not in ("base_model", "model", "language_model"))
-
-
-def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts, and its tensors' dtypes, shapes and offsets.
-
-    Raises CheckpointError.
-    """
-    check_safetensors(path)
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    return 8 + length, {name: entry for name, entry in header.items() if name != "__metadata__"}
+def _targets(adapter: Adapter) -> Targets:
+    return read_targets(adapter.folder / WEIGHTS, adapter.config, adapter.name)

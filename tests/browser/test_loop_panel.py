@@ -12,7 +12,7 @@ import uuid
 import comfyui_checkouts
 import comfyui_page
 import pytest
-from page_contrast import CONTRAST
+from panel_page import CONTRAST, EXECUTED, PROMPT, in_theme
 from PIL import Image
 
 pytestmark = [
@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif(not comfyui_page.AVAILABLE, reason=comfyui_page.HINT),
 ]
 KIND = "RationalRewards{}".format
-PROMPT = "two small blue squares on the left and a red star on a pink background with the word SUN"
 END = "Refine Loop End"
 START = "Refine Loop Start"
 
@@ -69,7 +68,6 @@ OPEN = """async ([name, type, data]) => {
     await app.handleFile(new File([new Uint8Array(data)], name, { type }))
     await new Promise(done => setTimeout(done, 1500))
 }"""
-EXECUTED = "([title, output]) => app.graph.nodes.find(node => node.title === title).onExecuted(output)"
 VALUE = """([title, name]) => app.graph.nodes.find(node => node.title === title)
     .widgets.find(widget => widget.name === name).value"""
 TELL = "([type, detail]) => app.api.dispatchEvent(new CustomEvent(type, { detail }))"
@@ -130,14 +128,6 @@ def expect_story(canvas, rounds, title=END):
     assert f"Round {best(rounds) + 1} of 4, best" in shown
     assert rounds[-1]["stopped"] in shown
     assert canvas.panel(title).locator("img.rr-thumb").count() == len(rounds)
-
-
-def in_theme(canvas, theme):
-    canvas.choose("Comfy.ColorPalette", theme)
-    canvas.page.wait_for_function(
-        "dark => Boolean(document.body.closest('.dark-theme')) === dark", arg=theme == "dark"
-    )
-    canvas.page.wait_for_timeout(500)
 
 
 def shot(canvas, server, name):

@@ -6,13 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
-from comfyui_checkouts import HINT, checkouts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,17 +17,15 @@ from rational_rewards.evaluation.evaluate import evaluate
 from rational_rewards.evaluation.metrics import Evaluation, Outcome, Rate, Tally, wilson
 from rational_rewards.evaluation.plots import evaluation_plot
 from rational_rewards.evaluation.report import report
-from rational_rewards.models.cards.chart import BAR, ticks
-from rational_rewards.models.cards.layout import ACCENT
 from rational_rewards.models.engines.base import Progress
 from rational_rewards.models.errors import PreferenceError, QuestionError
 from rational_rewards.models.judgement import ComparedDimension, Comparison
 from rational_rewards.preferences.dataset import LINES, PreferenceDataset
 from rational_rewards.preferences.pairs import PreferencePair
-from rational_rewards.training.plots import describe_losses, ends, loss_plot, smoothed
 
 SHORT = dict(max_new_tokens=64)
 PROMPTS = ("two small red circles", "a blue star on a gray background", "a black triangle")
+
 
 # ---------------------------------------------------------------- the arithmetic, on a script
 
@@ -324,148 +317,3 @@ def test_the_shell_evaluates_a_folder_or_a_name(folder, checkpoint_folder, tmp_p
     (folder.parent / "empty" / LINES).touch()
     assert main(["evaluate", "--dataset", "empty", *common]) == 1
     assert 'The dataset "empty" is empty' in capsys.readouterr().err
-
-
-# ---------------------------------------------------------------- charts
-
-
-def column(image, x, color):
-    """Heights at which a column of pixels has that colour."""
-    return np.flatnonzero((np.asarray(image)[:, x] == color).all(-1)).tolist()
-
-
-def test_bars_are_as_long_as_their_shares():
-    right = Outcome("p", "t2i", "human", "A", "A", 0.5, "A", "A", {"text": "A", "quality": "B"})
-    found = Evaluation("tiny", True, [right], {"text": "Text Faithfulness", "quality": "Quality"})
-    image = evaluation_plot(found)
-    assert image.width == 960
-    # Accuracy, agreement and one dimension reach 100 %, the other dimension has 0 %. A line of the interval
-    # crosses the bars' ends.
-    assert len(column(image, 300, BAR)) == 3 * 24
-    assert 3 * 20 <= len(column(image, 680, BAR)) < 3 * 24
-    assert not column(image, 692, BAR)
-    assert evaluation_plot(Evaluation("tiny", False, [right])).height < image.height
-
-
-def test_a_falling_loss_is_drawn_falling():
-    image = loss_plot([(1, 4.0), (2, 3.0), (3, 2.0), (4, 1.0), (5, 0.0)], "Loss")
-    heights = [np.mean(column(image, x, ACCENT)) for x in (200, 400, 600, 800)]
-    assert heights == sorted(heights)
-    steps = np.diff(heights)
-    assert steps == pytest.approx(steps.mean(), abs=1), "a straight line"
-
-
-@pytest.mark.parametrize(
-    "losses", [[], [(1, float("nan"))], [(3, 0.7)], [(1, 0.0), (2, 0.0)], [(1, float("inf")), (2, 1e9)]]
-)
-def test_losses_that_make_no_line_are_drawn_all_the_same(losses):
-    image = loss_plot(losses, "損失 " * 80)
-    assert image.size == (960, 540)
-    known = [loss for _, loss in losses if np.isfinite(loss)]
-    assert bool((np.asarray(image) == ACCENT).all(-1).any()) == bool(known)
-
-
-def test_a_loss_that_is_not_a_number_leaves_a_gap():
-    image = loss_plot([(1, 1.0), (2, 1.0), (3, float("nan")), (4, 2.0), (5, 2.0)], "Loss")
-    assert column(image, 200, ACCENT)
-    assert not column(image, 510, ACCENT)
-    assert column(image, 800, ACCENT)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.booleans())
-def test_ticks_are_few_even_and_enclose(low, width, whole):
-    if whole:
-        low, width = int(low), int(width)
-    found = ticks(low, low + width, whole)
-    assert 2 <= len(found) <= 7
-    slack = 1e-6 * max(1.0, abs(low) + width)
-    assert found[0] <= low + slack
-    assert found[-1] >= low + width - slack
-    assert np.diff(found) == pytest.approx(found[1] - found[0])
-    assert not whole or all(tick == int(tick) for tick in found)
-
-
-# ---------------------------------------------------------------- the node
-
-NODE = """
-import functools, json, sys
-checkpoint = sys.argv.pop()
-import comfy.options
-comfy.options.enable_args_parsing()
-# As main.py does: ComfyUI's older `nodes` hides this package behind comfy/utils.py.
-import utils.install_util
-from rational_rewards import Critic
-from rational_rewards.models.errors import RationalRewardsError
-from rational_rewards.nodes import host
-from rational_rewards.nodes.evaluate import EvaluateCritic as node
-from rational_rewards.preferences.dataset import PreferenceDataset
-
-node.GET_SCHEMA()
-critic = Critic.load(checkpoint, "none", "cpu", max_pixels=16384)
-critic.compare = functools.partial(critic.compare, max_new_tokens=64)  # a random model never ends by itself
-first = node.fingerprint_inputs(dataset="my-taste", both_orders=True)
-seen = []
-cases = [("my-taste", True), ("my-taste", False), ("missing", True), ("ties", True), ("../x", True)]
-for name, both in cases:
-    try:
-        accuracy, report, plot = node.execute(critic, name, both).result
-        seen.append([accuracy, report, list(plot.shape), float(plot.min()), float(plot.max())])
-    except RationalRewardsError as error:
-        seen.append(str(error))
-dataset = PreferenceDataset(host.preferences_root() / "my-taste")
-dataset.undo()
-stamps = [node.fingerprint_inputs(dataset=name) for name in ("my-taste", None)]
-print("RESULT" + json.dumps([seen, first, *stamps]))
-"""
-
-
-@pytest.mark.comfyui
-@pytest.mark.skipif(not checkouts(), reason=HINT)
-def test_the_node_gives_accuracy_report_and_plot_or_one_sentence(tmp_path, checkpoint_folder):
-    root = tmp_path / "user" / "rational_rewards" / "preferences"
-    for name, preferred in (("my-taste", "A"), ("ties", "tie")):
-        dataset = PreferenceDataset(root / name)
-        dataset.record(paint(PROMPTS[0], 0).image, paint(PROMPTS[0], 9).image, PROMPTS[0], preferred)
-    command = [
-        sys.executable,
-        "-c",
-        NODE,
-        "--cpu",
-        "--base-directory",
-        str(tmp_path),
-        str(checkpoint_folder()),
-    ]
-    # Not this computer's own note of where ComfyUI keeps its files.
-    environment = os.environ | {"RATIONAL_REWARDS_RECORD": str(tmp_path / "comfyui.json")}
-    done = subprocess.run(command, cwd=checkouts()[0], env=environment, capture_output=True, text=True)
-    assert "RESULT" in done.stdout, done.stderr
-    (both, one, missing, ties, name), first, undone, any_size = json.loads(done.stdout.split("RESULT")[1])
-    for accuracy, words, shape, low, high in (both, one):
-        assert accuracy in (0, 0.5, 1)
-        assert f"**Accuracy {100 * accuracy:.1f} %**" in words
-        assert shape[0] == 1
-        assert shape[2:] == [960, 3]
-        assert 0 <= low < high <= 1
-    assert "both orders" in both[1]
-    assert "A shown first only" in one[1]
-    assert 'There is no dataset "missing"' in missing
-    assert "choose one of my-taste, ties" in missing
-    assert "Every pair in the dataset ties is a tie" in ties
-    assert '"../x" cannot be the name of a dataset' in name
-    assert 0 < first < undone < any_size
-
-
-def test_the_loss_is_told_by_means_and_not_by_two_points_of_a_zigzag():
-    zigzag = [(step, 2.0 + (1.0 if step % 2 else -1.0)) for step in range(1, 101)]
-    falling = [(step, loss - step / 100) for step, loss in zigzag]
-    first, last, count = ends(falling)
-    assert count == 10
-    assert (first - last) == pytest.approx(0.9, abs=0.02)
-    assert describe_losses(falling) == (
-        f"Loss {first:.3f} in the mean of the first 10 reports, {last:.3f} in the mean of the last 10."
-    )
-    line = [loss for _, loss in smoothed(zigzag)]
-    assert max(line[10:-10]) - min(line[10:-10]) < 0.3, "a tenth of the zigzag is left"
-    assert [step for step, _ in smoothed(zigzag)] == [step for step, _ in zigzag]
-    assert ends([(1, float("nan")), (2, 1.0)]) is None
-    assert describe_losses([]) == ""

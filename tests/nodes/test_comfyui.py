@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import requests
+from api_workflows import CRITIC, DEMO, IMAGE, NODES, SHORT, critique, graph, saved_with_scores
 from comfyui_checkouts import HINT, checkouts, version
 from comfyui_server import NAME, Failed, Server
 from PIL import Image
@@ -19,20 +20,6 @@ pytestmark = [
     pytest.mark.comfyui,
     pytest.mark.skipif(not checkouts(), reason=HINT),
 ]
-NODES = {
-    "RationalRewardsLoadCritic": ["RR_CRITIC"],
-    "RationalRewardsCritique": ["RR_CRITIQUE", "FLOAT", "STRING"],
-    "RationalRewardsScore": ["FLOAT"] * 6,
-    "RationalRewardsCompare": ["IMAGE", "INT", "FLOAT", "STRING", "RR_COMPARISON"],
-    "RationalRewardsRefinePrompt": ["STRING", "STRING", "BOOLEAN"],
-    "RationalRewardsCritiqueCard": ["IMAGE"],
-    "RationalRewardsSaveWithScores": [],
-    "RationalRewardsRecordPreference": ["INT", "STRING"],
-    "RationalRewardsRationalize": ["STRING", "STRING", "FLOAT"],
-    "RationalRewardsTrainAdapter": ["STRING", "STRING", "IMAGE"],
-    "RationalRewardsEvaluateCritic": ["FLOAT", "STRING", "IMAGE"],
-    "RationalRewardsShapesPainter": ["IMAGE"],
-}
 
 
 @pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
@@ -49,23 +36,6 @@ def server(request, tmp_path_factory, checkpoint_folder, pictures):
     running = Server(request.param, folder)
     yield running
     running.stop()
-
-
-def graph(**nodes):
-    """An API workflow: `name=("Class", {inputs})`."""
-    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
-
-
-SHORT = {"prompt": "a photo of an astronaut", "max_new_tokens": 64}
-CRITIC = (
-    "RationalRewardsLoadCritic",
-    {"checkpoint": "tiny critic", "quantization": "nf4", "max_pixels": 32 * 32 * 16},
-)
-IMAGE = ("LoadImage", {"image": "a.png"})
-
-
-def critique(image="image", **more):
-    return ("RationalRewardsCritique", {"critic": ["critic", 0], "image": [image, 0], **SHORT, **more})
 
 
 # ---------------------------------------------------------------- registration
@@ -319,17 +289,6 @@ def test_two_clients_at_once_get_their_own_answers(server):
     for thread in threads:
         thread.join()
     assert set(results) == {"a", "b"}
-
-
-# ---------------------------------------------------------------- saving, odd images, sentences on the nodes
-
-
-DEMO = ("RationalRewardsLoadCritic", {"checkpoint": "shapes demo (CPU)", "quantization": "none"})
-
-
-def saved_with_scores(image="image"):
-    inputs = {"image": [image, 0], "critique": ["critique", 0], "filename_prefix": "odd"}
-    return ("RationalRewardsSaveWithScores", inputs)
 
 
 def test_a_transparent_image_is_judged_and_stays_transparent_when_saved(server):
