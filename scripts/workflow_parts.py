@@ -191,8 +191,8 @@ def second_group(title: str = "Second image") -> Group:
     return Group(title, GREY, [(250, ["positive 2", "second", "second image", "result"])])
 
 
-def loop_start(text: str, max_rounds: int, seed: int) -> Node:
-    values = {"prompt": text, "max_rounds": max_rounds, "seed": seed}
+def loop_start(text: str, max_rounds: int, seed: int, seed_mode: str) -> Node:
+    values = {"prompt": text, "max_rounds": max_rounds, "seed": seed, "seed_mode": seed_mode}
     return Node("RationalRewardsLoopStart", values=values, height=250, fill=True)
 
 
