@@ -38,7 +38,7 @@ def refine_loop_no_download() -> Workflow:
     )
     asked = "two small blue squares on the left and a red star on a pink background with the word SUN"
     nodes = {
-        "note": note(words, 240),
+        "note": note(words, 200),
         "start": loop_start(asked, 5, DEMO_SEED, "next"),
         "critic": demo_critic(),
         "painter": Node(

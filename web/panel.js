@@ -154,8 +154,9 @@ export class Panel {
             this.draw()
         })
         const page = rounds[this.at]
-        if (!page) return [choice]
-        const head = this.head(page, null)
+        const head = page && this.head(page, null)
+        // It does not move when a round is chosen.
+        if (this.live) return page ? [choice, head, ...this.below(page)] : [choice]
         if (this.folded) return [head]
         const why = rounds.at(-1).stopped
         return [head, choice, why && make("p", "rr-note", why), ...this.below(page)]
