@@ -54,7 +54,7 @@ def refine_loop_no_download() -> Workflow:
         nodes,
         [
             Group("Prompt", GREY, [(270, ["note", "start"])]),
-            Group("Again each round", GREY, [(250, ["critic", "painter", "round"])]),
+            Group("Critic and painter", GREY, [(250, ["critic", "painter", "round"])]),
             Group("Judged, and refined", BLUE, [(340, ["end"])]),
             Group("The best round", GREY, [(280, ["saved", "best prompt"])]),
         ],
@@ -71,23 +71,25 @@ def refine_loop_sdxl() -> Workflow:
     )
     nodes = {
         **sdxl(),
-        "note": note(words, 250),
+        "note": note(words, 180),
         "start": loop_start(PROMPT, 4, 42, "same"),
         "positive": encode("start.prompt"),
         "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive", seed="start.seed"),
         "image": decode("sampler", "checkpoint.VAE"),
-        "round": preview("image", "This round"),
         "critic": critic(T2I),
         **loop_end("image", 0.9),
+        "all": preview("end.images", "All rounds"),
     }
     del nodes["prompt"]
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(270, ["note", "checkpoint", "latent", "start"])]),
-            Group("Again each round", GREY, [(250, ["positive", "negative", "sampler", "image", "round"])]),
-            Group("Judged, and refined", BLUE, [(340, ["critic", "end"])]),
-            Group("The best round", GREY, [(280, ["saved", "best prompt"])]),
+            Group("Prompt and model", GREY, [(290, ["note", "start", "checkpoint", "latent"])]),
+            Group(
+                "Critic and sampler", GREY, [(280, ["critic", "positive", "negative", "sampler", "image"])]
+            ),
+            Group("Judged, and refined", BLUE, [(360, ["end"])]),
+            Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
         ],
         ["start"],
     )
