@@ -214,7 +214,7 @@ def show_rounds(hidden: Any, story: panel.Page, texts: list[str], critic: str) -
     workflow = _workflow(hidden)
     pages = panel.payload(story["rounds"], "round", critic, workflow_id(hidden))
     if workflow and settings().keep_results:
-        panel.replace_pages(workflow, str(shown_on(hidden)), pages)
+        panel.embed_rounds(workflow, str(shown_on(hidden)), pages)
     story.update(of="loop", rounds=pages)
     return {"rational_rewards": [story], "text": texts}
 

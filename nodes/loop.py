@@ -233,6 +233,7 @@ class RefineLoopEnd(io.ComfyNode):
         )
         state, item = _with_round(state, this, critique, images)
         why = state.rounds.why_stop(rules, host.is_asked_to_finish(cls.hidden))
+        ui = cls._show(state, critic, why)
         refined = None
         if not why:
             refined = next_prompt(
@@ -248,7 +249,8 @@ class RefineLoopEnd(io.ComfyNode):
                 why = "Stopped by hand after this round."
             elif state.rounds.is_repeat(refined.prompt):
                 why = "Stopped: the rewritten prompt has been tried already."
-        ui = cls._show(state, critic, why)
+            if why:
+                ui = cls._show(state, critic, why)
         if why or refined is None:
             return io.NodeOutput(*_results(state, critique, why), ui=ui)
         return cls._again(replace(state, comments=refined.comments), refined, given, ui)
@@ -263,10 +265,9 @@ class RefineLoopEnd(io.ComfyNode):
             page.update(fresh)
         texts = [rounds.to_markdown(why)] if why else []
         ui = host.show_rounds(cls.hidden, state.story, texts, critic.name)
-        if len(rounds.done) > 1 and not why:
+        if not why:
             host.send_rounds(cls.hidden, state.story)
-            return None
-        return ui
+        return ui if why or len(rounds.done) == 1 else None
 
     @classmethod
     def _again(

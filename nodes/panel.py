@@ -177,7 +177,23 @@ def replace_pages(workflow: Any, node: str, pages: Sequence[Page]) -> None:
     """As `embed_pages`, with these pages alone on the node itself."""
     path = _path_to(workflow, node.split(":"))
     if path:
-        _keep(path[-1], node, list(pages))
+        _keep(path[-1], node, pages)
+
+
+def embed_rounds(workflow: Any, node: str, pages: Sequence[Page]) -> None:
+    """As `embed_pages`, for a loop's rounds so far: they replace those of the round before, also on the
+    subgraph nodes around.
+    """
+    for around in _path_to(workflow, node.split(":"))[:-1]:
+        _keep(around, str(around.get("id")), pages)
+    replace_pages(workflow, node, pages)
+
+
+def has_rounds(workflow: Any, node: str) -> bool:
+    """Whether a node of a workflow holds a loop's rounds."""
+    path = _path_to(workflow, node.split(":"))
+    pages = _kept_pages(path[-1]) if path else []
+    return any(isinstance(page, dict) and page.get("of") == "round" for page in pages)
 
 
 def joined(earlier: Sequence[Page], new: Sequence[Page]) -> list[Page]:
@@ -244,13 +260,29 @@ def _keep(node: dict[str, Any], id: str, pages: Sequence[Page]) -> None:
 
 
 def _compact(pages: Sequence[Page]) -> list[Page]:
-    """As much as a workflow may hold: without the raw answers where it is too much, then the first pages."""
+    """As much as a workflow may hold: where it is too much, without the raw answers, then without thumbnails,
+    then the first pages. See `compact` in web/keep.js.
+    """
     kept = list(pages)
-    if len(json.dumps(kept)) > MOST_KEPT:
-        kept = [{**page, "raw": ""} for page in kept]
-    while kept and len(json.dumps(kept)) > MOST_KEPT:
-        kept = kept[: len(kept) // 2]
+    for field in ("raw", "thumbnail"):
+        if not _fits(kept):
+            kept = [{**page, field: ""} if field in page else page for page in kept]
+    while kept and not _fits(kept):
+        kept = _fewer(kept)
     return kept
+
+
+def _fits(pages: Sequence[Page]) -> bool:
+    return len(json.dumps(pages)) <= MOST_KEPT
+
+
+def _fewer(pages: list[Page]) -> list[Page]:
+    """The first half of the pages; of a loop's rounds the best and the last go last."""
+    others = [index for index, page in enumerate(pages) if not page.get("best") and not page.get("stopped")]
+    if not others:
+        return pages[: len(pages) // 2]
+    leaving = set(others[len(others) // 2 :])
+    return [page for index, page in enumerate(pages) if index not in leaving]
 
 
 def _first(dimensions: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -113,11 +113,13 @@ class SaveWithScores(io.ComfyNode):
     @classmethod
     def _with_own_page(cls, workflow: Any, critique: Critique, item: JudgedImage) -> Any:
         """The workflow with this image's own judgement on the node that the critique comes from, even an
-        unchanged one.
+        unchanged one. A loop that has just run holds more: all its rounds.
         """
         node = (cls.hidden.prompt or {}).get(str(cls.hidden.unique_id), {})
         source = node.get("inputs", {}).get("critique")
         if not isinstance(source, list) or not host.settings().keep_results:
+            return workflow
+        if panel.has_rounds(workflow, str(source[0])):
             return workflow
         own = copy.deepcopy(workflow)
         page = panel.judgement_page(item.judgement)

@@ -29,7 +29,7 @@ FOLDER = PACK / "workflows"
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
 # Run before their picture is taken, because they can be anywhere: no download, no GPU.
-RUN = {"1-shapes-demo-no-download"}
+RUN = {"1-shapes-demo-no-download", "2-refine-loop-no-download"}
 # Width of the pictures in pixels.
 PICTURE = 1600
 # Bytes of a picture.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from workflow_loops import refine_loop_no_download, refine_loop_sdxl
 from workflow_parts import (
     BLUE,
     COMPARE_HEIGHT,
@@ -13,6 +14,7 @@ from workflow_parts import (
     GREY,
     REFINE_HEIGHT,
     RUN_TWICE,
+    SDXL_SAMPLING,
     T2I,
     Group,
     Node,
@@ -22,6 +24,7 @@ from workflow_parts import (
     critique,
     critique_and_refine,
     decode,
+    demo_critic,
     encode,
     first_pass,
     loader,
@@ -35,8 +38,6 @@ from workflow_parts import (
     second_pass,
     text,
 )
-
-SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
 
 
 def critique_and_refine_sdxl() -> Workflow:
@@ -339,9 +340,7 @@ def shapes_demo_no_download() -> Workflow:
     nodes = {
         "note": note(words, 170),
         "prompt": prompt(asked, fill=True),
-        "critic": Node(
-            "RationalRewardsLoadCritic", values={"checkpoint": "shapes demo (CPU)", "quantization": "none"}
-        ),
+        "critic": demo_critic(),
         "first": paint("First image", "prompt"),
         "first preview": preview("first", "First image"),
         "critique": critique("first", "Critique of the first image"),
@@ -367,13 +366,15 @@ def shapes_demo_no_download() -> Workflow:
     )
 
 
-# By file name. ComfyUI lists templates by their names: the one that needs no download comes first.
+# By file name. ComfyUI lists templates by their names: those that need no download come first.
 MAKERS = {
     "1-shapes-demo-no-download": shapes_demo_no_download,
+    "2-refine-loop-no-download": refine_loop_no_download,
     "compare-two-samplers": compare_two_samplers,
     "critique-and-refine-edit": critique_and_refine_edit,
     "critique-and-refine-sdxl": critique_and_refine_sdxl,
     "critique-and-refine-z-image": critique_and_refine_z_image,
     "judge-a-picture": judge_a_picture,
+    "refine-loop-sdxl": refine_loop_sdxl,
     "score-a-batch": score_a_batch,
 }

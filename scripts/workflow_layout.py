@@ -22,6 +22,7 @@ NODES_2 = {
     "RationalRewardsScore": 590,
     "RationalRewardsCompare": 640,
     "RationalRewardsRefinePrompt": 380,
+    "RationalRewardsLoopEnd": 830,
 }
 # The first view: the canvas that a window of 1600 x 1000 leaves, where the graph begins in it, and the
 # smallest zoom at which its texts can be read.

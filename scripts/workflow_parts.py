@@ -54,6 +54,7 @@ PROMPT = (
 RUN_TWICE = (
     "Run twice: the first run says what the critic would download (17.5 GB, once), the second starts it."
 )
+SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
 HUB = "https://huggingface.co/"
 T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
@@ -77,6 +78,11 @@ def prompt(text: str = PROMPT, title: str = "Prompt", height: int = 110, fill: b
 
 def critic(checkpoint: str) -> Node:
     return Node("RationalRewardsLoadCritic", values={"checkpoint": checkpoint, "quantization": "nf4"})
+
+
+def demo_critic() -> Node:
+    values = {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
+    return Node("RationalRewardsLoadCritic", values=values)
 
 
 def sampler(steps: int, cfg: float, name: str, scheduler: str, title: str = "", **links: str) -> Node:
@@ -130,7 +136,7 @@ def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
 
 
 # Heights that leave room for what the panels show, so that no result covers another node.
-CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT = 580, 560, 640
+CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT, LOOP_END_HEIGHT = 580, 560, 640, 800
 
 
 def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
@@ -183,3 +189,30 @@ def second_pass(
 
 def second_group(title: str = "Second image") -> Group:
     return Group(title, GREY, [(250, ["positive 2", "second", "second image", "result"])])
+
+
+def loop_start(text: str, max_rounds: int, seed: int, seed_mode: str) -> Node:
+    values = {"prompt": text, "max_rounds": max_rounds, "seed": seed, "seed_mode": seed_mode}
+    return Node("RationalRewardsLoopStart", values=values, height=250, fill=True)
+
+
+def loop_end(image: str, stop_at: float) -> dict[str, Node]:
+    """The end of the loop that begins at the node "start", and what is done with its result."""
+    best = {"image": "end.best_image", "critique": "end.critique"}
+    return {
+        "end": Node(
+            "RationalRewardsLoopEnd",
+            values={"stop_at": stop_at},
+            links={"loop": "start", "critic": "critic", "image": image},
+            height=LOOP_END_HEIGHT,
+        ),
+        "saved": Node(
+            "RationalRewardsSaveWithScores",
+            "Save the best round",
+            {"filename_prefix": "refine-loop"},
+            best,
+            height=300,
+            fill=True,
+        ),
+        "best prompt": text("end.best_prompt", "Its prompt", 180),
+    }

@@ -48,7 +48,8 @@ export function copyButton(label, text) {
     return element
 }
 
-async function copy(text) {
+/** Put a text on the clipboard; whether that has worked. */
+export async function copy(text) {
     try {
         await navigator.clipboard.writeText(text)
         return true

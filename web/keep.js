@@ -6,7 +6,7 @@
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { isElsewhere, locatorOf } from "./graph.js"
-import { readPages } from "./pages.js"
+import { readPages, unrolled } from "./pages.js"
 
 // The key under which nodes hand over their pages.
 const OUTPUT = "rational_rewards"
@@ -18,7 +18,17 @@ const MOST = 200_000
 /** The pages in what a node has brought out, without those for a workflow in another tab. */
 export function pagesOf(output) {
     const pages = output?.[OUTPUT]
-    return Array.isArray(pages) ? readPages(pages.filter((page) => !isElsewhere(page?.workflow))) : []
+    if (!Array.isArray(pages)) return []
+    return readPages(unrolled(pages).filter((page) => !isElsewhere(page?.workflow)))
+}
+
+/**
+ * Note pages that came with an event as ComfyUI notes a node's output: it would bring back the first round
+ * of a loop that was cancelled.
+ */
+export function note(node, pages) {
+    const locator = locatorOf(node)
+    if (app.nodeOutputs) app.nodeOutputs[locator] = { ...app.nodeOutputs[locator], [OUTPUT]: pages }
 }
 
 /** What a node has: the pages of this session where it has run, else those that came with the workflow. */
@@ -59,13 +69,25 @@ export function keep(node, pages, folded) {
     if (JSON.stringify(node.properties[PROPERTY]) !== before) noteChange()
 }
 
-/** As much as may be kept: without the raw answers where it is too much, then the first pages. */
+/**
+ * As much as may be kept: where it is too much, without the raw answers, then without thumbnails, then the
+ * first pages. See `_compact` in nodes/panel.py.
+ */
 function compact(pages) {
     const fits = (some) => JSON.stringify(some).length <= MOST
-    if (fits(pages)) return pages
-    let kept = pages.map((page) => ({ ...page, raw: "" }))
-    while (kept.length && !fits(kept)) kept = kept.slice(0, Math.floor(kept.length / 2))
+    let kept = pages
+    for (const field of ["raw", "thumbnail"])
+        if (!fits(kept)) kept = kept.map((page) => (field in page ? { ...page, [field]: "" } : page))
+    while (kept.length && !fits(kept)) kept = fewer(kept)
     return kept
+}
+
+/** The first half of the pages; of a loop's rounds the best and the last go last. */
+function fewer(pages) {
+    const others = pages.filter((page) => !page.best && !page.stopped)
+    if (!others.length) return pages.slice(0, Math.floor(pages.length / 2))
+    const staying = new Set(others.slice(0, Math.floor(others.length / 2)))
+    return pages.filter((page) => page.best || page.stopped || staying.has(page))
 }
 
 let running = false
@@ -83,7 +105,7 @@ for (const end of ["execution_success", "execution_error", "execution_interrupte
  * Have ComfyUI look at the workflow: by itself it saves its draft only after clicks and keys, and there may
  * be none. While a prompt runs it waits for the end, so that a run is one step to undo.
  */
-function noteChange() {
+export function noteChange() {
     changed = true
     clearTimeout(timer)
     if (running) return

@@ -3,11 +3,28 @@
  * field is checked, every number clamped, every text cut, and nothing else is taken over.
  */
 
-const MOST = { pages: 100, dimensions: 32, notes: 8, name: 100, text: 4_000, raw: 40_000, prompt: 100_000 }
+const MOST = {
+    pages: 100,
+    dimensions: 32,
+    notes: 8,
+    rounds: 1_000,
+    name: 100,
+    text: 4_000,
+    raw: 40_000,
+    thumbnail: 40_000,
+    prompt: 100_000,
+}
+// An image that lies in the page itself; anything else would be asked for somewhere.
+const THUMBNAIL = /^data:image\/(webp|png|jpeg);base64,[A-Za-z0-9+/=]+$/
 
 /** The pages of a list; what is no page is left out. */
 export function readPages(list) {
     return Array.isArray(list) ? list.slice(0, MOST.pages).map(readPage).filter(Boolean) : []
+}
+
+/** A list of pages with the rounds of a loop in the place of the loop that holds them. */
+export function unrolled(given) {
+    return given.flatMap((page) => (page?.of === "loop" ? list(page.rounds, MOST.pages) : [page]))
 }
 
 /** One page, or null where there is nothing to show. See nodes/panel.py for the fields. */
@@ -39,8 +56,24 @@ function readPage(given) {
         page.before = text(given.before, MOST.prompt)
         page.after = text(given.after, MOST.prompt)
     }
+    if (page.of === "round") Object.assign(page, readRound(given))
     return "winner" in page || "score" in page || "after" in page ? page : null
 }
+
+/** What a round of a loop has besides: its place, its image, and on the last one why the loop ended. */
+function readRound(given) {
+    const most = whole(given.most) ?? 1
+    return {
+        best: given.best === true,
+        number: whole(given.number) ?? 1,
+        most: Math.max(most, whole(given.number) ?? 1),
+        stopped: text(given.stopped),
+        thumbnail: isThumbnail(given.thumbnail) ? given.thumbnail : "",
+    }
+}
+
+const isThumbnail = (value) =>
+    typeof value === "string" && value.length <= MOST.thumbnail && THUMBNAIL.test(value)
 
 /**
  * What a subgraph node shows: a rewritten prompt joins the judgement that it comes from, a new judgement
@@ -78,6 +111,10 @@ export function readStream(given) {
         done: number(given.done, 0, total) ?? 0,
         section: text(given.section, MOST.name),
         text: text(given.text),
+        // Of a loop.
+        round: whole(given.round),
+        rounds: whole(given.rounds),
+        best: number(given.best, 0, 1),
     }
 }
 
@@ -89,5 +126,9 @@ export function text(value, most = MOST.text) {
 
 const number = (value, low, high) =>
     typeof value === "number" && Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : null
+const whole = (value) => {
+    const found = number(value, 1, MOST.rounds)
+    return found === null ? null : Math.round(found)
+}
 const choice = (value, known) => (known.includes(value) ? value : null)
 const list = (value, most) => (Array.isArray(value) ? value.slice(0, most) : [])

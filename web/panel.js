@@ -1,7 +1,9 @@
 /** The panel of one node: what it shows now, and how high it is. */
 
 import { button, make } from "./elements.js"
+import { finish, isRunning, usePrompt } from "./loop.js"
 import { isOnCanvas, tame } from "./pointer.js"
+import { bestAt, isLoop, liveLoop, scrollStrip, strip } from "./rounds.js"
 import { say } from "./strings.js"
 import { details, empty, failure, headline, live } from "./view.js"
 
@@ -10,6 +12,8 @@ import { details, empty, failure, headline, live } from "./view.js"
 const LOWEST = 34
 // What is longer scrolls, or the user makes the node larger.
 const HIGHEST = 380
+// With a strip of rounds.
+const HIGHEST_LOOP = 480
 // A node that is higher than it must be by more than this was made so by the user.
 const SLACK = 2
 
@@ -23,6 +27,8 @@ export class Panel {
         this.folded = false
         // Rows that are open, on every page.
         this.open = new Set()
+        // The execution id of the loop's End that runs: inside a subgraph it is another node.
+        this.loop = null
         this.live = null
         this.error = null
         this.height = LOWEST
@@ -48,29 +54,59 @@ export class Panel {
     /** What was kept. */
     show(pages, folded) {
         Object.assign(this, { pages, folded, live: null, error: null })
-        this.at = pages[0]?.of === "round" ? pages.length - 1 : 0
+        this.at = isLoop(pages) ? bestAt(pages) : 0
         this.draw()
     }
 
     /** A new result. */
     receive(pages) {
-        this.show(pages, this.folded)
+        if (isLoop(pages) && !pages.at(-1).stopped && isRunning()) this.follow(pages)
+        else this.show(pages, this.folded)
         this.save(pages, this.folded)
     }
 
-    /** The critic at work. */
-    stream(stream) {
-        if (!this.live) {
+    /** The critic at work, in the node of an execution id. */
+    stream(stream, node) {
+        if (stream.round) this.startLoop(node, stream.round)
+        else if (!this.live) {
             this.live = live()
             this.draw()
         }
         this.live.update(stream)
     }
 
+    /** A loop has begun whose End has an execution id; `most` rounds, null where that is not known. */
+    begin(node, most) {
+        if (this.live?.isLoop) return
+        this.startLoop(node, 1)
+        this.live.wait(1, most, null)
+    }
+
+    /** The rounds so far of a loop that goes on. */
+    follow(pages) {
+        this.startLoop(this.loop, pages.length + 1)
+        Object.assign(this, { pages, error: null })
+        this.live.rounds = pages
+        this.live.wait(pages.length + 1, pages[0].most, pages[bestAt(pages)].score)
+        this.draw()
+    }
+
+    /** The live view of a loop, with the rounds before `round` where they are from this run. */
+    startLoop(node, round) {
+        this.loop = node ?? this.loop
+        if (this.live?.isLoop) return
+        this.live = liveLoop(() => finish(this.loop))
+        // After the page was loaded again in the middle of a run.
+        if (round > 1 && isLoop(this.pages)) this.live.rounds = this.pages.slice(0, round - 1)
+        this.at = -1
+        this.draw()
+    }
+
     /** An error, in words; an empty string where none came. */
     fail(message) {
         this.live = null
         this.error = message
+        this.toBest()
         this.draw()
     }
 
@@ -78,7 +114,13 @@ export class Panel {
     settle() {
         if (!this.live && this.error === null) return
         this.live = this.error = null
+        this.toBest()
         this.draw()
+    }
+
+    /** Back to the best round, from a run in which none was chosen. */
+    toBest() {
+        if (this.at < 0) this.at = isLoop(this.pages) ? bestAt(this.pages) : 0
     }
 
     dispose() {
@@ -86,15 +128,46 @@ export class Panel {
     }
 
     draw() {
+        const focused = this.body.contains(document.activeElement) && document.activeElement.dataset.key
+        const left = this.body.querySelector(".rr-strip")?.scrollLeft ?? 0
+        this.body.replaceChildren(...this.content().filter(Boolean))
+        const rounds = this.body.querySelector(".rr-strip")
+        if (rounds) scrollStrip(rounds, left)
+        if (focused) this.body.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true })
+    }
+
+    content() {
+        if (this.live) return [this.live.element, ...this.story(this.live.rounds ?? [])]
+        const rounds = isLoop(this.pages) ? this.pages : []
+        if (this.error !== null) return [failure(this.error), ...this.story(rounds)]
+        if (!this.pages.length) return [empty()]
+        if (rounds.length) return this.story(rounds)
         const page = this.pages[this.at]
-        if (this.live) this.body.replaceChildren(this.live.element)
-        else if (this.error !== null) this.body.replaceChildren(failure(this.error))
-        else if (!page) this.body.replaceChildren(empty())
-        else {
-            const below = this.folded ? [] : details(page, this.open).filter(Boolean)
-            const head = make("div", "rr-head", headline(page), this.pager(page), this.folder())
-            this.body.replaceChildren(head, ...below)
-        }
+        return [this.head(page, this.pager(page)), ...this.below(page)]
+    }
+
+    /** A loop's rounds, and the one that is chosen. */
+    story(rounds) {
+        if (!rounds.length) return []
+        const choice = strip(rounds, this.at, (index) => {
+            this.at = index
+            this.draw()
+        })
+        const page = rounds[this.at]
+        const head = page && this.head(page, null)
+        // It does not move when a round is chosen.
+        if (this.live) return page ? [choice, head, ...this.below(page)] : [choice]
+        if (this.folded) return [head]
+        const why = rounds.at(-1).stopped
+        return [head, choice, why && make("p", "rr-note", why), ...this.below(page)]
+    }
+
+    head(page, pager) {
+        return make("div", "rr-head", headline(page), pager, this.folder())
+    }
+
+    below(page) {
+        return this.folded ? [] : details(page, this.open, (prompt) => usePrompt(this.node, prompt))
     }
 
     pager(page) {
@@ -143,11 +216,15 @@ export class Panel {
         const closed = content - inside.reduce((sum, height) => sum + height, 0)
         // A panel that jumps while it is read would be hard to follow.
         const least = this.live ? before : LOWEST
-        this.height = Math.min(HIGHEST, Math.max(least, closed))
+        this.height = Math.min(this.highest(), Math.max(least, closed))
         if (this.height === before) return
         if (!this.node.flags?.collapsed) this.fitNode(this.height - before, this.root.offsetHeight - before)
         this.root.style.setProperty("--rr-height", `${this.height}px`)
         this.node.graph?.setDirtyCanvas(true, true)
+    }
+
+    highest() {
+        return this.body.querySelector(".rr-strip") ? HIGHEST_LOOP : HIGHEST
     }
 
     /** Scroll what was opened into view, its first line at the top where it is longer than the panel. */

@@ -2,7 +2,7 @@
 
 import { comparisonRow, judgementRow } from "./bars.js"
 import { wordDiff } from "./diff.js"
-import { copyButton, make, remember, words } from "./elements.js"
+import { button, copyButton, make, remember, words } from "./elements.js"
 import { dimensionOfKey, say } from "./strings.js"
 
 // The raw answer's key among those of open rows.
@@ -18,16 +18,28 @@ export function headline(page) {
     if ("score" in page) {
         const number = make("strong", "rr-score", page.score === null ? "–" : page.score.toFixed(2))
         number.title = say("score")
-        return make("div", "rr-headline", number, make("span", "rr-quiet", facts(page)))
+        // One line: a round says where it stands.
+        const words = page.of === "round" ? `${round(page)} · ${mean(page)}` : facts(page)
+        const said = make("span", "rr-quiet", words)
+        said.title = facts(page)
+        return make("div", "rr-headline", number, said)
     }
     const outcome = page.before === page.after ? "unchanged" : "rewritten"
     return make("div", "rr-headline", make("strong", "rr-verdict", say(outcome)))
 }
 
+function round({ number, most, best }) {
+    const place = say("round", { number, count: most })
+    return best ? `${place}, ${say("best")}` : place
+}
+
+const mean = (page) => (page.mean === null ? say("notRead") : say("mean", { mean: page.mean.toFixed(1) }))
+
 function facts(page) {
     const facts = "image" in page ? [say(page.kept ? "kept" : "rejected", { image: page.image })] : []
-    facts.push(page.mean === null ? say("notRead") : say("mean", { mean: page.mean.toFixed(1) }))
-    if (page.confidence !== null) facts.push(say("confidence", { value: page.confidence.toFixed(2) }))
+    facts.push(mean(page))
+    if (page.mean !== null && page.confidence !== null)
+        facts.push(say("confidence", { value: page.confidence.toFixed(2) }))
     return facts.join(" · ")
 }
 
@@ -35,14 +47,17 @@ function totals({ totals: [a, b] }) {
     return a === null || b === null ? "" : say("totals", { a: a.toFixed(2), b: b.toFixed(2) })
 }
 
-/** Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date. */
-export function details(page, open) {
+/**
+ * Everything below the headline. `open` holds the keys of the rows that are open, and is kept up to date.
+ * `use(prompt)` puts a round's prompt back into the loop; see `usePrompt`.
+ */
+export function details(page, open, use) {
     const rows = page.dimensions.map((dimension) =>
         "a" in dimension ? comparisonRow(dimension, open) : judgementRow(dimension, open),
     )
     return [
         rows.length > 0 && make("div", "rr-rows", ...rows),
-        "after" in page && prompts(page),
+        "after" in page && prompts(page, use),
         page.comments && passage(say("comments"), page.comments, say("copyComments")),
         page.summary && passage(say("summary"), page.summary),
         page.consistent === true && make("p", "rr-note", say("bothOrders")),
@@ -52,7 +67,8 @@ export function details(page, open) {
 }
 
 /** The prompt as it was and as it is, in one text. */
-function prompts({ before, after }) {
+function prompts(page, use) {
+    const { before, after } = page
     const pieces = wordDiff(before, after).map(([kind, text]) => {
         if (kind === "same") return make("span", "", text)
         // Spaces around it are not marked.
@@ -61,7 +77,25 @@ function prompts({ before, after }) {
         const [lead, trail] = [text.slice(0, start), text.slice(start + changed.length)]
         return make(kind === "gone" ? "del" : "ins", "", lead, make("b", "", changed), trail)
     })
-    return section(say("changes"), copyButton(say("copyPrompt"), after), words("p", "rr-prompt", ...pieces))
+    const shown = words("p", "rr-prompt", ...pieces)
+    const copy = copyButton(say("copyPrompt"), after)
+    if (page.of !== "round") return section(say("changes"), copy, shown)
+    const title = before === after ? say("promptOfRound") : say("changesSince", { number: page.number - 1 })
+    const passage = section(title, copy, shown)
+    passage.append(...useButton(after, use))
+    return passage
+}
+
+/** A button that puts a prompt back into the loop, and a line that says where it is now. */
+function useButton(prompt, use) {
+    const said = make("p", "rr-note")
+    said.role = "status"
+    const press = button("rr-action", say("usePrompt"), say("usePrompt"), async () => {
+        const name = await use(prompt)
+        if (name === undefined) said.textContent = say("copyFailed")
+        else said.textContent = name === null ? say("promptCopied") : say("promptUsed", { name })
+    })
+    return [press, said]
 }
 
 function passage(title, text, copyLabel) {
@@ -105,6 +139,13 @@ export function live() {
             bar.ariaValueNow = String(share)
             text.textContent = stream.text
             text.scrollTop = text.scrollHeight
+        },
+        /** Others work: `words` say what is done. */
+        rest(words) {
+            doing.textContent = bar.ariaLabel = words
+            which.textContent = text.textContent = ""
+            fill.style.width = "0"
+            bar.ariaValueNow = "0"
         },
     }
 }

@@ -297,6 +297,57 @@ def test_long_answers_do_not_swell_an_image():
     assert len(queued["nodes"][0]["properties"]["rational_rewards"]["pages"]) == 20
 
 
+def loop_pages(count, words):
+    """The rounds of a long loop, the one before the last the best."""
+    return [
+        {
+            "of": "round",
+            "score": 0.5,
+            "raw": "x" * 1_000,
+            "thumbnail": "y" * 3_000,
+            "summary": "z" * words,
+            "best": number == count - 1,
+            "number": number,
+            "stopped": "Stopped." if number == count else "",
+        }
+        for number in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "lost"),
+    [(30, 100, []), (60, 100, ["raw"]), (100, 1_000, ["raw", "thumbnail"])],
+)
+def test_a_loop_loses_raw_answers_first_then_thumbnails(count, words, lost):
+    queued, pages = workflow(), loop_pages(count, words)
+    panel.embed_rounds(queued, "12", pages)
+    kept = queued["nodes"][0]["properties"]["rational_rewards"]["pages"]
+    assert len(json.dumps(kept)) <= panel.MOST_KEPT
+    assert [page["number"] for page in kept] == list(range(1, count + 1))
+    assert [field for field in ("raw", "thumbnail") if not any(page[field] for page in kept)] == lost
+
+
+def test_the_best_and_the_last_round_are_the_last_to_go():
+    queued = workflow()
+    panel.embed_rounds(queued, "12", loop_pages(100, 10_000))
+    kept = queued["nodes"][0]["properties"]["rational_rewards"]["pages"]
+    assert len(json.dumps(kept)) <= panel.MOST_KEPT
+    assert [page["number"] for page in kept] == [*range(1, 13), 99, 100]
+
+
+def test_a_loop_s_rounds_are_shown_once_on_the_subgraphs_around_it():
+    queued = workflow()
+    panel.clear_pages(queued)
+    for count in (1, 2):
+        panel.embed_rounds(queued, "5:3", loop_pages(count, 10))
+    inner = queued["definitions"]["subgraphs"][0]["nodes"][0]
+    for node in (queued["nodes"][1], inner):
+        assert [page["number"] for page in node["properties"]["rational_rewards"]["pages"]] == [1, 2]
+    assert panel.has_rounds(queued, "5:3")
+    assert not panel.has_rounds(queued, "12")
+    assert not panel.has_rounds(queued, "99")
+
+
 ANYTHING = st.recursive(
     st.none() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -315,4 +366,6 @@ ANYTHING = st.recursive(
 @given(ANYTHING, st.sampled_from(["1", "5:3", "", "None"]))
 def test_a_workflow_that_anybody_wrote_stops_no_run(anything, node):
     panel.clear_pages(anything)
+    panel.has_rounds(anything, node)
+    panel.embed_rounds(anything, node, [{"score": 0.5}])
     panel.embed_pages(anything, node, [{"score": 0.5}])

@@ -1,0 +1,95 @@
+"""The workflows in which an image is made again until it is good; see `workflow_designs.py`."""
+
+from __future__ import annotations
+
+from workflow_parts import (
+    BLUE,
+    GREY,
+    PROMPT,
+    RUN_TWICE,
+    SDXL_SAMPLING,
+    T2I,
+    Group,
+    Node,
+    Workflow,
+    critic,
+    decode,
+    demo_critic,
+    encode,
+    loop_end,
+    loop_start,
+    note,
+    preview,
+    sampler,
+    sdxl,
+)
+
+# Of images that need three rounds.
+DEMO_SEED = 142_560_884
+
+
+def refine_loop_no_download() -> Workflow:
+    words = (
+        "1. Run. **Nothing is downloaded**: the painter paints coloured shapes, and the critic is a tiny one "
+        "that comes with the pack. It needs transformers 5 or newer.\n"
+        "2. Change the prompt or the seed, and run again.\n\n"
+        "*Refine Loop End* judges each round and has the painter paint again with a better prompt. Click a "
+        "round to read what was wrong and what changed in its prompt."
+    )
+    asked = "two small blue squares on the left and a red star on a pink background with the word SUN"
+    nodes = {
+        "note": note(words, 200),
+        "start": loop_start(asked, 5, DEMO_SEED, "next"),
+        "critic": demo_critic(),
+        "painter": Node(
+            "RationalRewardsShapesPainter",
+            "Paint a round",
+            {"prompt": "", "flaws": 1.0, "control_after_generate": "fixed"},
+            {"prompt": "start.prompt", "seed": "start.seed"},
+        ),
+        "round": preview("painter", "This round"),
+        **loop_end("painter", 0.95),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt", GREY, [(270, ["note", "start"])]),
+            Group("Critic and painter", GREY, [(250, ["critic", "painter", "round"])]),
+            Group("Judged, and refined", BLUE, [(340, ["end"])]),
+            Group("The best round", GREY, [(280, ["saved", "best prompt"])]),
+        ],
+        ["start"],
+    )
+
+
+def refine_loop_sdxl() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt.\n"
+        f"2. {RUN_TWICE}\n\n"
+        "*Refine Loop End* judges each round, and all since *Refine Loop Start* runs again with a better "
+        "prompt until the score reaches *stop_at*. Phrases that must stay go into *keep*."
+    )
+    nodes = {
+        **sdxl(),
+        "note": note(words, 180),
+        "start": loop_start(PROMPT, 4, 42, "same"),
+        "positive": encode("start.prompt"),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive", seed="start.seed"),
+        "image": decode("sampler", "checkpoint.VAE"),
+        "critic": critic(T2I),
+        **loop_end("image", 0.9),
+        "all": preview("end.images", "All rounds"),
+    }
+    del nodes["prompt"]
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and model", GREY, [(290, ["note", "start", "checkpoint", "latent"])]),
+            Group(
+                "Critic and sampler", GREY, [(280, ["critic", "positive", "negative", "sampler", "image"])]
+            ),
+            Group("Judged, and refined", BLUE, [(360, ["end"])]),
+            Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
+        ],
+        ["start"],
+    )
