@@ -16,7 +16,6 @@ from PIL import Image
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
 from rational_rewards.models.images import open_image
 
-torch.set_num_threads(2)
 # Pixel budget of most tests: 16 visual tokens.
 SMALL = 128 * 128
 
