@@ -28,8 +28,6 @@ from .scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Flaw, Request, Scene, Thin
 FLAWS = 0.5
 # Seed of the first image: the critic is right about that one. How often it is wrong, the benchmarks measure.
 FIRST_SEED = 0
-# Tokens of an answer, about twice what the longest needs.
-LONGEST = 512
 # One of each kind: one to three things, sizes, counts, places, relations, backgrounds, words, and nearly
 # nothing said.
 PROMPTS = (
@@ -107,15 +105,11 @@ def play(
     """
     seeds = range(seed, seed + len(prompts))
     first = [painted(prompt, number, flaws=flaws) for prompt, number in zip(prompts, seeds, strict=True)]
-    critique = critic.critique(
-        [one.image for one in first], list(prompts), max_new_tokens=LONGEST, progress=progress
-    )
+    critique = critic.critique([one.image for one in first], list(prompts), progress=progress)
     refined = [one.prompt for one in refine_prompts(critique, progress=progress)]
     second = [paint(prompt, number, flaws=flaws) for prompt, number in zip(refined, seeds, strict=True)]
     # Judged by the first prompt: that is what was wanted; the refined one only helps the painter.
-    again = critic.critique(
-        [one.image for one in second], list(prompts), max_new_tokens=LONGEST, progress=progress
-    )
+    again = critic.critique([one.image for one in second], list(prompts), progress=progress)
     return [
         Round(
             prompt,

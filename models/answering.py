@@ -18,6 +18,7 @@ Result = TypeVar("Result", Judgement, Comparison)
 CUT_OFF = "The answer was cut off twice: raise max_new_tokens."
 ASKED_AGAIN = "The first answer left the format, so the question was asked once more in the locked format."
 
+SHORTENED = "max_new_tokens cut what the critic had to say, and scores may be wrong for it: raise it."
 UNMEANT = (
     "The critic gave next to no probability to any score where one was due, so what the format made it write "
     "was not read: shorten or reword the prompt, or choose another critic on Load Critic."
@@ -125,6 +126,8 @@ def parse(kind: type[Result], question: Question, answer: Answer) -> Result:
     result = kind.from_parts(answer.parts, question.rubric, answer.text, answer.confidence, answer.expected)
     if answer.unmeant:
         result.notes.append(UNMEANT)
+    if answer.shortened:
+        result.notes.append(SHORTENED)
     return result
 
 

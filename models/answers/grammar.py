@@ -54,6 +54,8 @@ class AnswerGrammar:
     def __init__(self, rubric: Rubric, vocabulary: Vocabulary, limit: int = 2048):
         self.vocabulary = vocabulary
         share = min(1.0, limit / max(1, sum(item.tokens for item in rubric.answer)))
+        # Whether texts may be cut that the rubric itself would let go on.
+        self.shortens = share < 1.0
         self.segments: list[Segment] = []
         heading = ""
         for item in rubric.answer:
@@ -107,6 +109,8 @@ class GrammarState:
         self.at = 0
         # What stands in each part.
         self.ids: dict[str, list[int]] = {}
+        # Whether a text ended because its tokens were used, by a limit below the rubric's own.
+        self.shortened = False
         self._start()
 
     def __copy__(self) -> GrammarState:
@@ -156,6 +160,7 @@ class GrammarState:
                     break
                 self._next()
             elif self.written >= segment.tokens:
+                self.shortened = self.shortened or self.form.shortens
                 out += self._close()
             else:
                 break

@@ -39,8 +39,9 @@ class Answer:
     `confidence` has, by key, the probability mass (0..1) that the model put on each score it gave;
     `expected` the expectation (1..4) over all scores that it could have given there. Both are empty where the
     engine does not know. `unmeant` are the keys of scores that only the format made it write: it gave next to
-    no probability to any score there. `cut_off` says that the token limit was reached before the model ended.
-    `resume` is the engine's own handle to continue later.
+    no probability to any score there. `shortened` says that `max_new_tokens` cut texts of a locked answer,
+    `cut_off` that it was reached before the model ended a free one. `resume` is the engine's own handle to
+    continue later.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Answer:
     confidence: dict[str, float] = field(default_factory=dict)
     expected: dict[str, float] = field(default_factory=dict)
     unmeant: frozenset[str] = frozenset()
+    shortened: bool = False
     cut_off: bool = False
     tokens: int = 0
     resume: Any = None

@@ -322,6 +322,7 @@ class TransformersEngine:
                 key: score for key, score in expected.items() if score is not None and key not in unmeant
             },
             unmeant=unmeant,
+            shortened=isinstance(row.state, GrammarState) and row.state.shortened,
             cut_off=isinstance(row.state, FreeState) and not row.state.stopped,
             tokens=len(row.ids),
             resume=row,

@@ -62,9 +62,8 @@ def all_seeing(monkeypatch):
 
 
 @pytest.fixture
-def blind(make_critic, monkeypatch):
+def blind(make_critic):
     """A critic with random weights, which writes anything."""
-    monkeypatch.setattr(demo, "LONGEST", 64)
     return make_critic()
 
 

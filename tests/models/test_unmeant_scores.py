@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rational_rewards.models.answering import UNMEANT
+from rational_rewards.models.answering import SHORTENED, UNMEANT
 from rational_rewards.models.checkpoints.discovery import EMBEDDED_NAME
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.decoding import LEAST_LIKELY, likelihood
@@ -131,3 +131,11 @@ def test_what_speaks_against_a_number_is_what_goes_on_with_it(make_critic):
     for end in (token("/"), token("("), min(vocabulary.stop_ids)):
         assert likelihood(sure_of(end), may_end, vocabulary) == 1
     assert likelihood(sure_of(token("1")), may_end, vocabulary) < LEAST_LIKELY
+
+
+def test_reasons_that_a_small_limit_cuts_short_are_not_passed_off_as_the_judgement(embedded):
+    prompt = "a red circle and a blue square"
+    short = embedded.critique(RED, prompt, max_new_tokens=64).judgements[0]
+    assert SHORTENED in short.notes
+    assert SHORTENED in short.to_markdown()
+    assert SHORTENED not in embedded.critique(RED, prompt).judgements[0].notes
