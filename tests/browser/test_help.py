@@ -29,9 +29,11 @@ from make_locales import (
 LANGUAGES = (ENGLISH, *TRANSLATIONS)
 DOCS = PACK / "web" / "docs"
 IDS = sorted(
-    id
-    for file in (PACK / "nodes").glob("*.py")
-    for id in re.findall(r'node_id="(\w+)"', file.read_text("utf-8"))
+    {
+        id
+        for file in (PACK / "nodes").glob("*.py")
+        for id in re.findall(r'"(RationalRewards[A-Z]\w+)"', file.read_text("utf-8"))
+    }
 )
 # Vue-i18n reads these as its own syntax, and older frontends fail on them.
 SPECIAL = re.compile(r"[{}@|$]")
