@@ -244,6 +244,15 @@ def test_a_body_that_blocks_ends_the_loop_and_not_the_workflow(server):
     assert len(rounds_of(outputs)) == 1
 
 
+def test_every_node_passes_something_on(server):
+    # ComfyUI's own loops want every output node of a body to reach their end.
+    ours = {
+        name: node for name, node in server.get("/object_info").items() if name.startswith("RationalRewards")
+    }
+    assert sum(node["output_node"] for node in ours.values()) >= 8
+    assert [name for name, node in ours.items() if not node["output"]] == []
+
+
 # ---------------------------------------------------------------- what is refused, in a sentence
 
 
