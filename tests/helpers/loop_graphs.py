@@ -1,7 +1,10 @@
-"""Loops in a real ComfyUI: graphs around the shapes painter, and nodes that a test can count and hold."""
+"""Loops in a real ComfyUI: graphs around a painter and a critic that take no time, or around the shapes
+painter and the embedded critic; and nodes that a test can count and hold.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +18,14 @@ from PIL import Image
 
 from rational_rewards.demo.painter import paint
 
-# Painted badly with seed 3, and much better when the critic has rewritten it once.
+# Painted badly by the shapes painter with seed 3, and much better when the critic has rewritten it once.
 PROMPT = "two red squares, a black star and a large blue circle with the word HAT"
 SEED, FLAWS = 3, 0.9
 # A node pack for tests.
 PACK = """
+import hashlib
 import os
+import sys
 import time
 import comfy.model_management
 import torch
@@ -36,6 +41,55 @@ ANY = Any("*")
 
 class Test:
     RETURN_TYPES, FUNCTION, CATEGORY = (ANY,), "run", "test"
+
+class Noise(Test):
+    "Another image for every prompt and seed."
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"prompt": ("STRING", {"forceInput": True}),
+                             "seed": ("INT", {"default": 0, "max": 2**64})}}
+    def run(self, prompt, seed):
+        digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
+        return (torch.tensor(list(digest)[:27]).reshape(1, 3, 3, 3).repeat(1, 32, 32, 1).float() / 255,)
+
+class Opinions:
+    "A critic that scores an image by its pixels, never as perfect, and always has something to add."
+    name = "test critic"
+
+    def __init__(self):
+        found = [name for name in sys.modules if name.endswith(".models.critique")]
+        self.models = found[0].removesuffix("critique")
+
+    def of(self, module):
+        return sys.modules[self.models + module]
+
+    def critique(self, images, prompt, source=None, *, rubric="auto", progress=None, **options):
+        rubric = self.of("rubrics.rubric").rubric_for("t2i" if source is None else "edit", False)
+        items = []
+        for image in images:
+            digest = hashlib.sha256(image.tobytes()).digest()
+            judgement = self.of("judgement").Judgement({
+                spec.key: self.of("judgement").Dimension(spec.name, 1 + digest[number] % 25 / 10)
+                for number, spec in enumerate(rubric.dimensions)
+            }, raw=str(int.from_bytes(digest[:4], "big")))
+            sources = {} if source is None else {"source": source[0]}
+            asked = self.of("question").Question(rubric, prompt, {"image": image, **sources})
+            items.append(self.of("critique").JudgedImage(asked, judgement))
+        return self.of("critique").Critique(items, self, self.of("engines.base").SamplingParams())
+
+    def refine(self, items, sampling, progress):
+        import dataclasses
+        return [dataclasses.replace(item.judgement, comments="More.",
+                                    refined_request=f"{item.question.prompt}, v{item.judgement.raw}")
+                for item in items]
+
+class Critic(Test):
+    "Such a critic."
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+    def run(self):
+        return (Opinions(),)
 
 class Counted(Test):
     "Passes a value on, and says that it ran."
@@ -77,7 +131,7 @@ class Blocked(Test):
     def run(self, value, round, first):
         return (ExecutionBlocker(None) if round >= first else value,)
 
-NODE_CLASS_MAPPINGS = {f"Test{cls.__name__}": cls for cls in (Counted, Grown, Listed, Blocked)}
+NODE_CLASS_MAPPINGS = {f"Test{cls.__name__}": cls for cls in (Noise, Critic, Counted, Grown, Listed, Blocked)}
 """
 
 
@@ -99,9 +153,9 @@ def loop_graph(
 ) -> dict[str, Any]:
     """A loop with previews of everything that End gives back; `end` are inputs of End."""
     return {
-        "critic": node("LoadCritic", checkpoint="shapes demo (CPU)", quantization="none"),
+        "critic": node("TestCritic"),
         "start": node("LoopStart", prompt=prompt, max_rounds=rounds, seed=seed, seed_mode=mode),
-        "paint": node("ShapesPainter", prompt=["start", 1], seed=["start", 3], flaws=FLAWS),
+        "paint": node("TestNoise", prompt=["start", 1], seed=["start", 3]),
         "end": node(
             "LoopEnd",
             **{"loop": ["start", 0], "critic": ["critic", 0], "image": ["paint", 0], "stop_at": 1.0, **end},
@@ -111,6 +165,14 @@ def loop_graph(
         "best score": node("PreviewAny", source=["end", 2]),
         "images": node("PreviewImage", images=["end", 3]),
         "history": node("PreviewAny", source=["end", 4]),
+    }
+
+
+def shapes_graph(**loop: Any) -> dict[str, Any]:
+    """As `loop_graph`, with the shapes painter and the embedded critic."""
+    return loop_graph(**loop) | {
+        "critic": node("LoadCritic", checkpoint="shapes demo (CPU)", quantization="none"),
+        "paint": node("ShapesPainter", prompt=["start", 1], seed=["start", 3], flaws=FLAWS),
     }
 
 
@@ -140,13 +202,25 @@ def pictures(server: Server, output: dict[str, Any]) -> list[np.ndarray]:
 
 
 def painting(prompt: str, seed: int) -> np.ndarray:
-    """What the painter paints."""
+    """What the shapes painter paints."""
     return np.asarray(paint(prompt, seed, flaws=FLAWS).image.convert("RGB"))
+
+
+def noise(prompt: str, seed: int) -> np.ndarray:
+    """What the test painter paints."""
+    digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
+    return np.tile(np.frombuffer(digest[:27], np.uint8).reshape(3, 3, 3), (32, 32, 1))
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether images are the same, but for how ComfyUI rounds when it saves."""
+    first, second = np.asarray(first, int), np.asarray(second, int)
+    return first.shape == second.shape and bool((abs(first - second) <= 1).all())
 
 
 def times(server: Server, name: str) -> int:
     """How often a counted node has run."""
-    return server.text().splitlines().count(f"ran: {name}")
+    return server.text().count(f"ran: {name}\n")
 
 
 @contextmanager

@@ -12,12 +12,15 @@ from comfyui_server import Failed
 from loop_graphs import (
     PROMPT,
     SEED,
+    equal,
     held,
     loop_graph,
     node,
+    noise,
     painting,
     pictures,
     rounds_of,
+    shapes_graph,
     shown_on,
     start_server,
     text,
@@ -26,8 +29,6 @@ from loop_graphs import (
 from PIL import Image
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.skipif(not checkouts(), reason=HINT)]
-# With seeds from here on the painter and the critic have to do for four rounds.
-MANY = 27
 FINISH = "/rational_rewards/finish"
 
 
@@ -55,7 +56,7 @@ def wait_for(server, name, count=1):
 
 
 def test_a_loop_gives_back_the_best_round_and_shows_every_one(server):
-    graph = loop_graph()
+    graph = shapes_graph()
     graph["peek"] = node("PreviewImage", images=["paint", 0])
     outputs = server.run(graph)
     rounds = rounds_of(outputs)
@@ -82,30 +83,29 @@ def test_nothing_outside_the_body_runs_again_and_a_second_queue_comes_from_the_c
     graph["inside"] = node("TestCounted", value=["paint", 0], name="inside")
     graph["end"]["inputs"] |= {"critic": ["outside", 0], "image": ["inside", 0]}
     first = server.run(graph)
-    count = len(rounds_of(first))
-    assert count >= 2
-    assert (times(server, "outside"), times(server, "inside")) == (1, count)
+    assert len(rounds_of(first)) == 3
+    assert (times(server, "outside"), times(server, "inside")) == (1, 3)
     again = server.run(graph)
-    assert (times(server, "outside"), times(server, "inside")) == (1, count)
+    assert (times(server, "outside"), times(server, "inside")) == (1, 3)
     assert rounds_of(again) == rounds_of(first)
-    graph["end"]["inputs"]["stop_at"] = 0.05
+    assert text(again, "history") == text(first, "history")
+    graph["end"]["inputs"]["stop_at"] = 0.01
     early = server.run(graph)
     assert len(rounds_of(early)) == 1
-    assert "0.05 is reached" in rounds_of(early)[-1]["stopped"]
-    graph["end"]["inputs"]["stop_at"] = 0.99
-    assert prompts_of(rounds_of(server.run(graph))) == prompts_of(rounds_of(first))
-    # In the run before, the later rounds were not needed.
-    assert times(server, "inside") <= 2 * count - 1
-    assert times(server, "outside") == 1
+    assert "0.01 is reached" in rounds_of(early)[-1]["stopped"]
+    assert (times(server, "outside"), times(server, "inside")) == (1, 3)
 
 
 def test_a_changed_stop_at_runs_no_round_again(server):
-    graph = loop_graph(seed=12, rounds=3, stop_at=1.0)
+    # ComfyUI's default cache lets go of what came out of an expansion of an expansion: later rounds run again
+    # with it, and with --cache-classic do not (test_loop_caches.py).
+    graph = loop_graph(seed=12, rounds=2)
     graph["inside"] = node("TestCounted", value=["paint", 0], name="stop_at")
     graph["end"]["inputs"]["image"] = ["inside", 0]
-    count = len(rounds_of(server.run(graph)))
+    first = rounds_of(server.run(graph))
     graph["end"]["inputs"]["stop_at"] = 0.99
-    assert len(rounds_of(server.run(graph))) == count == times(server, "stop_at")
+    assert prompts_of(rounds_of(server.run(graph))) == prompts_of(first)
+    assert len(first) == 2 == times(server, "stop_at")
 
 
 def test_one_round_is_a_critique(server):
@@ -114,18 +114,18 @@ def test_one_round_is_a_critique(server):
 
 
 def test_each_round_may_have_its_own_seed(server):
-    outputs = server.run(loop_graph(seed=MANY, rounds=3, mode="next"))
+    outputs = server.run(loop_graph(seed=27, rounds=3, mode="next"))
     prompts = prompts_of(rounds_of(outputs))
     assert len(prompts) == 3
-    painted = [painting(prompt, MANY + number) for number, prompt in enumerate(prompts)]
-    assert np.array_equal(pictures(server, outputs["images"]), painted)
+    painted = [noise(prompt, 27 + number) for number, prompt in enumerate(prompts)]
+    assert equal(pictures(server, outputs["images"]), painted)
 
 
 def test_the_best_candidate_of_a_batch_counts(server):
     graph = loop_graph(seed=15, rounds=2)
     graph |= {
         "other seed": node("TestCounted", value=["start", 3], name="seed", plus=100),
-        "other": node("ShapesPainter", prompt=["start", 1], seed=["other seed", 0], flaws=0.9),
+        "other": node("TestNoise", prompt=["start", 1], seed=["other seed", 0]),
         "batch": node("ImageBatch", image1=["paint", 0], image2=["other", 0]),
     }
     graph["end"]["inputs"]["image"] = ["batch", 0]
@@ -135,7 +135,7 @@ def test_the_best_candidate_of_a_batch_counts(server):
     assert len(shown) == len(rounds) == 2
     for one, picture in zip(rounds, shown, strict=True):
         number = [f"number {n}" in one["notes"][0] for n in (1, 2)].index(True)
-        assert np.array_equal(picture, painting(one["after"], 15 + 100 * number))
+        assert equal(picture, noise(one["after"], 15 + 100 * number))
 
 
 def test_images_of_different_sizes_become_one_batch(server):
@@ -144,7 +144,7 @@ def test_images_of_different_sizes_become_one_batch(server):
     graph["end"]["inputs"]["image"] = ["grown", 0]
     outputs = server.run(graph)
     shown = pictures(server, outputs["images"])
-    assert [picture.shape for picture in shown] == [(128, 128, 3)] * 2
+    assert [picture.shape for picture in shown] == [(96, 96, 3)] * 2
 
 
 def test_words_to_keep_stay_in_every_round(server):
@@ -157,7 +157,8 @@ def test_words_to_keep_stay_in_every_round(server):
 
 def test_an_edit_is_judged_with_its_source(server):
     graph = loop_graph(prompt="replace the red circle with a green star", seed=18, rounds=2)
-    graph["source"] = node("ShapesPainter", prompt="a red circle", seed=1, flaws=0.0)
+    graph["text"] = node("TestCounted", value="a red circle", name="text")
+    graph["source"] = node("TestNoise", prompt=["text", 0], seed=1)
     graph["end"]["inputs"]["source_image"] = ["source", 0]
     outside = rounds_of(server.run(graph))
     assert "image_faithfulness" in [one["key"] for one in outside[0]["dimensions"]]
@@ -188,7 +189,7 @@ def test_images_are_saved_with_scores_inside_the_body_and_off_it(server):
         assert len(files) == len(prompts) == 2
         for number, (file, prompt) in enumerate(zip(files, prompts, strict=True)):
             with Image.open(file) as saved:
-                assert np.array_equal(saved.convert("RGB"), painting(prompt, 19 + number))
+                assert equal(saved.convert("RGB"), noise(prompt, 19 + number))
                 judged = json.loads(saved.info["rational_rewards"])
             assert judged["score"] == pytest.approx(rounds_of(outputs)[number]["score"], abs=1e-4)
 
@@ -214,16 +215,14 @@ def test_a_loop_stands_in_a_loop(server):
     graph = loop_graph(seed=22, rounds=2, mode="next")
     graph |= {
         "inner": node("LoopStart", prompt=["start", 1], max_rounds=2, seed=["start", 3]),
-        "paint": node("ShapesPainter", prompt=["inner", 1], seed=["start", 3], flaws=0.9),
+        "paint": node("TestNoise", prompt=["inner", 1], seed=["start", 3]),
         "counted": node("TestCounted", value=["paint", 0], name="nested"),
         "peek": node("PreviewImage", images=["counted", 0]),
         "inner end": node(
             "LoopEnd", loop=["inner", 0], critic=["critic", 0], image=["counted", 0], stop_at=1.0
         ),
     }
-    # Never good enough for the outer loop.
-    graph["spoilt"] = node("ImageInvert", image=["inner end", 0])
-    graph["end"]["inputs"]["image"] = ["spoilt", 0]
+    graph["end"]["inputs"]["image"] = ["inner end", 0]
     outputs = server.run(graph)
     outer = rounds_of(outputs)
     assert len(outer) == 2
@@ -245,6 +244,15 @@ def test_a_body_that_blocks_ends_the_loop_and_not_the_workflow(server):
     assert len(rounds_of(outputs)) == 1
 
 
+def test_every_node_passes_something_on(server):
+    # ComfyUI's own loops want every output node of a body to reach their end.
+    ours = {
+        name: node for name, node in server.get("/object_info").items() if name.startswith("RationalRewards")
+    }
+    assert sum(node["output_node"] for node in ours.values()) >= 8
+    assert [name for name, node in ours.items() if not node["output"]] == []
+
+
 # ---------------------------------------------------------------- what is refused, in a sentence
 
 
@@ -264,7 +272,8 @@ def test_a_list_is_refused(server):
 
 def test_an_image_that_no_round_can_change_is_refused(server):
     graph = loop_graph(seed=25)
-    graph["paint"]["inputs"] |= {"prompt": PROMPT, "seed": 25}
+    graph["text"] = node("TestCounted", value=PROMPT, name="fixed")
+    graph["paint"]["inputs"] |= {"prompt": ["text", 0], "seed": 25}
     with pytest.raises(Failed, match="does not depend on Refine Loop Start"):
         server.run(graph)
     # Something else that depends on it does not help.
@@ -296,7 +305,7 @@ def slow_graph(name, seed):
 
 
 def test_after_a_cancel_in_the_second_round_a_run_is_clean(server):
-    graph = slow_graph("cancelled", MANY)
+    graph = slow_graph("cancelled", 27)
     with held(server):
         prompt = server.queue(graph)
         wait_for(server, "cancelled", 2)
@@ -312,7 +321,7 @@ def test_after_a_cancel_in_the_second_round_a_run_is_clean(server):
 
 
 def test_a_loop_that_is_asked_to_finish_keeps_its_best_and_the_workflow_goes_on(server):
-    graph = slow_graph("finished", MANY)
+    graph = slow_graph("finished", 27)
     with held(server) as hold:
         prompt = server.queue(graph)
         wait_for(server, "finished", 2)
@@ -322,9 +331,7 @@ def test_a_loop_that_is_asked_to_finish_keeps_its_best_and_the_workflow_goes_on(
     rounds = rounds_of(outputs)
     assert [one["stopped"] for one in rounds] == ["", "Stopped by hand after this round."]
     best = max(rounds, key=lambda one: one["score"])
-    assert np.array_equal(
-        pictures(server, outputs["best"])[0], painting(best["after"], MANY + best["number"] - 1)
-    )
+    assert equal(pictures(server, outputs["best"])[0], noise(best["after"], 27 + best["number"] - 1))
     # Another run of the same workflow was not asked to.
     graph["end"]["inputs"]["stop_at"] = 0.99
     assert len(rounds_of(server.run(graph))) == 4
