@@ -62,7 +62,7 @@ class RefineLoopStart(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id=START,
+            node_id="RationalRewardsLoopStart",
             display_name="Refine Loop Start",
             category=f"{CATEGORY}/loop",
             description="Begins a loop: generate, critique, refine the prompt, generate again, until the "
