@@ -30,6 +30,9 @@ from .vision import HOST, ImageFeatures, SeenImages, digest, encode_image
 ROWS = 8
 # Host memory for sessions that may be continued.
 KEPT_BYTES = 2 * 1024**3
+# Sessions that may be continued: those of a batch or two, or of the last rounds of a loop. Of small models
+# thousands would fit into the bytes above, for nothing.
+KEPT_SESSIONS = 16
 NO_ROOM = (
     "There is not enough memory to judge this image: lower max_pixels on Load Critic, choose a smaller "
     "quantization, "
@@ -276,9 +279,9 @@ class TransformersEngine:
             if row.session is not None:
                 self.kept[id(row)] = row
         held = 0
-        for key, row in reversed(list(self.kept.items())):
+        for number, (key, row) in enumerate(reversed(list(self.kept.items()))):
             session, held = row.session, held + (row.session.nbytes if row.session else 0)
-            if session is None or held > self.kept_bytes:
+            if session is None or held > self.kept_bytes or number >= KEPT_SESSIONS:
                 row.session = row.prompt = None
                 del self.kept[key]
             else:

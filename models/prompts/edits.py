@@ -61,9 +61,21 @@ def combined(prompt: str, earlier: str, later: str) -> str | None:
 
 
 def edits(before: list[str], after: list[str]) -> list[Edit]:
-    """The changes that make `after` of `before`."""
+    """The changes that make `after` of `before`, additions as early as they can stand: one and the same may
+    be read in several places, as in "on the right on a hill".
+    """
     codes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return [Edit(i, j, tuple(after[k:m])) for kind, i, j, k, m in codes if kind != "equal"]
+    changes: list[Edit] = []
+    for kind, start, end, first, last in codes:
+        if kind == "equal":
+            continue
+        words = tuple(after[first:last])
+        free = changes[-1].end if changes else 0
+        while start == end > free and words[-1] == before[start - 1]:
+            words = (words[-1], *words[:-1])
+            start = end = start - 1
+        changes.append(Edit(start, end, words))
+    return changes
 
 
 def _position(edit: Edit) -> tuple[int, int, bool]:

@@ -110,3 +110,11 @@ def test_the_order_is_the_same_in_every_process():
             check=True,
         )
         assert result.stdout.strip() == "a x1 y1 b a y2 x2 b"
+
+
+def test_what_both_rewrites_add_stands_there_once_wherever_it_can_be_read():
+    prompt = "a red star and two squares on a pink background"
+    earlier = "a red star and exactly two squares on the right on a pink background"
+    later = "a red star and two squares on the right on a plain pink background"
+    joined = "a red star and exactly two squares on the right on a plain pink background"
+    assert combined(prompt, earlier, later) == combined(prompt, later, earlier) == joined
