@@ -394,7 +394,7 @@ from rational_rewards.preferences.dataset import PreferenceDataset
 
 node.GET_SCHEMA()
 # As the executor sets it, for a prompt without a workflow.
-node.hidden = SimpleNamespace(unique_id="1", dynprompt=None, extra_pnginfo=None)
+node.hidden = SimpleNamespace(unique_id="1", prompt=None, dynprompt=None, extra_pnginfo=None)
 a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
