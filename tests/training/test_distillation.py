@@ -31,7 +31,7 @@ from rational_rewards.models.errors import ParrotError
 from rational_rewards.parrot.anchored import rationalize
 from rational_rewards.parrot.pipeline import has_changed, latest_rows, rationalize_pairs
 from rational_rewards.parrot.projection import project
-from rational_rewards.preferences.dataset import PreferenceDataset
+from rational_rewards.preferences.dataset import LINES, PreferenceDataset
 from rational_rewards.training.adapter import clean_name, learn
 from rational_rewards.training.collate import IGNORED, by_length, collate
 from rational_rewards.training.distillation import Recipe, Rows, distill
@@ -388,6 +388,7 @@ def test_an_adapter_needs_a_name_that_is_one(
 
 
 def test_without_rationales_it_says_what_to_run_first(tmp_path: Path) -> None:
+    (tmp_path / LINES).touch()
     with pytest.raises(ParrotError, match="run Rationalize Preferences first"):
         latest_rows(tmp_path)
     with pytest.raises(ParrotError, match="record some with Record Preference first"):
