@@ -399,7 +399,8 @@ a, b = torch.rand(2, 8, 8, 3), torch.rand(2, 6, 9, 3)
 seen = []
 def run(preferred, *more, a=a, b=b, name="my-taste", **others):
     # The node takes its inputs as lists.
-    stamp = node.fingerprint_inputs(dataset=[name])
+    # The dataset's part of it.
+    stamp = node.fingerprint_inputs(dataset=[name])[0]
     given = {key: [value] for key, value in others.items()}
     sources = [list(more)] if more else []
     try:
@@ -418,7 +419,7 @@ kept = {
     name: [[p.preferred, p.task, p.chosen_by] for p in PreferenceDataset(root / name)]
     for name in ("my-taste", "edits")
 }
-print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=[None])]))
+print("RESULT" + json.dumps([seen, kept, str(root), node.fingerprint_inputs(dataset=[None])[0]]))
 """
 
 
