@@ -32,7 +32,8 @@ from rational_rewards.demo.checkpoint import (
     build_checkpoint,
 )
 from rational_rewards.models.checkpoints.loading import load
-from rational_rewards.models.critic import Critic, pick_device
+from rational_rewards.models.critic import Critic
+from rational_rewards.models.devices import pick_device
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
 from rational_rewards.models.question import Question

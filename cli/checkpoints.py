@@ -69,7 +69,8 @@ def check_critic(
     `needs` names a capability. Raises CheckpointError, RubricError, QuestionError and CapabilityError; what
     is wrong with the checkpoint itself is left to `load_critic`.
     """
-    from ..models.critic import OWN_RUBRICS, pick_device, unable
+    from ..models.critic import OWN_RUBRICS, unable
+    from ..models.devices import pick_device
     from ..models.rubrics.rubric import chosen_rubric
 
     pick_device(options.device)

@@ -211,7 +211,7 @@ def load(folder: Path) -> tuple[Any, Any]:
     import torch
 
     from ..models.checkpoints.loading import load as load_checkpoint
-    from ..models.critic import pick_device
+    from ..models.devices import pick_device
 
     loaded = load_checkpoint(folder, "none", pick_device(), dtype=torch.float32)
     return loaded.model, loaded.processor
