@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,9 @@ from PIL import Image
 from rational_rewards.demo.checkpoint import Shape, build_checkpoint
 from rational_rewards.models.images import open_image
 
+# Time is for benchmarks, never for tests.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # Pixel budget of most tests: 16 visual tokens.
 SMALL = 128 * 128
 
