@@ -7,7 +7,7 @@ TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 # Test processes side by side, each with one thread.
 WORKERS ?= 2
 
-.PHONY: demo setup test kills lint format workflows subgraphs locales clean
+.PHONY: demo setup test long kills lint format workflows subgraphs locales clean
 
 demo: $(VENV)/light
 	$(BIN)/python -m rational_rewards demo
@@ -38,7 +38,11 @@ format: setup
 	$(BIN)/ruff format .
 
 test: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not long"
+
+# Minutes each: a taste taught on the canvas, a hundred runs without a leak.
+long: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 # Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
 kills: setup

@@ -82,6 +82,7 @@ def resident(server):
     return psutil.Process(server.process.pid).memory_info().rss
 
 
+@pytest.mark.long
 def test_runs_that_alternate_critics_do_not_grow(server):
     sizes = []
     for number in range(RUNS):

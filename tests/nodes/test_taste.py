@@ -96,6 +96,7 @@ def accuracy(server, adapter):
     return float(outputs["show"]["text"][0])
 
 
+@pytest.mark.long
 def test_forty_preferences_teach_the_critic_a_taste_for_blur(server, pairs):
     for number, (prompt, _, _) in enumerate(pairs):
         server.run(recording(number, prompt, "blur" if number < RECORDED else "held-out"))
