@@ -17,8 +17,8 @@ from .tournament import Pair
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .critic import Critic, Prompts
-from .inputs import ImageInput
+    from .critic import Critic
+    from .inputs import ImageInput, Prompts
 
 Method = Literal["score", "tournament"]
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .best_of import order_by_score
 from .critic import Critic
 from .critique import JudgedImage
 from .engines.base import Progress, SamplingParams
@@ -92,10 +93,10 @@ class Rounds:
 
     @property
     def best(self) -> int | None:
-        """Index of the round with the highest score, the earliest of equal ones; None where no score could be
-        read.
-        """
-        return best_of([one.judgement for one in self.done])
+        """Index of the best round (see `order_by_score`); None where no score could be read."""
+        judgements = [one.judgement for one in self.done]
+        first = next(iter(order_by_score(judgements)), None)
+        return first if first is not None and judgements[first].complete else None
 
     def why_stop(self, rules: StopRules, finish: bool = False) -> str:
         """Why no further round is needed, as a sentence; empty where the prompt may be rewritten."""
@@ -127,21 +128,6 @@ class Rounds:
         if why:
             lines += ["", why]
         return "\n".join(lines)
-
-
-def best_of(judgements: Sequence[Judgement]) -> int | None:
-    """Index of the judgement with the highest score, the first of equal ones; None where none could be
-    read.
-    """
-    best: int | None = None
-    for index, judgement in enumerate(judgements):
-        score = judgement.score if judgement.complete else None
-        if score is None:
-            continue
-        before = None if best is None else judgements[best].score
-        if before is None or score > before + SAME_SCORE:
-            best = index
-    return best
 
 
 def next_prompt(

@@ -16,11 +16,12 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import is_link
 
+from ..models.best_of import order_by_score
 from ..models.critic import Critic
 from ..models.critique import Critique, JudgedImage
 from ..models.errors import QuestionError
 from ..models.images import tensor_to_pil
-from ..models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, best_of, next_prompt
+from ..models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, next_prompt
 from ..models.refine import RefinedPrompt
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
@@ -30,6 +31,7 @@ from .schema import (
     CritiqueType,
     LoopType,
     critic_input,
+    phrases,
     rubric_input,
     schema,
     seed_input,
@@ -62,7 +64,7 @@ class RefineLoopStart(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="RationalRewardsLoopStart",
+            node_id=START,
             display_name="Refine Loop Start",
             category=f"{CATEGORY}/loop",
             description="Begins a loop: generate, critique, refine the prompt, generate again, until the "
@@ -240,7 +242,7 @@ class RefineLoopEnd(io.ComfyNode):
                 critic,
                 item,
                 this.prompt,
-                _phrases(given.get("keep", "")),
+                phrases(given.get("keep", "")),
                 critique.sampling,
                 host.progress(cls.hidden, **_so_far(state)),
             )
@@ -314,10 +316,6 @@ def _single(lists: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {name: values[0] for name, values in lists.items()}
 
 
-def _phrases(keep: str) -> list[str]:
-    return [line.strip() for line in keep.splitlines() if line.strip()]
-
-
 def _so_far(state: State) -> dict[str, Any]:
     """What the panel says beside the progress."""
     rounds = state.rounds
@@ -329,7 +327,7 @@ def _with_round(
     state: State, this: LoopStart, critique: Critique, images: torch.Tensor
 ) -> tuple[State, JudgedImage]:
     """The state with one more round, and its best candidate."""
-    candidate = best_of(critique.judgements) or 0
+    candidate = order_by_score(critique.judgements)[0]
     item = critique.items[candidate]
     done = Round(
         this.prompt, this.seed, item.judgement, candidate, len(critique.items), comments=state.comments

@@ -12,7 +12,7 @@ from ..models.errors import QuestionError
 from ..models.images import pil_to_tensor, tensor_to_pil
 from ..models.refine import RefinedPrompt, refine_prompts, with_refined
 from . import host, panel
-from .schema import CATEGORY, CritiqueType, schema
+from .schema import CATEGORY, CritiqueType, phrases, schema
 
 
 class RefinePrompt(io.ComfyNode):
@@ -65,8 +65,7 @@ class RefinePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, critique: Critique, refine_below: float = 4.0, keep: str = "") -> io.NodeOutput:
-        phrases = [line.strip() for line in keep.splitlines() if line.strip()]
-        refined = refine_prompts(critique, refine_below, phrases, host.progress(cls.hidden))
+        refined = refine_prompts(critique, refine_below, phrases(keep), host.progress(cls.hidden))
         prompts = [one.prompt for one in refined]
         pairs = zip(critique.items, refined, strict=True)
         pages = [panel.refinement_page(item.question.prompt, one) for item, one in pairs]

@@ -131,3 +131,8 @@ def answer_inputs() -> list[io.Input]:
             "can be read; free lets it write as it likes.",
         ),
     ]
+
+
+def phrases(keep: str) -> list[str]:
+    """The phrases of an input `keep`, one a line."""
+    return [line.strip() for line in keep.splitlines() if line.strip()]

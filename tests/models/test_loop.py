@@ -10,7 +10,7 @@ from PIL import Image
 
 from rational_rewards.models.critique import JudgedImage
 from rational_rewards.models.judgement import Dimension, Judgement
-from rational_rewards.models.loop import LoopStart, Round, Rounds, StopRules, best_of, next_prompt
+from rational_rewards.models.loop import LoopStart, Round, Rounds, StopRules, next_prompt
 from rational_rewards.models.question import Question
 from rational_rewards.models.rubrics.rubric import rubric_for
 
@@ -82,13 +82,18 @@ def test_a_prompt_that_was_tried_with_this_seed_is_a_repeat():
 # ---------------------------------------------------------------- which was the best, and the seeds
 
 
+def best_round(judgements):
+    """The best of rounds with these judgements."""
+    return Rounds(LoopStart("a cat"), tuple(Round("a cat", 0, one) for one in judgements)).best
+
+
 def test_the_best_is_the_highest_and_of_equal_ones_the_first():
-    assert best_of([judged(2.0), judged(3.5), judged(3.5), judged(3.0)]) == 1
-    assert best_of([judged(4.0, None), judged(2.0)]) == 1
-    assert best_of([judged(None), Judgement({})]) is None
-    assert best_of([]) is None
+    assert best_round([judged(2.0), judged(3.5), judged(3.5), judged(3.0)]) == 1
+    assert best_round([judged(4.0, None), judged(2.0)]) == 1
+    assert best_round([judged(None), Judgement({})]) is None
+    assert best_round([]) is None
     # Equal means that were added in another order.
-    assert best_of([judged(3.3, 3.6, 3.9), judged(3.9, 3.6, 3.3)]) == 0
+    assert best_round([judged(3.3, 3.6, 3.9), judged(3.9, 3.6, 3.3)]) == 0
     assert loop_of(judged(2.0), judged(3.5), judged(3.0)).best == 1
 
 
