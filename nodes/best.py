@@ -12,10 +12,11 @@ from ..models.critic import Critic
 from ..models.images import tensor_to_pil
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
+from .judge import JudgingNode
 from .schema import CATEGORY, critic_input, prompt_input, rubric_input, schema, seed_input, source_input
 
 
-class BestOfBatch(io.ComfyNode):
+class BestOfBatch(JudgingNode):
     """Pass on the best images of a batch."""
 
     @classmethod
@@ -52,11 +53,6 @@ class BestOfBatch(io.ComfyNode):
             hidden=host.HIDDEN,
             is_output_node=True,
         )  # fmt: skip
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        # An edited rubric is another question.
-        return host.rubrics_changed()
 
     @classmethod
     def execute(

@@ -41,8 +41,8 @@ NO_SCORE_MEANT = (
 )
 
 
-class _JudgingNode(io.ComfyNode):
-    """What Critique, Score and Compare share."""
+class JudgingNode(io.ComfyNode):
+    """A node that asks a critic by a rubric."""
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> Any:
@@ -79,7 +79,7 @@ def _dimension(judgement: Judgement, key: str) -> float:
     return score if score is not None else judgement.mean  # type: ignore[return-value]
 
 
-class Critique(_JudgingNode):
+class Critique(JudgingNode):
     """Judge every image of a batch, in words and scores."""
 
     @classmethod
@@ -144,7 +144,7 @@ class Critique(_JudgingNode):
         return io.NodeOutput(critique, scores, words, ui=ui)
 
 
-class Score(_JudgingNode):
+class Score(JudgingNode):
     """The numbers alone: overall and for each dimension."""
 
     @classmethod
@@ -235,7 +235,7 @@ class Score(_JudgingNode):
         return io.NodeOutput(scores, *columns, confidence, ui=ui)
 
 
-class Compare(_JudgingNode):
+class Compare(JudgingNode):
     """Which of two images is better, and why."""
 
     @classmethod

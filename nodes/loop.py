@@ -25,6 +25,7 @@ from ..models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, next_pr
 from ..models.refine import RefinedPrompt
 from ..models.rubrics.rubric import list_rubrics
 from . import host, panel
+from .judge import JudgingNode
 from .loop_body import LoopBody, copy_body, find_body
 from .schema import (
     CATEGORY,
@@ -141,7 +142,7 @@ class State:
     body: LoopBody | None = None
 
 
-class RefineLoopEnd(io.ComfyNode):
+class RefineLoopEnd(JudgingNode):
     """Where each round is judged, and the next one begun."""
 
     @classmethod
@@ -207,11 +208,6 @@ class RefineLoopEnd(io.ComfyNode):
             is_input_list=True,
             enable_expand=True,
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> Any:
-        # An edited rubric is another question.
-        return host.rubrics_changed()
 
     @classmethod
     def execute(cls, **lists: list[Any]) -> io.NodeOutput:
