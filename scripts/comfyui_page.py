@@ -215,6 +215,18 @@ class Canvas:
         assert waiting.value.status == 200, waiting.value.text()
         return waiting.value.json()["prompt_id"]
 
+    def search(self, words: str, x: float, y: float) -> None:
+        """Type words into the node search, opened by a double click on an empty place of the canvas."""
+        # A double click may close the box of the search before in place of opening a new one.
+        for _ in range(5):
+            self.page.mouse.dblclick(x, y)
+            self.page.wait_for_timeout(2000)
+            if self.page.evaluate("() => document.activeElement?.tagName === 'INPUT'"):
+                break
+        self.page.keyboard.type(words, delay=30)
+        # The list is sorted while one types.
+        self.page.wait_for_timeout(1500)
+
     def fit(self) -> None:
         """Bring the whole graph into view."""
         # Or only what is selected would be in view.

@@ -127,6 +127,12 @@ class Server:
             time.sleep(0.1)
         raise TimeoutError(f"no result after {seconds} s:\n{self.text()[-2000:]}")
 
+    def free(self) -> None:
+        """Unload all models and drop all cached outputs; returns when that is done."""
+        self.post("/free", {"unload_models": True, "free_memory": True})
+        # The queue sees to it between two prompts: at the latest before the prompt that follows this one.
+        self.run({"text": {"class_type": "PreviewAny", "inputs": {"source": uuid.uuid4().hex}}})
+
     def listen(self) -> websocket.WebSocket:
         """The websocket on which this client's events arrive."""
         return websocket.create_connection(

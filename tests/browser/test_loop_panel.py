@@ -385,7 +385,8 @@ def test_the_loop_is_told_while_it_runs(ran):
     assert any(so_far in text and "Generating the image" in text for text in later)
     assert any(so_far in text and "Writing" in text for text in later)
     assert all("Finish this round, then stop" in text for text, _ in ran.seen)
-    assert max(rounds for _, rounds in ran.seen) == len(ran.rounds) - 1
+    # The last round may be seen, too, before the loop's own story takes the place of all this.
+    assert max(rounds for _, rounds in ran.seen) in (len(ran.rounds) - 1, len(ran.rounds))
     assert ran.panel(END).locator(".rr-loop").count() == 0
 
 

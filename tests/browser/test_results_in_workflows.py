@@ -252,14 +252,7 @@ def test_nodes_are_found_by_what_an_artist_would_type(canvas, server, words, tit
         # ComfyUI 0.8 knows no search aliases: nodes are found by their names there.
         words = title
     canvas.build({})
-    # A double click may close the box of the search before in place of opening a new one.
-    for _ in range(5):
-        canvas.page.mouse.dblclick(1500, 1000)
-        canvas.page.wait_for_timeout(2000)
-        if canvas.page.evaluate("() => document.activeElement?.tagName === 'INPUT'"):
-            break
-    canvas.page.keyboard.type(words, delay=30)
-    canvas.page.wait_for_timeout(1500)
+    canvas.search(words, 1500, 1000)
     canvas.page.screenshot(path=comfyui_page.artifact(server, f"{canvas.name}-search-{words}-{title}"))
     listed = "[role=option], .comfy-vue-node-search-box li, [data-testid=result-item]"
     found = canvas.page.locator(listed).filter(has_text=title)

@@ -67,12 +67,8 @@ def test_it_is_found_in_the_search_and_runs(server: Server, nodes_2: bool, tmp_p
     with comfyui_page.canvas(server, 2000, 1200) as canvas:
         canvas.open(nodes_2=nodes_2)
         ids = canvas.build(GRAPH)
-        canvas.page.mouse.dblclick(1500, 1000)
-        canvas.page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'")
-        canvas.page.keyboard.type(TITLE, delay=30)
+        canvas.search(TITLE, 1500, 1000)
         canvas.page.get_by_text(TITLE).first.wait_for()
-        # The list is sorted while one types.
-        canvas.page.wait_for_timeout(1500)
         canvas.page.keyboard.press("Enter")
         canvas.page.wait_for_function(
             "title => app.graph.nodes.some(node => node.title === title)", arg=TITLE

@@ -112,7 +112,7 @@ def test_a_cancel_at_any_moment_leaves_a_working_queue(server):
     before, cancelled = resident(server), dict.fromkeys(LONGEST, 0)
     for number in range(CANCELS):
         phase = list(LONGEST)[number % len(LONGEST)]
-        server.post("/free", {"unload_models": True, "free_memory": True})
+        server.free()
         socket = server.listen()
         prompt = server.queue(asking(f"cancelled {number}", tokens=2048))
         wait_for(socket, phase)
@@ -126,7 +126,7 @@ def test_a_cancel_at_any_moment_leaves_a_working_queue(server):
 
 
 def test_a_changed_setting_frees_the_critic_before_the_next_is_loaded(server):
-    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.free()
     server.run(asking("first"))
     for quantization in ("int8", "none", "nf4"):
         server.run(asking("second", quantization=quantization))
@@ -139,12 +139,12 @@ def test_a_changed_setting_frees_the_critic_before_the_next_is_loaded(server):
 
 
 def test_two_loaders_share_a_critic_and_freeing_drops_it(server):
-    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.free()
     nodes = asking("shared") | {f"second {name}": node for name, node in asking("shared too").items()}
     nodes["second critique"]["inputs"] |= {"critic": ["second critic", 0], "image": ["second image", 0]}
     loads = server.text().count("Requested to load RationalRewardsCritic")
     server.run(nodes)
     assert server.text().count("Requested to load RationalRewardsCritic") == loads + 1
-    server.post("/free", {"unload_models": True, "free_memory": True})
+    server.free()
     server.run(asking("again"))
     assert server.text().count("Requested to load RationalRewardsCritic") == loads + 2
