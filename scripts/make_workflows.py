@@ -24,12 +24,13 @@ from PIL import Image
 from workflow_designs import MAKERS
 from workflow_layout import first_view, lanes, layout
 from workflow_parts import Workflow
+from workflow_stand_ins import values_for_picture, with_stand_ins, write_pictures
 
 FOLDER = PACK / "workflows"
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
-# Run before their picture is taken, because they can be anywhere: no download, no GPU.
-RUN = {"1-shapes-demo-no-download", "2-refine-loop-no-download"}
+# Not run for their picture: nothing here can edit an image again and again.
+NOT_RUN = {"refine-loop-edit"}
 # Width of the pictures in pixels.
 PICTURE = 1600
 # Bytes of a picture.
@@ -72,6 +73,14 @@ PLACE = """async ({ nodes, groups }) => {
         group.pos = [box[0], box[1]]
         group.size = [box[2], box[3]]
         app.graph.add(group)
+    }
+}"""
+SET = """([id, values]) => {
+    const node = app.graph.getNodeById(id)
+    for (const [name, value] of Object.entries(values)) {
+        const widget = node.widgets.find(widget => widget.name === name)
+        widget.value = value
+        widget.callback?.(value)
     }
 }"""
 SHOW = """async ({ x, y }) => {
@@ -165,10 +174,27 @@ def make(page: Canvas, name: str, workflow: Workflow) -> None:
         raise SystemExit(
             f"{name} does not load: {missing or [node['title'] for node in page.nodes() if node['faulty']]}"
         )
-    if name in RUN:
-        page.server.result(page.queue())
-        page.page.wait_for_timeout(3000)
+    if name not in NOT_RUN:
+        run(page, workflow, graph)
     (FOLDER / f"{name}.jpg").write_bytes(picture(page, groups))
+
+
+def run(page: Canvas, workflow: Workflow, graph: dict[str, Any]) -> None:
+    """Run the workflow in the page, with stand-ins for image models where it has any."""
+    ids = dict(zip(workflow.nodes, sorted(node["id"] for node in graph["nodes"]), strict=True))
+    for node, values in values_for_picture(workflow).items():
+        page.page.evaluate(SET, [ids[node], values])
+
+    def stand_in(route: Any) -> None:
+        body = route.request.post_data_json
+        route.continue_(post_data=json.dumps(body | {"prompt": with_stand_ins(body["prompt"])}))
+
+    page.page.route("**/api/prompt", stand_in)
+    try:
+        page.server.result(page.queue())
+    finally:
+        page.page.unroute("**/api/prompt")
+    page.page.wait_for_timeout(3000)
 
 
 def models(workflow: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -200,6 +226,7 @@ def main(wanted: list[str]) -> None:
     ]
     with tempfile.TemporaryDirectory() as temporary:
         prepare(Path(temporary), checkout, files)
+        write_pictures(Path(temporary) / "input")
         server = Server(checkout, Path(temporary))
         try:
             with canvas(server) as page:

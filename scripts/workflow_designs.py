@@ -5,16 +5,35 @@
 
 from __future__ import annotations
 
-from workflow_loops import refine_loop_no_download, refine_loop_sdxl
+from workflow_batches import (
+    best_of_eight,
+    score_a_batch,
+)
+from workflow_loops import (
+    refine_loop_edit,
+    refine_loop_no_download,
+    refine_loop_sdxl,
+    refine_loop_z_image,
+)
+from workflow_models import (
+    QWEN_EDIT_SAMPLING,
+    SDXL_SAMPLING,
+    Z_IMAGE_SAMPLING,
+    encode_edit,
+    qwen_image_edit,
+    sdxl,
+    z_image,
+)
 from workflow_parts import (
     BLUE,
     COMPARE_HEIGHT,
     CRITIC,
+    DRAWING,
     EDIT,
     GREY,
+    INSTRUCTION,
     REFINE_HEIGHT,
     RUN_TWICE,
-    SDXL_SAMPLING,
     T2I,
     Group,
     Node,
@@ -27,16 +46,14 @@ from workflow_parts import (
     demo_critic,
     encode,
     first_pass,
-    loader,
     note,
     preview,
     prompt,
     sampler,
     save,
-    sdxl,
+    scored,
     second_group,
     second_pass,
-    text,
 )
 
 
@@ -76,32 +93,13 @@ def critique_and_refine_z_image() -> Workflow:
         f"2. Write your prompt. {RUN_TWICE}\n\n"
         "Both images have the same seed, so only the prompt differs."
     )
-    sampling = (8, 1, "res_multistep", "simple")
-    files = "Comfy-Org/z_image_turbo/resolve/main/split_files/"
     nodes = {
         "note": note(words, 190),
         "prompt": prompt(fill=True),
-        "latent": Node("EmptySD3LatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
-        "unet": loader(
-            "UNETLoader",
-            "unet_name",
-            "diffusion_models",
-            f"{files}diffusion_models/z_image_turbo_bf16.safetensors",
-        ),
-        "shift": Node("ModelSamplingAuraFlow", values={"shift": 3}, links={"model": "unet"}),
-        "clip": loader(
-            "CLIPLoader",
-            "clip_name",
-            "text_encoders",
-            f"{files}text_encoders/qwen_3_4b.safetensors",
-            {"type": "lumina2"},
-        ),
-        "vae": loader("VAELoader", "vae_name", "vae", f"{files}vae/ae.safetensors"),
-        "positive": encode("prompt", "clip"),
-        "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        **first_pass(sampling, "shift", "vae"),
+        **z_image("prompt"),
+        **first_pass(Z_IMAGE_SAMPLING, "shift", "vae"),
         **critique_and_refine(T2I, "first image"),
-        **second_pass(encode("refine.refined_prompt", "clip"), sampling, "shift", "vae"),
+        **second_pass(encode("refine.refined_prompt", "clip"), Z_IMAGE_SAMPLING, "shift", "vae"),
     }
     return Workflow(
         nodes,
@@ -133,47 +131,15 @@ def critique_and_refine_edit() -> Workflow:
         f"3. {RUN_TWICE}\n\n"
         "The critic sees the image before and after, and says what the edit should have left alone."
     )
-    instruction = (
-        "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the "
-        "clouds as they are"
-    )
-    sampling = (4, 1, "euler", "simple")
-    vae = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/vae/qwen_image_vae.safetensors"
-    unet = (
-        "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
-        "qwen_image_edit_2511_fp8mixed.safetensors"
-    )
-    clip = (
-        "Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files/text_encoders/"
-        "qwen_2.5_vl_7b_fp8_scaled.safetensors"
-    )
-    lora = (
-        "lightx2v/Qwen-Image-Edit-2511-Lightning/resolve/main/"
-        "Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors"
-    )
-
-    def encode_edit(prompt: str, title: str) -> Node:
-        links = {"clip": "clip", "vae": "vae", "image1": "scaled", "prompt": prompt}
-        return Node("TextEncodeQwenImageEditPlus", title, links=links)
-
     nodes = {
         "note": note(words, 230),
-        "prompt": prompt(instruction, "Instruction", 120),
-        "source": Node("LoadImage", "Image to edit", {"image": "example.png"}, fill=True),
-        "scaled": Node("FluxKontextImageScale", "Scale the image", links={"image": "source"}),
-        "unet": loader("UNETLoader", "unet_name", "diffusion_models", unet),
-        "lora": loader("LoraLoaderModelOnly", "lora_name", "loras", lora, links={"model": "unet"}),
-        "shift": Node("ModelSamplingAuraFlow", values={"shift": 3.1}, links={"model": "lora"}),
-        "clip": loader("CLIPLoader", "clip_name", "text_encoders", clip, {"type": "qwen_image"}),
-        "vae": loader("VAELoader", "vae_name", "vae", vae),
-        "latent": Node("VAEEncode", links={"pixels": "scaled", "vae": "vae"}),
-        "positive": encode_edit("prompt", "Encode the instruction"),
-        "negative": Node("ConditioningZeroOut", links={"conditioning": "positive"}),
-        **first_pass(sampling, "shift", "vae", "First edit"),
+        "prompt": prompt(INSTRUCTION, "Instruction", 120),
+        **qwen_image_edit("prompt"),
+        **first_pass(QWEN_EDIT_SAMPLING, "shift", "vae", "First edit"),
         **critique_and_refine(EDIT, "first image", source_image="scaled"),
         **second_pass(
             encode_edit("refine.refined_prompt", "Encode refined instruction"),
-            sampling,
+            QWEN_EDIT_SAMPLING,
             "shift",
             "vae",
             "Second edit",
@@ -244,49 +210,6 @@ def compare_two_samplers() -> Workflow:
     )
 
 
-def score_a_batch() -> Workflow:
-    words = (
-        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
-        f"2. {RUN_TWICE}\n\n"
-        "*Save with Scores* writes each image's scores and reasons into its PNG. The arrows on *Critique* "
-        "turn "
-        "from image to image."
-    )
-    nodes = {
-        "note": note(words, 230),
-        **sdxl(),
-        "prompt": prompt(fill=True),
-        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
-        "images": decode("sampler", "checkpoint.VAE"),
-        "preview": preview("images", "Four images"),
-        "critic": critic(T2I),
-        "critique": critique("images"),
-        "scores": text("critique.score", "Scores, 0 to 1", 160),
-        "saved": Node(
-            "RationalRewardsSaveWithScores",
-            values={"filename_prefix": "scored"},
-            links={"image": "images", "critique": "critique"},
-            height=300,
-            fill=True,
-        ),
-    }
-    nodes["latent"].values["batch_size"] = 4
-    return Workflow(
-        nodes,
-        [
-            Group(
-                "Prompt and model",
-                GREY,
-                [(270, ["note", "prompt", "checkpoint", "latent"])],
-            ),
-            Group("Four images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
-            Group("Critic", BLUE, [(340, ["critic", "critique"])]),
-            Group("Results", BLUE, [(340, ["saved", "scores"])]),
-        ],
-        ["prompt"],
-    )
-
-
 def judge_a_picture() -> Workflow:
     words = (
         "1. Choose your image and write the prompt it was made from.\n"
@@ -295,14 +218,10 @@ def judge_a_picture() -> Workflow:
         "copy; wire "
         "any other image in its place."
     )
-    drawing = (
-        "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a "
-        "blue sky with two clouds"
-    )
     ask = {"critic": "critic", "prompt": "prompt"}
     nodes = {
         "note": note(words, 150),
-        "prompt": prompt(drawing),
+        "prompt": prompt(DRAWING),
         "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
         "other": Node("ImageBlur", "A blurred copy", {"blur_radius": 12, "sigma": 6.0}, {"image": "picture"}),
         **critique_and_refine(T2I, "picture"),
@@ -320,6 +239,55 @@ def judge_a_picture() -> Workflow:
             Group("Compare", BLUE, [(340, ["other", "compare"])]),
         ],
         ["prompt", "picture", "critic"],
+    )
+
+
+def inpaint_after_critique() -> Workflow:
+    words = (
+        "1. Choose your image, write the prompt it was made from, and an SDXL checkpoint.\n"
+        f"2. {RUN_TWICE} *Critique* says what is wrong.\n"
+        "3. Paint over it: right-click the image, *Open in MaskEditor*. Run again.\n\n"
+        "Only what you painted over is made anew, with the refined prompt; all else stays as it is, pixel by "
+        "pixel. Nothing is made anew while there is no mask."
+    )
+    nodes = {
+        "note": note(words, 250),
+        "prompt": prompt(DRAWING, height=130),
+        "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
+        "checkpoint": sdxl()["checkpoint"],
+        **critique_and_refine(T2I, "picture"),
+        "positive": encode("refine.refined_prompt"),
+        "negative": sdxl()["negative"],
+        "grown": Node("GrowMask", "A little more", {"expand": 12}, {"mask": "picture.MASK"}),
+        "encoded": Node("VAEEncode", links={"pixels": "picture", "vae": "checkpoint.VAE"}),
+        "latent": Node("SetLatentNoiseMask", links={"samples": "encoded", "mask": "grown"}),
+        "sampler": sampler(*SDXL_SAMPLING, "Make it anew", model="checkpoint", positive="positive"),
+        "image": decode("sampler", "checkpoint.VAE"),
+        "joined": Node(
+            "ImageCompositeMasked",
+            "Only what was painted over",
+            links={"destination": "picture", "source": "image", "mask": "grown"},
+        ),
+        "critique 2": critique("joined", "Judged again"),
+        "saved": scored("joined", "critique 2", "Save the repaired image", "inpaint-after-critique"),
+    }
+    nodes["sampler"].values["denoise"] = 0.75
+    return Workflow(
+        nodes,
+        [
+            Group("Image and prompt", GREY, [(310, ["note", "prompt", "picture"])]),
+            CRITIC,
+            Group(
+                "Only what was painted over",
+                GREY,
+                [
+                    (260, ["checkpoint", "positive", "negative", "grown", "encoded", "latent"]),
+                    (260, ["sampler", "image", "joined"]),
+                ],
+            ),
+            Group("Judged again", BLUE, [(310, ["critique 2"]), (290, ["saved"])]),
+        ],
+        ["prompt", "picture", "picture.MASK", "critic"],
     )
 
 
@@ -370,11 +338,15 @@ def shapes_demo_no_download() -> Workflow:
 MAKERS = {
     "1-shapes-demo-no-download": shapes_demo_no_download,
     "2-refine-loop-no-download": refine_loop_no_download,
+    "best-of-eight": best_of_eight,
     "compare-two-samplers": compare_two_samplers,
     "critique-and-refine-edit": critique_and_refine_edit,
     "critique-and-refine-sdxl": critique_and_refine_sdxl,
     "critique-and-refine-z-image": critique_and_refine_z_image,
+    "inpaint-after-critique": inpaint_after_critique,
     "judge-a-picture": judge_a_picture,
+    "refine-loop-edit": refine_loop_edit,
     "refine-loop-sdxl": refine_loop_sdxl,
+    "refine-loop-z-image": refine_loop_z_image,
     "score-a-batch": score_a_batch,
 }

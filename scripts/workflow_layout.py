@@ -21,6 +21,7 @@ NODES_2 = {
     "RationalRewardsCritique": 510,
     "RationalRewardsScore": 590,
     "RationalRewardsCompare": 640,
+    "RationalRewardsBestOf": 700,
     "RationalRewardsRefinePrompt": 380,
     "RationalRewardsLoopEnd": 830,
 }

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from workflow_models import (
+    QWEN_EDIT_SAMPLING,
+    SDXL_SAMPLING,
+    Z_IMAGE_SAMPLING,
+    qwen_image_edit,
+    sdxl,
+    z_image,
+)
 from workflow_parts import (
     BLUE,
+    EDIT,
     GREY,
+    INSTRUCTION,
     PROMPT,
     RUN_TWICE,
-    SDXL_SAMPLING,
     T2I,
     Group,
     Node,
@@ -21,7 +30,6 @@ from workflow_parts import (
     note,
     preview,
     sampler,
-    sdxl,
 )
 
 # Of images that need three rounds.
@@ -92,4 +100,76 @@ def refine_loop_sdxl() -> Workflow:
             Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
         ],
         ["start"],
+    )
+
+
+def refine_loop_z_image() -> Workflow:
+    words = (
+        "1. Load the three files of Z-Image-Turbo; ComfyUI offers those that are missing.\n"
+        f"2. Write your prompt. {RUN_TWICE}\n\n"
+        "*Refine Loop End* judges each round, and all since *Refine Loop Start* runs again with a better "
+        "prompt until the score reaches *stop_at*. Models are loaded once."
+    )
+    nodes = {
+        "note": note(words, 200),
+        "start": loop_start(PROMPT, 4, 42, "same"),
+        **z_image("start.prompt"),
+        "sampler": sampler(*Z_IMAGE_SAMPLING, model="shift", positive="positive", seed="start.seed"),
+        "image": decode("sampler", "vae"),
+        "critic": critic(T2I),
+        **loop_end("image", 0.9),
+        "all": preview("end.images", "All rounds"),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and model", GREY, [(290, ["note", "start", "unet", "shift", "clip", "vae"])]),
+            Group(
+                "Critic and sampler",
+                GREY,
+                [(280, ["critic", "latent", "positive", "negative", "sampler", "image"])],
+            ),
+            Group("Judged, and refined", BLUE, [(360, ["end"])]),
+            Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
+        ],
+        ["start", "negative"],
+    )
+
+
+def refine_loop_edit() -> Workflow:
+    words = (
+        "1. Choose an image and say what to change.\n"
+        "2. Load the files of Qwen-Image-Edit 2511 and its 4-step LoRA; ComfyUI offers those that are "
+        "missing.\n"
+        f"3. {RUN_TWICE}\n\n"
+        "Each round edits *your* image again, never the edit of the round before, so nothing wears out."
+    )
+    nodes = {
+        "note": note(words, 210),
+        "start": loop_start(INSTRUCTION, 4, 42, "same"),
+        **qwen_image_edit("start.prompt"),
+        "sampler": sampler(*QWEN_EDIT_SAMPLING, model="shift", positive="positive", seed="start.seed"),
+        "image": decode("sampler", "vae"),
+        "critic": critic(EDIT),
+        **loop_end("image", 0.9, source_image="scaled"),
+        "all": preview("end.images", "All rounds"),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Image and model",
+                GREY,
+                [
+                    (270, ["note", "start", "source"]),
+                    (260, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
+                ],
+            ),
+            Group(
+                "Critic and sampler", GREY, [(280, ["critic", "positive", "negative", "sampler", "image"])]
+            ),
+            Group("Judged, and refined", BLUE, [(360, ["end"])]),
+            Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
+        ],
+        ["start", "scaled", "negative"],
     )

@@ -51,10 +51,19 @@ PROMPT = (
     "a red fox asleep on a wooden park bench, beside it a paper cup that says HELLO, autumn leaves on the "
     "ground, soft morning light, photograph"
 )
+INSTRUCTION = (
+    "give her a yellow raincoat and an umbrella; keep her face, the hill, the sky and the clouds as they are"
+)
+# What example.png shows, which comes with ComfyUI.
+DRAWING = (
+    "a girl with large fox ears and blue eyes in a pink dress, standing on a green hill under a blue sky "
+    "with two clouds"
+)
 RUN_TWICE = (
     "Run twice: the first run says what the critic would download (17.5 GB, once), the second starts it."
 )
-SDXL_SAMPLING = (25, 7, "dpmpp_2m", "karras")
+# Steps, cfg, name of the sampler, scheduler.
+Sampling = tuple[int, float, str, str]
 HUB = "https://huggingface.co/"
 T2I, EDIT = "TIGER-Lab/RationalRewards-8B-T2I", "TIGER-Lab/RationalRewards-8B-Edit"
 
@@ -109,26 +118,15 @@ def save(images: str, title: str, prefix: str) -> Node:
     return Node("SaveImage", title, {"filename_prefix": prefix}, {"images": images}, height=200, fill=True)
 
 
+def scored(images: str, critique: str, title: str, prefix: str) -> Node:
+    """What saves judged images."""
+    links = {"image": images, "critique": critique}
+    values = {"filename_prefix": prefix}
+    return Node("RationalRewardsSaveWithScores", title, values, links, height=300, fill=True)
+
+
 def text(source: str, title: str, height: int = 160, fill: bool = False) -> Node:
     return Node("PreviewAny", title, links={"source": source}, height=height, fill=fill)
-
-
-def sdxl() -> dict[str, Node]:
-    """SDXL with a prompt, a negative prompt and an empty latent."""
-    file = "stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
-    return {
-        "prompt": prompt(),
-        "checkpoint": loader("CheckpointLoaderSimple", "ckpt_name", "checkpoints", file),
-        "positive": encode("prompt"),
-        "negative": Node(
-            "CLIPTextEncode",
-            "Negative prompt",
-            {"text": "blurry, deformed, watermark"},
-            {"clip": "checkpoint.CLIP"},
-            88,
-        ),
-        "latent": Node("EmptyLatentImage", values={"width": 1024, "height": 1024, "batch_size": 1}),
-    }
 
 
 def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
@@ -136,7 +134,7 @@ def encode(prompt: str, clip: str = "checkpoint.CLIP", title: str = "") -> Node:
 
 
 # Heights that leave room for what the panels show, so that no result covers another node.
-CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT, LOOP_END_HEIGHT = 580, 560, 640, 800
+CRITIQUE_HEIGHT, REFINE_HEIGHT, COMPARE_HEIGHT, BEST_HEIGHT, LOOP_END_HEIGHT = 580, 560, 640, 720, 800
 
 
 def critique(image: str, title: str = "", prompt: str = "prompt", **links: str) -> Node:
@@ -160,10 +158,6 @@ def critique_and_refine(checkpoint: str, image: str, **links: str) -> dict[str, 
 
 
 CRITIC = Group("Critic", BLUE, [(310, ["critic", "critique"]), (290, ["refine", "card"])])
-
-
-# Steps, cfg, name of the sampler, scheduler.
-Sampling = tuple[int, float, str, str]
 
 
 def first_pass(sampling: Sampling, model: str, vae: str, title: str = "First image") -> dict[str, Node]:
@@ -196,23 +190,15 @@ def loop_start(text: str, max_rounds: int, seed: int, seed_mode: str) -> Node:
     return Node("RationalRewardsLoopStart", values=values, height=250, fill=True)
 
 
-def loop_end(image: str, stop_at: float) -> dict[str, Node]:
+def loop_end(image: str, stop_at: float, **links: str) -> dict[str, Node]:
     """The end of the loop that begins at the node "start", and what is done with its result."""
-    best = {"image": "end.best_image", "critique": "end.critique"}
     return {
         "end": Node(
             "RationalRewardsLoopEnd",
             values={"stop_at": stop_at},
-            links={"loop": "start", "critic": "critic", "image": image},
+            links={"loop": "start", "critic": "critic", "image": image, **links},
             height=LOOP_END_HEIGHT,
         ),
-        "saved": Node(
-            "RationalRewardsSaveWithScores",
-            "Save the best round",
-            {"filename_prefix": "refine-loop"},
-            best,
-            height=300,
-            fill=True,
-        ),
+        "saved": scored("end.best_image", "end.critique", "Save the best round", "refine-loop"),
         "best prompt": text("end.best_prompt", "Its prompt", 180),
     }

@@ -1,0 +1,101 @@
+"""The workflows in which several images of one prompt are judged; see `workflow_designs.py`."""
+
+from __future__ import annotations
+
+from workflow_models import (
+    SDXL_SAMPLING,
+    sdxl,
+)
+from workflow_parts import (
+    BEST_HEIGHT,
+    BLUE,
+    GREY,
+    RUN_TWICE,
+    T2I,
+    Group,
+    Node,
+    Workflow,
+    critic,
+    critique,
+    decode,
+    note,
+    preview,
+    prompt,
+    sampler,
+    save,
+    scored,
+    text,
+)
+
+
+def score_a_batch() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
+        f"2. {RUN_TWICE}\n\n"
+        "*Save with Scores* writes each image's scores and reasons into its PNG. The arrows on *Critique* "
+        "turn from "
+        "image to image."
+    )
+    nodes = {
+        "note": note(words, 230),
+        **sdxl(),
+        "prompt": prompt(fill=True),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
+        "images": decode("sampler", "checkpoint.VAE"),
+        "preview": preview("images", "Four images"),
+        "critic": critic(T2I),
+        "critique": critique("images"),
+        "scores": text("critique.score", "Scores, 0 to 1", 160),
+        "saved": scored("images", "critique", "", "scored"),
+    }
+    nodes["latent"].values["batch_size"] = 4
+    return Workflow(
+        nodes,
+        [
+            Group(
+                "Prompt and model",
+                GREY,
+                [(270, ["note", "prompt", "checkpoint", "latent"])],
+            ),
+            Group("Four images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
+            Group("Critic", BLUE, [(340, ["critic", "critique"])]),
+            Group("Results", BLUE, [(340, ["saved", "scores"])]),
+        ],
+        ["prompt"],
+    )
+
+
+def best_of_eight() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
+        f"2. {RUN_TWICE}\n\n"
+        "*Best of Batch* judges all eight and passes the best on. *tournament* compares them two at a time: "
+        "finer and slower. With a *threshold* nothing passes and nothing is saved unless one is good enough."
+    )
+    nodes = {
+        "note": note(words, 230),
+        **sdxl(),
+        "prompt": prompt(fill=True),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
+        "images": decode("sampler", "checkpoint.VAE"),
+        "preview": preview("images", "Eight images"),
+        "critic": critic(T2I),
+        "best": Node(
+            "RationalRewardsBestOf",
+            links={"critic": "critic", "image": "images", "prompt": "prompt"},
+            height=BEST_HEIGHT,
+        ),
+        "winner": save("best.best_image", "The best one", "best-of-eight"),
+        "rejected": preview("best.rejected", "The others, best first"),
+    }
+    nodes["latent"].values["batch_size"] = 8
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and model", GREY, [(270, ["note", "prompt", "checkpoint", "latent"])]),
+            Group("Eight images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
+            Group("Critic", BLUE, [(340, ["critic", "best"])]),
+            Group("The best, and the others", GREY, [(320, ["winner", "rejected"])]),
+        ],
+        ["prompt"],
+    )
