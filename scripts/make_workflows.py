@@ -190,6 +190,8 @@ def run(page: Canvas, workflow: Workflow, graph: dict[str, Any]) -> None:
         route.continue_(post_data=json.dumps(body | {"prompt": with_stand_ins(body["prompt"])}))
 
     page.page.route("**/api/prompt", stand_in)
+    # A result that ComfyUI kept from another workflow is not shown in this one.
+    page.server.free()
     try:
         page.server.result(page.queue())
     finally:

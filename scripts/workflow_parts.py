@@ -111,7 +111,7 @@ def decode(samples: str, vae: str) -> Node:
 
 
 def preview(images: str, title: str) -> Node:
-    return Node("PreviewImage", title, links={"images": images}, height=200, fill=True)
+    return Node("PreviewImage", title, links={"images": images}, height=240, fill=True)
 
 
 def save(images: str, title: str, prefix: str) -> Node:
