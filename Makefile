@@ -7,7 +7,7 @@ TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 # Test processes side by side, each with one thread.
 WORKERS ?= 2
 
-.PHONY: demo setup test long kills lint format workflows subgraphs locales clean
+.PHONY: demo setup test long kills lint format workflows subgraphs locales animation clean
 
 demo: $(VENV)/light
 	$(BIN)/python -m rational_rewards demo
@@ -48,8 +48,9 @@ long: setup
 kills: setup
 	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/training/test_distillation.py -k killed
 
-# What is made in ComfyUI's own page, from its description in scripts/: templates with their pictures, the blueprint, tables of texts.
-workflows subgraphs locales: setup
+# What is made in ComfyUI's own page, from its description in scripts/: templates with their pictures, the blueprint, tables of texts,
+# the README's moving picture.
+workflows subgraphs locales animation: setup
 	$(BIN)/python scripts/make_$@.py
 
 clean:
