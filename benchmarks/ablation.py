@@ -10,6 +10,7 @@ same in all three.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import statistics
@@ -20,6 +21,7 @@ from rational_rewards.demo.base import RUBRICS
 from rational_rewards.demo.measure import held_out, measure_pairs, measure_singles
 from rational_rewards.demo.oracle import Oracle
 from rational_rewards.demo.train import BATCH, load, own_rubrics, paint_pairs
+from rational_rewards.models.checkpoints.discovery import EMBEDDED
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
 from rational_rewards.models.rubrics.rubric import rubric_for
@@ -31,6 +33,7 @@ from rational_rewards.parrot.rows import ROWS, build_rows
 from rational_rewards.preferences.pairs import PreferencePair
 from rational_rewards.training.distillation import Recipe, distill
 
+from .command import add_json, report
 from .shapes import SIDE_BY_SIDE
 
 WAYS = ("PARROT", "anchored only", "plain distillation")
@@ -161,3 +164,34 @@ def _spread(values: list[float]) -> str:
 
 def _slug(way: str) -> str:
     return way.replace(" ", "-").lower()
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "ablation", help="PARROT against anchored only and plain distillation, in the shapes world"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="a folder for what is made on the way; runs go on there"
+    )
+    parser.add_argument("--student", type=Path, default=EMBEDDED, help="folder of the critic that learns")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=600)
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--test", type=int, default=150)
+    parser.add_argument("--misreads", type=float, default=0.15)
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    figures = run(
+        options.student,
+        options.work,
+        options.pairs,
+        options.rows,
+        options.seeds,
+        options.misreads,
+        options.test,
+    )
+    report(figures, table(figures), options.json)

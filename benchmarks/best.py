@@ -6,6 +6,7 @@ A comparison in both orders counts as one.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import random
 import statistics
@@ -26,6 +27,7 @@ from rational_rewards.models import tournament
 from rational_rewards.models.best_of import best_of, order_by_score
 from rational_rewards.models.critic import Critic
 
+from .command import add_critic, add_json, report
 from .shapes import SIDE_BY_SIDE
 
 # Images of one group, and how strong the painter's habits are: several flaws each, so that images differ.
@@ -233,3 +235,30 @@ def _row(name: str, shares: dict[str, dict[str, int]]) -> str:
     }[name]
     cells = [str(Share(**shares[key])) if key in shares else "" for key in ("written", "expected", "broken")]
     return f"| {title} | {' | '.join(cells)} |"
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "best", help="ties with and without expected scores, and whether a tournament finds the best of 16"
+    )
+    add_critic(parser)
+    parser.add_argument("--pairs", type=int, default=600, help="pairs judged one by one; 0: none")
+    parser.add_argument("--compared", type=int, default=200, help="pairs compared side by side; 0: none")
+    parser.add_argument("--groups", type=int, default=40, help="tournaments of 16 images; 0: none")
+    parser.add_argument("--first", type=int, default=0, help="number of the first tournament")
+    parser.add_argument("--simulated", type=int, default=400, help="tournaments a size and noise; 0: none")
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    figures = run(
+        options.checkpoint,
+        options.pairs,
+        options.groups,
+        options.first,
+        options.compared,
+        options.simulated,
+    )
+    report(figures, table(figures), options.json)

@@ -9,6 +9,7 @@ does meets both.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import platform
 import statistics
@@ -37,6 +38,8 @@ from rational_rewards.models.devices import pick_device
 from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
 from rational_rewards.models.question import Question
+
+from .command import add_json, report
 
 SHAPES = {"tiny": TINY, "hundred-million": HUNDRED_MILLION, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
 PROMPT = "A red fox reads a newspaper on a wooden bench in a snowy park, morning light, photograph"
@@ -346,3 +349,38 @@ def table(figures: dict[str, Any]) -> str:
             f"| {wanted} | {one['runs']} |"
         )
     return "\n".join(lines)
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "engine", help="one reading for many questions, both orders, loops and batches against the plain way"
+    )
+    parser.add_argument(
+        "--shape", choices=sorted(SHAPES), default="half-billion", help="random weights of this size"
+    )
+    parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="none")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps, cpu")
+    parser.add_argument("--tokens", type=int, default=350, help="free-text tokens of a whole answer")
+    parser.add_argument("--repeat", type=int, default=3, help="runs; medians are printed")
+    parser.add_argument("--images", type=int, default=8, help="size of the batch")
+    parser.add_argument(
+        "--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)"
+    )
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS, help="what to measure")
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    figures = run(
+        options.shape,
+        options.quantization,
+        options.device,
+        options.tokens,
+        options.repeat,
+        options.images,
+        options.folder,
+        options.pairs,
+    )
+    report(figures, table(figures), options.json)

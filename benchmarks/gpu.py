@@ -6,6 +6,7 @@ happens to one of them. `--tiny --device cpu` tries the command without a card; 
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -203,3 +204,24 @@ def _cell(figures: dict[str, Any], show: Callable[[dict[str, Any]], str]) -> str
 
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "gpu", help="all that needs a graphics card, in nine minutes at most, as one Markdown page"
+    )
+    parser.add_argument("--tiny", action="store_true", help="a tiny model instead of the 8B shape")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu with --tiny to try the command")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/gpu.md"), help="the page to write")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="when the last part is stopped")
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.part:
+        measure_part(options.part, options.work, options.tiny, options.device)
+    else:
+        raise SystemExit(run(options.tiny, options.device, options.output, options.minutes))

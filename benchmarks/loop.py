@@ -4,6 +4,7 @@ makes of it: everything against the true scenes.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from rational_rewards.models.critique import JudgedImage
 from rational_rewards.models.engines.base import SamplingParams
 from rational_rewards.models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, next_prompt
 from rational_rewards.models.prompts.merge import merge_refined
+
+from .command import add_json, write_json
 
 # The default of Refine Loop End.
 STOP_AT = 0.9
@@ -280,3 +283,39 @@ def memory(checkout: Path) -> dict[str, Any]:
             server.stop()
     few, many = sizes[WARM - 1], sizes[-1]
     return {"few": few, "many": many, "grown": many / few - 1, "sizes": sizes}
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "loop", help="what a refine loop wins, by ways of rewriting or through a real ComfyUI"
+    )
+    parser.add_argument("--prompts", type=int, default=96, help="loops of each way (24 with --server)")
+    parser.add_argument(
+        "--server", type=Path, help="a ComfyUI checkout: run the loops there, in each cache mode"
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="with --server: its memory after 5 loops and 50"
+    )
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    write_json(_printed(options.prompts, options.server, options.memory), options.json)
+
+
+def _printed(prompts: int, server: Path | None, memory_only: bool) -> Any:
+    """The figures, printed as they come."""
+    if server and memory_only:
+        grown = memory(server)
+        print(
+            f"{grown['few']:.0f} MB after {WARM} loops, {grown['many']:.0f} MB after {QUEUED}: "
+            f"{grown['grown']:+.1%}"
+        )
+        return grown
+    if server:
+        print(head("cache", returned=False))
+        return in_comfyui(server, min(prompts, SERVED))
+    print(head("rewritten from", "flaws", "seeds"))
+    return ways(prompts)

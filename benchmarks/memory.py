@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from rational_rewards.demo.checkpoint import EIGHT_BILLION, build_model, build_processor
@@ -42,3 +44,9 @@ def table() -> str:
         weights = linear * width + (total - linear) * 2
         lines.append(f"| {name} | {weights / 1e9:.1f} GB | {one / 1e9:.1f} GB | {2 * two / 1e9:.1f} GB |")
     return "\n".join(lines)
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser("memory", help="what the 8B critic needs, computed")
+    parser.set_defaults(run=lambda options: print(table()))

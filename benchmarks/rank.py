@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 from rational_rewards.demo.gallery import write_gallery
 from rational_rewards.demo.measure import spearman
 from rational_rewards.models.critic import Critic
+
+from .command import add_critic, add_json, report
 
 WANTED = 0.9
 RESULTS = ("ranking.csv", "ranking.jsonl", "contact-sheet.html")
@@ -140,3 +143,23 @@ def missed(figures: dict[str, Any]) -> list[str]:
     if not figures["equal"]:
         found.append("the results after kills are others than those of a run left alone")
     return found
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "rank", help="a folder of painted images ranked: the order against the truth, kills, memory"
+    )
+    add_critic(parser)
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="keep images and results there (default: nowhere)")
+    parser.add_argument("--check", action="store_true", help="fail where a figure is not what is wanted")
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    figures = run(options.checkpoint, options.images, options.kills, options.seed, options.folder)
+    report(figures, table(figures), options.json, missed(figures) if options.check else ())

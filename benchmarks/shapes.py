@@ -4,6 +4,7 @@ true scenes.
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +21,8 @@ from rational_rewards.demo.measure import (
 )
 from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.critic import Critic
+
+from .command import add_critic, add_json, report
 
 # Answers: for a tiny model that costs little more than one.
 SIDE_BY_SIDE = 64
@@ -144,3 +147,28 @@ def _refining(found: dict[str, Any], prompts: int) -> dict[str, str]:
 
 def _share(counts: dict[str, int]) -> str:
     return str(Share(**counts))
+
+
+def add_command(commands: Any) -> None:
+    """Add the benchmark to `commands`, the parser's subparsers."""
+    parser = commands.add_parser(
+        "shapes", help="how well a critic judges the shapes world, and whether its refined prompts help"
+    )
+    add_critic(parser)
+    parser.add_argument("--pairs", type=int, default=600)
+    parser.add_argument(
+        "--each", type=int, default=200, help="pairs for each dimension in which alone they differ"
+    )
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="fail where a figure is below what the embedded critic has to reach",
+    )
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    figures = run(options.checkpoint, options.pairs, options.each, options.prompts)
+    report(figures, table(figures), options.json, missed(figures) if options.check else ())
