@@ -20,6 +20,7 @@ from ..models.image_metadata import find_prompt
 from ..models.images import open_image
 from ..models.judgement import Judgement
 from ..models.question import is_blank
+from ..models.rubrics.rubric import Rubric
 from .journal import Journal
 
 # Pixels of a thumbnail's longer side.
@@ -76,9 +77,7 @@ class FolderJudge:
         if options.fast:
             critic.require("expected_scores")
         self.critic, self.journal, self.options = critic, journal, options
-        self.rubrics = {
-            alone: critic.rubric(QUALITY if alone else options.rubric, edit=False) for alone in (False, True)
-        }
+        self.rubrics = {False: _rubric(critic, options.rubric), True: critic.rubric(QUALITY, edit=False)}
         self.judged = 0
         self.errors: dict[str, str] = {}
 
@@ -193,6 +192,16 @@ class FolderJudge:
             images, prompts, rubric=rubric, progress=progress, **self.options.sampling
         )
         return critique.judgements
+
+
+def _rubric(critic: Critic, name: str) -> Rubric:
+    try:
+        return critic.rubric(name, edit=False)
+    except QuestionError:
+        raise QuestionError(
+            f'The rubric "{name}" asks about two images, and those of a folder are judged one by one: choose '
+            'another, or "auto".'
+        ) from None
 
 
 def thumbnail(image: Image.Image) -> str:

@@ -211,7 +211,8 @@ def test_the_best_are_copied_and_nothing_is_moved_or_overwritten(shell, images, 
         (["--copy-to", "best"], 2, "--copy-to needs --top"),
         (["--top", "2", "--copy-to", "images"], 2, "is the folder that is ranked"),
         (["--output", "a.png"], 2, "is a file"),
-        (["--rubric", "t2i-pair"], 1, "is for two images"),
+        (["--rubric", "t2i-pair"], 1, "judged one by one"),
+        (["--rubric", "edit"], 1, "judged one by one"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_the_work(shell, images, capsys, options, code, says):
