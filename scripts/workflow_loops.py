@@ -123,11 +123,13 @@ def refine_loop_z_image() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(290, ["note", "start", "unet", "shift", "clip", "vae"])]),
             Group(
-                "Critic and sampler",
+                "Prompt and model",
                 GREY,
-                [(280, ["critic", "latent", "positive", "negative", "sampler", "image"])],
+                [(270, ["note", "start"]), (250, ["unet", "shift", "clip", "vae", "latent"])],
+            ),
+            Group(
+                "Critic and sampler", GREY, [(280, ["critic", "positive", "negative", "sampler", "image"])]
             ),
             Group("Judged, and refined", BLUE, [(360, ["end"])]),
             Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
@@ -162,14 +164,12 @@ def refine_loop_edit() -> Workflow:
                 GREY,
                 [
                     (270, ["note", "start", "source"]),
-                    (260, ["unet", "lora", "shift", "clip", "vae", "scaled", "latent"]),
+                    (260, ["scaled", "latent", "unet", "lora", "shift", "clip", "vae"]),
                 ],
             ),
-            Group(
-                "Critic and sampler", GREY, [(280, ["critic", "positive", "negative", "sampler", "image"])]
-            ),
-            Group("Judged, and refined", BLUE, [(360, ["end"])]),
-            Group("The best round", GREY, [(320, ["saved", "all", "best prompt"])]),
+            Group("Edit", GREY, [(280, ["positive", "negative", "sampler", "image"])]),
+            Group("Judged, and refined", BLUE, [(360, ["end", "critic"])]),
+            Group("The best round", GREY, [(320, ["best prompt", "saved", "all"])]),
         ],
         ["start", "scaled", "negative"],
     )
