@@ -92,10 +92,10 @@ def best_of_eight() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Prompt and model", GREY, [(270, ["note", "prompt", "checkpoint", "latent"])]),
-            Group("Eight images", GREY, [(270, ["positive", "negative", "sampler", "images", "preview"])]),
-            Group("Critic", BLUE, [(340, ["critic", "best"])]),
-            Group("The best, and the others", GREY, [(320, ["winner", "rejected"])]),
+            Group("Prompt and model", GREY, [(300, ["note", "prompt", "checkpoint", "latent"])]),
+            Group("Eight images", GREY, [(300, ["positive", "negative", "sampler", "images", "preview"])]),
+            Group("Critic", BLUE, [(400, ["critic", "best"])]),
+            Group("The best, and the others", GREY, [(400, ["winner", "rejected"])]),
         ],
         ["prompt"],
     )

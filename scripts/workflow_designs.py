@@ -251,11 +251,13 @@ def inpaint_after_critique() -> Workflow:
         "pixel. Nothing is made anew while there is no mask."
     )
     nodes = {
-        "note": note(words, 250),
-        "prompt": prompt(DRAWING, height=130),
+        "note": note(words, 185),
+        "prompt": prompt(DRAWING, height=90),
         "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
         "checkpoint": sdxl()["checkpoint"],
-        **critique_and_refine(T2I, "picture"),
+        "critic": critic(T2I),
+        "critique": critique("picture"),
+        "refine": Node("RationalRewardsRefinePrompt", links={"critique": "critique"}, height=REFINE_HEIGHT),
         "positive": encode("refine.refined_prompt"),
         "negative": sdxl()["negative"],
         "grown": Node("GrowMask", "A little more", {"expand": 12}, {"mask": "picture.MASK"}),
@@ -275,17 +277,17 @@ def inpaint_after_critique() -> Workflow:
     return Workflow(
         nodes,
         [
-            Group("Image and prompt", GREY, [(310, ["note", "prompt", "picture"])]),
-            CRITIC,
+            Group("Image and prompt", GREY, [(280, ["note", "prompt", "picture"])]),
+            Group("Critic", BLUE, [(300, ["critic", "critique"]), (270, ["refine", "checkpoint"])]),
             Group(
                 "Only what was painted over",
                 GREY,
                 [
-                    (260, ["checkpoint", "positive", "negative", "grown", "encoded", "latent"]),
-                    (260, ["sampler", "image", "joined"]),
+                    (230, ["grown", "encoded", "latent", "positive", "negative"]),
+                    (240, ["sampler", "image", "joined"]),
                 ],
             ),
-            Group("Judged again", BLUE, [(310, ["critique 2"]), (290, ["saved"])]),
+            Group("Judged again", BLUE, [(300, ["critique 2", "saved"])]),
         ],
         ["prompt", "picture", "picture.MASK", "critic"],
     )

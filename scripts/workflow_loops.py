@@ -163,13 +163,17 @@ def refine_loop_edit() -> Workflow:
                 "Image and model",
                 GREY,
                 [
-                    (270, ["note", "start", "source"]),
-                    (260, ["scaled", "latent", "unet", "lora", "shift", "clip", "vae"]),
+                    (240, ["note", "start", "source"]),
+                    (240, ["scaled", "unet", "lora", "shift", "clip", "vae", "latent"]),
                 ],
             ),
-            Group("Edit", GREY, [(280, ["positive", "negative", "sampler", "image"])]),
-            Group("Judged, and refined", BLUE, [(360, ["end", "critic"])]),
-            Group("The best round", GREY, [(320, ["best prompt", "saved", "all"])]),
+            Group(
+                "Critic and sampler",
+                GREY,
+                [(250, ["critic", "positive", "negative"]), (240, ["sampler", "image"])],
+            ),
+            Group("Judged, and refined", BLUE, [(330, ["end"])]),
+            Group("The best round", GREY, [(270, ["saved", "all", "best prompt"])]),
         ],
         ["start", "scaled", "negative"],
     )
