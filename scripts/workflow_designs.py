@@ -247,8 +247,7 @@ def inpaint_after_critique() -> Workflow:
         "1. Choose your image, write the prompt it was made from, and an SDXL checkpoint.\n"
         f"2. {RUN_TWICE} *Critique* says what is wrong.\n"
         "3. Paint over it: right-click the image, *Open in MaskEditor*. Run again.\n\n"
-        "Only what you painted over is made anew, with the refined prompt; all else stays as it is, pixel by "
-        "pixel. Nothing is made anew while there is no mask."
+        "Only that is made anew, with the refined prompt; all else stays, pixel by pixel."
     )
     nodes = {
         "note": note(words, 185),
@@ -274,10 +273,12 @@ def inpaint_after_critique() -> Workflow:
         "saved": scored("joined", "critique 2", "Save the repaired image", "inpaint-after-critique"),
     }
     nodes["sampler"].values["denoise"] = 0.75
+    # Older pages give it more room, and a node stands below it.
+    nodes["critique 2"].height = 680
     return Workflow(
         nodes,
         [
-            Group("Image and prompt", GREY, [(280, ["note", "prompt", "picture"])]),
+            Group("Image and prompt", GREY, [(300, ["note", "prompt", "picture"])]),
             Group("Critic", BLUE, [(300, ["critic", "critique"]), (270, ["refine", "checkpoint"])]),
             Group(
                 "Only what was painted over",
@@ -308,7 +309,7 @@ def shapes_demo_no_download() -> Workflow:
         return Node("RationalRewardsShapesPainter", title, values, {"prompt": prompt})
 
     nodes = {
-        "note": note(words, 170),
+        "note": note(words, 215),
         "prompt": prompt(asked, fill=True),
         "critic": demo_critic(),
         "first": paint("First image", "prompt"),

@@ -147,7 +147,7 @@ def refine_loop_edit() -> Workflow:
         "Each round edits *your* image again, never the edit of the round before, so nothing wears out."
     )
     nodes = {
-        "note": note(words, 210),
+        "note": note(words, 216),
         "start": loop_start(INSTRUCTION, 4, 42, "same"),
         **qwen_image_edit("start.prompt"),
         "sampler": sampler(*QWEN_EDIT_SAMPLING, model="shift", positive="positive", seed="start.seed"),
