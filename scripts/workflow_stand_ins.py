@@ -30,8 +30,9 @@ def write_pictures(folder: Path) -> None:
     edit = random_edit(EDIT_SEED)
     render(edit.before, EDIT_SEED).save(folder / BEFORE)
     render(edited(edit, EDIT_SEED, 1.0), EDIT_SEED).save(folder / AFTER)
+    # Transparent is what is masked: where the two differ by more than 8 of 255.
     painted, better = paint(ASKED, SEED).image, paint(ASKED, SEED, flaws=0).image
-    mask = ImageChops.difference(painted, better).convert("L").point(lambda value: 0 if value > 8 else 255)
+    mask = ImageChops.difference(painted, better).convert("L").point([255] * 9 + [0] * 247)
     painted.putalpha(mask)
     painted.save(folder / PAINTED)
 
