@@ -1,0 +1,306 @@
+"""How the shapes generator is trained: rectified flow on drawn pictures, from one thing in a picture to several.
+
+A run that was stopped, or killed, goes on where it was and ends with the same weights on the same machine: a step's
+batch and noise follow from its number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from ...models.engines.base import Progress
+from ...models.errors import ParrotError
+from ...models.files import replacing, write_text
+from ...training.optimizer import MuonAdamW
+from ..randomness import stream
+from .autoencoder import Components, Decoder
+from .data import LEVELS, Batch, Pictures, draw, example, fit_components, pixels
+from .files import write_generator
+from .sampling import Generator
+
+STATE, COMPONENTS, DECODER, GENERATOR = "state.pt", "components.safetensors", "decoder.pt", "generator.safetensors"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the generator is trained with.
+
+    `until` are the steps at which the levels end, one for each level that is trained; the learning rate is constant
+    after `warmup` steps, and what is kept is the running mean of the weights, over about 1 / (1 - `average`) steps.
+    """
+
+    seed: int = 0
+    depth: int = 3
+    batch: int = 64
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    average: float = 0.998
+    # Share of empty prompts, for guidance.
+    dropped: float = 0.1
+    # Files of pictures a level, 4096 in each.
+    shards: int = 16
+    until: tuple[int, ...] = (5_000, 10_000, 15_000, 20_000)
+    decoder_steps: int = 1500
+
+    def level(self, step: int) -> str:
+        """The level of a step."""
+        return LEVELS[sum(step >= end for end in self.until[:-1])]
+
+
+def train_generator(
+    folder: Path,
+    plan: Plan = Plan(),
+    hours: float | None = None,
+    workers: int | None = None,
+    progress: Progress = Progress(),
+    say: Callable[[str], None] = print,
+) -> Path | None:
+    """All stages, in `folder`; returns the finished file, or None where `hours` of denoiser's training ended first.
+
+    Raises ParrotError for a folder of another plan.
+    """
+    own(folder, plan)
+    components = stored_components(folder, plan)
+    finished = train_flow(folder, plan, components, hours, workers, progress, say)
+    if not finished:
+        return None
+    return export(folder, plan, train_decoder(folder, plan, components, progress, say))
+
+
+def own(folder: Path, plan: Plan) -> None:
+    """Note the plan in its folder: what is there already must be of the same one, but for longer courses."""
+    file, text = folder / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    elif file.read_text(encoding="utf-8") != text:
+        raise ParrotError(f"{folder} was begun with another plan: choose another folder, or delete it.")
+
+
+def stored_components(folder: Path, plan: Plan) -> Components:
+    """The autoencoder's components, made where they are missing."""
+    file = folder / COMPONENTS
+    if not file.exists():
+        with replacing(file) as scratch:
+            save_file(vars(fit_components(plan.seed)), scratch)
+    return Components(**load_file(file))
+
+
+def train_flow(
+    folder: Path,
+    plan: Plan,
+    components: Components,
+    hours: float | None = None,
+    workers: int | None = None,
+    progress: Progress = Progress(),
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Train text encoder and denoiser; False where `hours` ended first. States to resume from are in `folder`."""
+    with own_chance(plan.seed):
+        run = Run(plan)
+    if (folder / STATE).exists():
+        run.load(folder / STATE)
+    level, pictures, losses = "", None, []
+    start = shown = saved = time.monotonic()
+    while run.step < plan.until[-1]:
+        progress.check()
+        if plan.level(run.step) != level:
+            level = plan.level(run.step)
+            files = draw(
+                folder / "pictures",
+                level,
+                plan.seed,
+                plan.shards,
+                components,
+                workers or os.cpu_count() or 1,
+                lambda done: say(f"pictures of level {level}: {done} of {plan.shards} files"),
+            )
+            pictures = Pictures(files, plan.seed, plan.dropped)
+            shown, losses = time.monotonic(), []
+        assert pictures is not None
+        losses.append(run.train(pictures.batch(run.step, plan.batch)))
+        progress.update(run.step, plan.until[-1], "training", "")
+        now = time.monotonic()
+        if run.step % 50 == 0:
+            mean, pace = sum(losses) / len(losses), (now - shown) / len(losses)
+            say(f"step {run.step} of {plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step")
+            shown, losses = now, []
+        ended = hours is not None and now - start > 3600 * hours
+        if ended or now - saved > 60 or run.step == plan.until[-1]:
+            run.save(folder / STATE)
+            saved = now
+        if ended:
+            return run.step == plan.until[-1]
+    return True
+
+
+class Run:
+    """A training between two steps: weights, their running mean, optimizer and the number of steps done."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.step = plan, 0
+        self.generator, self.average = Generator(plan.depth), Generator(plan.depth)
+        self.average.load_state_dict(self.generator.state_dict())
+        self.optimizer = make_optimizer(self.generator, plan)
+        # bfloat16 or not is decided once, by what is faster here, so that a resumed run has the same weights.
+        self.bfloat16: bool | None = None
+
+    def save(self, file: Path) -> None:
+        """Write everything to resume from in one step."""
+        state = {
+            "step": self.step,
+            "bfloat16": self.bfloat16,
+            "generator": self.generator.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with replacing(file) as scratch:
+            torch.save(state, scratch)
+
+    def load(self, file: Path) -> None:
+        """Go on from what `save` wrote."""
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        self.step, self.bfloat16 = state["step"], state["bfloat16"]
+        self.generator.load_state_dict(state["generator"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def train(self, batch: Batch) -> float:
+        """One step; returns its loss."""
+        noise, sigmas = dice(batch.latents, self.plan.seed, self.step)
+        if self.bfloat16 is None:
+            self.bfloat16 = self._is_faster(batch, noise, sigmas)
+        rate = self.plan.learning_rate * min(1.0, (self.step + 1) / self.plan.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch, noise, sigmas, self.bfloat16)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.generator.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        kept = min(self.plan.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
+            for mean, weight in pairs:
+                mean.lerp_(weight, 1 - kept)
+        return float(loss.detach())
+
+    def _loss(self, batch: Batch, noise: Tensor, sigmas: Tensor, bfloat16: bool) -> Tensor:
+        share = sigmas[:, None, None, None]
+        noisy = share * noise + (1 - share) * batch.latents
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            velocity = self.generator.velocity(noisy, sigmas, batch.tokens, batch.empty)
+        return functional.mse_loss(velocity.float(), noise - batch.latents)
+
+    def _is_faster(self, batch: Batch, noise: Tensor, sigmas: Tensor) -> bool:
+        """Whether a step takes less time in bfloat16: where the processor has no units for it, it takes far more."""
+        seconds = {}
+        for bfloat16 in (False, True):
+            times = []
+            for _ in range(3):
+                start = time.perf_counter()
+                self._loss(batch, noise, sigmas, bfloat16).backward()
+                times.append(time.perf_counter() - start)
+            seconds[bfloat16] = min(times)
+        return seconds[True] < seconds[False]
+
+
+def dice(latents: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """A step's noise, as `latents`, and its shares of noise [batch], 0..1.
+
+    Logit-normal as in SD3, towards noise, where it is decided what comes where; a tenth of them even.
+    """
+    chance = torch.Generator().manual_seed(stream(seed, "noise", step).getrandbits(62))
+    noise = torch.randn(latents.shape, generator=chance)
+    sigmas = torch.sigmoid(torch.randn(len(latents), generator=chance) + 0.6)
+    even = torch.rand(len(latents), generator=chance)
+    return noise, torch.where(torch.rand(len(latents), generator=chance) < 0.1, even, sigmas)
+
+
+def make_optimizer(generator: Generator, plan: Plan) -> Any:
+    """Muon for matrices where torch has it, else AdamW for all."""
+    if hasattr(torch.optim, "Muon"):
+        return MuonAdamW(generator, plan.learning_rate, 0.01)
+    return torch.optim.AdamW(generator.parameters(), plan.learning_rate, (0.9, 0.95), weight_decay=0.01)
+
+
+@contextmanager
+def own_chance(seed: int) -> Iterator[None]:
+    """Weights by chance from `seed`; the process's own dice stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def train_decoder(
+    folder: Path,
+    plan: Plan,
+    components: Components,
+    progress: Progress = Progress(),
+    say: Callable[[str], None] = print,
+) -> Decoder:
+    """The decoder from latents to pictures; one that is finished is read."""
+    file = folder / DECODER
+    with own_chance(plan.seed):
+        decoder = Decoder()
+    if file.exists():
+        decoder.load_state_dict(torch.load(file, weights_only=True))
+        return decoder
+    decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(decoder.parameters(), 3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, plan.decoder_steps, pct_start=0.05)
+    for step in range(plan.decoder_steps):
+        progress.check()
+        latents, wanted = _crops(plan.seed, step, components)
+        made = decoder(latents.to(memory_format=torch.channels_last))
+        error = made - wanted
+        loss = 4 * error.square().mean() + error.abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        progress.update(step + 1, plan.decoder_steps, "decoder", "")
+        if (step + 1) % 50 == 0:
+            decibels = -10 * float(error.detach().square().mean().log10())
+            say(f"decoder step {step + 1} of {plan.decoder_steps}: {decibels:.1f} dB")
+    with replacing(file) as scratch:
+        torch.save(decoder.state_dict(), scratch)
+    return decoder
+
+
+def _crops(seed: int, step: int, components: Components, size: int = 16) -> tuple[Tensor, Tensor]:
+    """Latents [size, 16, 8, 8] of a quarter of each of `size` fresh pictures, with a little noise as samples have it,
+    and its pixels [size, 3, 64, 64] of 0..1.
+    """
+    rng = stream(seed, "crops", step)
+    pictures = pixels([example("words", seed + 1, step * size + index).image for index in range(size)])
+    latents = components.encode(pictures)
+    top, left = (rng.randrange(latents.shape[-1] - 7) for _ in range(2))
+    wanted = pictures.permute(0, 3, 1, 2).float()[:, :, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64] / 255
+    chance = torch.Generator().manual_seed(rng.getrandbits(62))
+    strength = 0.1 * torch.rand(size, 1, 1, 1, generator=chance)
+    quarter = latents[:, :, top : top + 8, left : left + 8]
+    return quarter + strength * torch.randn(quarter.shape, generator=chance), wanted
+
+
+def export(folder: Path, plan: Plan, decoder: Decoder) -> Path:
+    """Write the one file that ComfyUI loads, with the mean weights."""
+    run = Run(plan)
+    run.load(folder / STATE)
+    target = folder / GENERATOR
+    write_generator(target, run.average, decoder, stored_components(folder, plan), plan.level(run.step - 1), run.step)
+    return target
