@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +22,8 @@ NUMBERS = 3 * BLOCK * BLOCK
 # Channels of the decoder from latents to pixels; TAESD has 64 everywhere.
 WIDTHS = (64, 48, 32, 16)
 FULL_WIDTH = 64
+# Where each of the three stages of TAESD's decoder begins: three blocks, an upsampling, a convolution.
+STAGES = (3, 8, 13)
 # TAESD squeezes latents into -3..3: they are made smaller before.
 GAIN = 0.4
 # SD3's own scaling of latents, which TAESD's must cancel.
@@ -109,6 +112,12 @@ class Decoder(nn.Module):
         # The block behind the last widening adds nothing and cuts off what is negative.
         return self.last(functional.relu(features))
 
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> list[Image.Image]:
+        """The pictures of latents."""
+        values = (self(latents).clamp(0, 1) * 255).round().to(torch.uint8)
+        return [Image.fromarray(one.permute(1, 2, 0).numpy()) for one in values]
+
 
 def taesd_weights(decoder: Decoder, components: Components) -> dict[str, Tensor]:
     """The weights of a whole TAESD that encodes and decodes as these do."""
@@ -119,6 +128,25 @@ def taesd_weights(decoder: Decoder, components: Components) -> dict[str, Tensor]
     return {name: weight.detach().float().contiguous() for name, weight in weights.items()}
 
 
+def decoder_of(weights: dict[str, Tensor]) -> Decoder:
+    """The decoder whose channels `taesd_weights` filled up."""
+    decoder = Decoder()
+    with torch.no_grad():
+        for name, parameter in decoder.named_parameters():
+            full = weights[_taesd_name(name)]
+            parameter.copy_(full[tuple(slice(size) for size in parameter.shape)])
+    return decoder
+
+
+def _taesd_name(name: str) -> str:
+    """Where a weight of the decoder is in a TAESD."""
+    part, _, rest = name.partition(".")
+    if part in ("first", "last"):
+        return f"taesd_decoder.{1 if part == 'first' else 19}.{rest}"
+    number, _, rest = rest.partition(".")
+    return f"taesd_decoder.{STAGES[int(number)] + (4 if part == 'widen' else 0)}.{rest}"
+
+
 def _filled(weight: Tensor, *shape: int) -> Tensor:
     """`weight` in the corner of zeros."""
     full = torch.zeros(shape)
@@ -126,31 +154,22 @@ def _filled(weight: Tensor, *shape: int) -> Tensor:
     return full
 
 
-def _block_weights(name: str, block: Residual | None = None) -> dict[str, Tensor]:
-    """A block of full width; without `block` one that adds nothing."""
+def _block_weights(name: str) -> dict[str, Tensor]:
+    """A block of full width that adds nothing."""
     weights = {}
     for number in (0, 2, 4):
-        layer = block.conv[number] if block else None
-        weight, bias = (layer.weight, layer.bias) if layer else (torch.zeros(1, 1, 3, 3), torch.zeros(1))
-        weights[f"{name}.conv.{number}.weight"] = _filled(weight, FULL_WIDTH, FULL_WIDTH, 3, 3)
-        weights[f"{name}.conv.{number}.bias"] = _filled(bias, FULL_WIDTH)
+        weights[f"{name}.conv.{number}.weight"] = torch.zeros(FULL_WIDTH, FULL_WIDTH, 3, 3)
+        weights[f"{name}.conv.{number}.bias"] = torch.zeros(FULL_WIDTH)
     return weights
 
 
 def _decoder_weights(decoder: Decoder) -> dict[str, Tensor]:
-    name = "taesd_decoder"
-    weights = {
-        f"{name}.1.weight": _filled(decoder.first.weight, FULL_WIDTH, CHANNELS, 3, 3),
-        f"{name}.1.bias": decoder.first.bias,
-        f"{name}.19.weight": _filled(decoder.last.weight, 3, FULL_WIDTH, 3, 3),
-        f"{name}.19.bias": decoder.last.bias,
-        **_block_weights(f"{name}.18"),
-    }
-    # Where each of TAESD's three stages begins: three blocks, an upsampling, a convolution.
-    for start, block, widen in zip((3, 8, 13), decoder.blocks, decoder.widen, strict=True):
-        weights |= _block_weights(f"{name}.{start}", block)
-        weights |= _block_weights(f"{name}.{start + 1}") | _block_weights(f"{name}.{start + 2}")
-        weights[f"{name}.{start + 4}.weight"] = _filled(widen.weight, FULL_WIDTH, FULL_WIDTH, 3, 3)
+    empty = [18, *(start + block for start in STAGES for block in range(3))]
+    weights = {key: weight for number in empty for key, weight in _block_weights(f"taesd_decoder.{number}").items()}
+    for name, parameter in decoder.named_parameters():
+        key = _taesd_name(name)
+        ins, outs = CHANNELS if key.endswith(".1.weight") else FULL_WIDTH, 3 if ".19." in key else FULL_WIDTH
+        weights[key] = _filled(parameter, outs, *((ins, 3, 3) if parameter.ndim == 4 else ()))
     return weights
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ...models.files import replacing
-from .autoencoder import Components, Decoder, taesd_weights
+from .autoencoder import Components, Decoder, decoder_of, taesd_weights
 from .mmdit import HEAD_WIDTH
 from .sampling import Generator
 
@@ -63,8 +62,9 @@ def read_facts(file: Path = SHIPPED) -> dict[str, str]:
         return dict(opened.metadata())
 
 
-def read_decoder_weights(file: Path = SHIPPED) -> dict[str, Tensor]:
-    """The autoencoder's weights, named as TAESD's."""
+def read_decoder(file: Path = SHIPPED) -> Decoder:
+    """The decoder of a file, in 32 bits."""
     with safe_open(file, "pt") as opened:
         names = [name for name in opened.keys() if name.startswith(AUTOENCODER)]  # noqa: SIM118
-        return {name.removeprefix(AUTOENCODER): opened.get_tensor(name).to(torch.float32) for name in names}
+        weights = {name: opened.get_tensor(name).float() for name in names}
+    return decoder_of(_part(weights, AUTOENCODER)).eval()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from .files import write_generator
 from .sampling import Generator
 
 STATE, COMPONENTS, DECODER, GENERATOR = "state.pt", "components.safetensors", "decoder.pt", "generator.safetensors"
+# Between two states to resume from, and steps between two lines of the log.
+SAVE_SECONDS, LOG_STEPS = 60, 50
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,21 @@ class Plan:
 def train_generator(
     folder: Path,
     plan: Plan = Plan(),
+    level: str | None = None,
     hours: float | None = None,
     workers: int | None = None,
     progress: Progress = Progress(),
     say: Callable[[str], None] = print,
-) -> Path | None:
-    """All stages, in `folder`; returns the finished file, or None where `hours` of denoiser's training ended first.
+) -> Path:
+    """All stages, in `folder`; returns the finished file.
 
-    Raises ParrotError for a folder of another plan.
+    `level` is trained from here on instead of the plan's; `hours` is how long the denoiser may take in this call;
+    `workers` processes draw, by default one for each core. Raises ParrotError for a folder of another plan.
     """
     own(folder, plan)
     components = stored_components(folder, plan)
-    finished = train_flow(folder, plan, components, hours, workers, progress, say)
-    if not finished:
-        return None
-    return export(folder, plan, train_decoder(folder, plan, components, progress, say))
+    last = train_flow(folder, plan, components, level, hours, workers, progress, say)
+    return export(folder, plan, train_decoder(folder, plan, components, progress, say), last)
 
 
 def own(folder: Path, plan: Plan) -> None:
@@ -102,48 +105,67 @@ def train_flow(
     folder: Path,
     plan: Plan,
     components: Components,
+    level: str | None = None,
     hours: float | None = None,
     workers: int | None = None,
     progress: Progress = Progress(),
     say: Callable[[str], None] = print,
-) -> bool:
-    """Train text encoder and denoiser; False where `hours` ended first. States to resume from are in `folder`."""
-    with own_chance(plan.seed):
-        run = Run(plan)
+) -> str:
+    """Train text encoder and denoiser, and return the last level. States to resume from are in `folder`."""
+    run = Run(plan)
     if (folder / STATE).exists():
         run.load(folder / STATE)
-    level, pictures, losses = "", None, []
-    start = shown = saved = time.monotonic()
-    while run.step < plan.until[-1]:
+    now = level or plan.level(run.step)
+    pictures = drawn(folder, plan, components, now, workers, say)
+    start = saved = time.monotonic()
+    log = Log(plan, say)
+    while run.step < plan.until[-1] and not (hours is not None and time.monotonic() - start > 3600 * hours):
         progress.check()
-        if plan.level(run.step) != level:
-            level = plan.level(run.step)
-            files = draw(
-                folder / "pictures",
-                level,
-                plan.seed,
-                plan.shards,
-                components,
-                workers or os.cpu_count() or 1,
-                lambda done: say(f"pictures of level {level}: {done} of {plan.shards} files"),
-            )
-            pictures = Pictures(files, plan.seed, plan.dropped)
-            shown, losses = time.monotonic(), []
-        assert pictures is not None
-        losses.append(run.train(pictures.batch(run.step, plan.batch)))
+        if (level or plan.level(run.step)) != now:
+            now = plan.level(run.step)
+            pictures = drawn(folder, plan, components, now, workers, say)
+        log.note(run.step, now, run.train(pictures.batch(run.step, plan.batch)))
         progress.update(run.step, plan.until[-1], "training", "")
-        now = time.monotonic()
-        if run.step % 50 == 0:
-            mean, pace = sum(losses) / len(losses), (now - shown) / len(losses)
-            say(f"step {run.step} of {plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step")
-            shown, losses = now, []
-        ended = hours is not None and now - start > 3600 * hours
-        if ended or now - saved > 60 or run.step == plan.until[-1]:
+        if time.monotonic() - saved > SAVE_SECONDS:
             run.save(folder / STATE)
-            saved = now
-        if ended:
-            return run.step == plan.until[-1]
-    return True
+            saved = time.monotonic()
+    run.save(folder / STATE)
+    return now
+
+
+def drawn(
+    folder: Path, plan: Plan, components: Components, level: str, workers: int | None, say: Callable[[str], None]
+) -> Pictures:
+    """The pictures of a level, those that are missing drawn now."""
+    done = partial(_say_done, say, level, plan.shards)
+    workers = workers or os.cpu_count() or 1
+    files = draw(folder / "pictures", level, plan.seed, plan.shards, components, workers, done)
+    return Pictures(files, plan.seed, plan.dropped)
+
+
+def _say_done(say: Callable[[str], None], level: str, shards: int, done: int) -> None:
+    say(f"pictures of level {level}: {done} of {shards} files")
+
+
+class Log:
+    """A line now and then: the mean loss since the last, and the pace."""
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]):
+        self.plan, self.say = plan, say
+        self.losses: list[float] = []
+        self.last = time.monotonic()
+
+    def note(self, step: int, level: str, loss: float) -> None:
+        """Note the loss of the step that was number `step`, counted from 0."""
+        self.losses.append(loss)
+        if (step + 1) % LOG_STEPS:
+            return
+        pace = (time.monotonic() - self.last) / len(self.losses)
+        mean = sum(self.losses) / len(self.losses)
+        self.say(
+            f"step {step + 1} of {self.plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step"
+        )
+        self.losses, self.last = [], time.monotonic()
 
 
 class Run:
@@ -151,7 +173,8 @@ class Run:
 
     def __init__(self, plan: Plan):
         self.plan, self.step = plan, 0
-        self.generator, self.average = Generator(plan.depth), Generator(plan.depth)
+        with own_chance(plan.seed):
+            self.generator, self.average = Generator(plan.depth), Generator(plan.depth)
         self.average.load_state_dict(self.generator.state_dict())
         self.optimizer = make_optimizer(self.generator, plan)
         # bfloat16 or not is decided once, by what is faster here, so that a resumed run has the same weights.
@@ -297,10 +320,10 @@ def _crops(seed: int, step: int, components: Components, size: int = 16) -> tupl
     return quarter + strength * torch.randn(quarter.shape, generator=chance), wanted
 
 
-def export(folder: Path, plan: Plan, decoder: Decoder) -> Path:
-    """Write the one file that ComfyUI loads, with the mean weights."""
+def export(folder: Path, plan: Plan, decoder: Decoder, level: str) -> Path:
+    """Write the one file that ComfyUI loads, with the mean weights; `level` is the last one trained."""
     run = Run(plan)
     run.load(folder / STATE)
     target = folder / GENERATOR
-    write_generator(target, run.average, decoder, stored_components(folder, plan), plan.level(run.step - 1), run.step)
+    write_generator(target, run.average, decoder, stored_components(folder, plan), level, run.step)
     return target
