@@ -63,6 +63,11 @@ class Components:
         pictures = pixels.reshape(number, rows * BLOCK, columns * BLOCK, 3)
         return (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
 
+    def colours(self) -> Tensor:
+        """[17, 3]: what each latent channel adds to a block's mean red, green and blue, and the mean itself, in -1..1."""
+        means = (self.basis / self.scale).reshape(3, -1, CHANNELS).mean(1)
+        return torch.cat([2 * means.T, 2 * self.mean.reshape(1, 3, -1).mean(2) - 1])
+
 
 def _blocks(pictures: Tensor) -> Tensor:
     """[number, rows, columns, 192] of 0..1; colour, then line, then column."""

@@ -17,6 +17,8 @@ SHIPPED = Path(__file__).parent / "generator.safetensors"
 DENOISER, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
 # Not among the names that core looks for: it knows no text encoder this small.
 TEXT = "shapes_text_encoder."
+# [17, 3], for previews: what each channel adds to red, green and blue in -1..1, and where they start.
+PREVIEW = "shapes_preview.colours"
 
 
 def write_generator(
@@ -31,6 +33,7 @@ def write_generator(
     weights: dict[str, Tensor] = {
         prefix + name: weight.half().contiguous() for prefix, part in parts.items() for name, weight in part.items()
     }
+    weights[PREVIEW] = components.colours().half()
     facts = {
         "format": "pt",
         "modelspec.architecture": "stable-diffusion-v3-shapes",
@@ -44,7 +47,7 @@ def write_generator(
 def read_generator(file: Path = SHIPPED) -> Generator:
     """Text encoder and denoiser of a file, in 32 bits, ready to sample."""
     with safe_open(file, "pt") as opened:
-        names = [name for name in opened.keys() if not name.startswith(AUTOENCODER)]  # noqa: SIM118
+        names = [name for name in opened.keys() if name.startswith((DENOISER, TEXT))]  # noqa: SIM118
         weights = {name: opened.get_tensor(name).float() for name in names}
     generator = Generator(weights[f"{DENOISER}x_embedder.proj.weight"].shape[0] // HEAD_WIDTH)
     generator.denoiser.load_state_dict(_part(weights, DENOISER))
