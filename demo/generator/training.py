@@ -56,6 +56,8 @@ class Plan:
     shards: int = 16
     until: tuple[int, ...] = (5_000, 10_000, 15_000, 20_000)
     decoder_steps: int = 1500
+    # None: whatever is faster here, measured once.
+    bfloat16: bool | None = None
 
     def level(self, step: int) -> str:
         """The level of a step."""
@@ -177,8 +179,8 @@ class Run:
             self.generator, self.average = Generator(plan.depth), Generator(plan.depth)
         self.average.load_state_dict(self.generator.state_dict())
         self.optimizer = make_optimizer(self.generator, plan)
-        # bfloat16 or not is decided once, by what is faster here, so that a resumed run has the same weights.
-        self.bfloat16: bool | None = None
+        # Decided once, so that a resumed run ends with the same weights.
+        self.bfloat16 = plan.bfloat16
 
     def save(self, file: Path) -> None:
         """Write everything to resume from in one step."""
