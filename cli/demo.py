@@ -44,7 +44,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def add_generator(actions: argparse._SubParsersAction) -> None:
     """Add `demo train-generator` and `demo evaluate-generator`."""
-    parser = actions.add_parser("train-generator", help="train the shapes generator from nothing: hours on a CPU")
+    parser = actions.add_parser(
+        "train-generator", help="train the shapes generator from nothing: hours on a CPU"
+    )
     parser.add_argument(
         "--folder",
         type=named_path,
@@ -53,7 +55,10 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         help="for everything on the way; a run that was stopped resumes there; default: shapes-generator",
     )
     parser.add_argument(
-        "--hours", type=number(0), metavar="HOURS", help="stop after this long, and write what there is by then"
+        "--hours",
+        type=number(0),
+        metavar="HOURS",
+        help="stop after this long, and write what there is by then",
     )
     parser.add_argument(
         "--level",
@@ -61,15 +66,28 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         help="things in a picture from now on, or three with words; default: each level in its turn",
     )
     parser.add_argument(
-        "--workers", type=whole_number(1), metavar="NUMBER", help="processes that draw; default: one for each core"
+        "--workers",
+        type=whole_number(1),
+        metavar="NUMBER",
+        help="processes that draw; default: one for each core",
     )
     add_quiet(parser)
     parser.set_defaults(run=train_shapes_generator)
-    parser = actions.add_parser("evaluate-generator", help="how many facts of fresh prompts a generator gets right")
-    parser.add_argument("file", type=named_path, nargs="?", metavar="FILE", help="default: the one in the pack")
-    parser.add_argument("--level", choices=["one", "two", "three", "words"], help="default: what it was trained on")
+    parser = actions.add_parser(
+        "evaluate-generator", help="how many facts of fresh prompts a generator gets right"
+    )
     parser.add_argument(
-        "--prompts", type=whole_number(2), default=200, metavar="NUMBER", help="plain and insisting; default: 200"
+        "file", type=named_path, nargs="?", metavar="FILE", help="default: the one in the pack"
+    )
+    parser.add_argument(
+        "--level", choices=["one", "two", "three", "words"], help="default: what it was trained on"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=whole_number(2),
+        default=200,
+        metavar="NUMBER",
+        help="plain and insisting; default: 200",
     )
     add_quiet(parser)
     parser.set_defaults(run=evaluate_shapes_generator)
@@ -155,7 +173,11 @@ def train_shapes_generator(options: argparse.Namespace) -> int:
     if options.folder.exists() and not options.folder.is_dir():
         raise UsageError(f"--folder {options.folder} is a file: name a folder.")
     file = train_generator(options.folder, Plan(), options.level, options.hours, options.workers, say=show)
-    show(readable(f"The generator is in {file}. Copied to demo/generator, it is what Load Shapes Generator loads."))
+    show(
+        readable(
+            f"The generator is in {file}. Copied to demo/generator, it is what Load Shapes Generator loads."
+        )
+    )
     return 0
 
 
@@ -167,5 +189,9 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
     file = options.file or SHIPPED
     if not file.is_file():
         raise UsageError(f"{file} is no file: name one that `demo train-generator` wrote.")
-    show(evaluate_generator(file, options.level, options.prompts, progress_on(quiet=options.quiet)).to_markdown())
+    show(
+        evaluate_generator(
+            file, options.level, options.prompts, progress_on(quiet=options.quiet)
+        ).to_markdown()
+    )
     return 0

@@ -19,13 +19,25 @@ class LoadShapesGenerator(io.ComfyNode):
             display_name="Load Shapes Generator (demo)",
             category=f"{CATEGORY}/demo",
             description="Loads a diffusion model that paints coloured shapes within seconds on any computer, "
-            "without a download. It is a Stable Diffusion 3 in miniature: CLIP Text Encode, KSampler, VAE Decode, "
-            "VAE Encode and LoRA loaders work with it as with any model.",
-            search_aliases=["demo", "toy generator", "tiny model", "checkpoint", "load checkpoint", "sd3", "diffusion"],
+            "without a download. It is a Stable Diffusion 3 in miniature: CLIP Text Encode, KSampler, VAE "
+            "Decode, VAE Encode and LoRA loaders work with it as with any model.",
+            search_aliases=[
+                "demo",
+                "toy generator",
+                "tiny model",
+                "checkpoint",
+                "load checkpoint",
+                "sd3",
+                "diffusion",
+            ],
             inputs=[],
             outputs=[
-                io.Model.Output("model", tooltip="For KSampler. Made for 128 x 128 pixels, shift 3 and a guidance of 3."),
-                io.Clip.Output("clip", tooltip="For CLIP Text Encode. It knows the words of the shapes only."),
+                io.Model.Output(
+                    "model", tooltip="For KSampler. Made for 128 x 128 pixels, shift 3 and a guidance of 3."
+                ),
+                io.Clip.Output(
+                    "clip", tooltip="For CLIP Text Encode. It knows the words of the shapes only."
+                ),
                 io.Vae.Output("vae", tooltip="For VAE Decode and VAE Encode."),
             ],
         )

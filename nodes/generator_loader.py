@@ -1,5 +1,5 @@
-"""The shapes generator's file as ComfyUI's own objects: model and autoencoder by the core loader, the text encoder by
-core's T5 with a tokenizer of its own.
+"""The shapes generator's file as ComfyUI's own objects: model and autoencoder by the core loader, the text
+encoder by core's T5 with a tokenizer of its own.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Pictures to latents and back: linear both ways, and a small convolutional decoder in the shape of TAESD.
 
-An 8 x 8 block of pixels becomes 16 numbers, its principal components. ComfyUI reads both directions as a TAESD
-(github.com/madebyollin/taesd): the linear encoder is written as strided convolutions, the decoder's channels are
-filled up with zeros.
+An 8 x 8 block of pixels becomes 16 numbers, its principal components. ComfyUI reads both directions as a
+TAESD (github.com/madebyollin/taesd): the linear encoder is written as strided convolutions, the decoder's
+channels are filled up with zeros.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from PIL import Image
@@ -32,8 +33,8 @@ SD3_SCALE, SD3_SHIFT = 1.5305, 0.0609
 
 @dataclass(frozen=True)
 class Components:
-    """The linear autoencoder: `mean` [192] of all blocks, `basis` [192, 16] orthonormal, and what each of the 16
-    components is multiplied by.
+    """The linear autoencoder: `mean` [192] of all blocks, `basis` [192, 16] orthonormal, and what each of the
+    16 components is multiplied by.
     """
 
     mean: Tensor
@@ -56,15 +57,21 @@ class Components:
         return ((_blocks(pictures) - self.mean) @ self.basis * self.scale).permute(0, 3, 1, 2).contiguous()
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [number, height, width, 3] of 0..255, without the decoder's refinements."""
+        """Pictures [number, height, width, 3] of 0..255, not rounded, without the decoder's refinements."""
         number, _, rows, columns = latents.shape
         blocks = (latents.permute(0, 2, 3, 1) / self.scale) @ self.basis.T + self.mean
         pixels = blocks.reshape(number, rows, columns, 3, BLOCK, BLOCK).permute(0, 1, 4, 2, 5, 3)
-        pictures = pixels.reshape(number, rows * BLOCK, columns * BLOCK, 3)
-        return (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+        return 255 * pixels.reshape(number, rows * BLOCK, columns * BLOCK, 3)
+
+    def halve(self, latents: Tensor) -> Tensor:
+        """Latents [number, 16, height / 2, width / 2] of the same pictures with half the pixels a side."""
+        pictures = self.decode(latents).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        return self.encode(pictures.mean((2, 4)))
 
     def colours(self) -> Tensor:
-        """[17, 3]: what each latent channel adds to a block's mean red, green and blue, and the mean itself, in -1..1."""
+        """[17, 3]: what each latent channel adds to a block's mean red, green and blue, and the mean itself,
+        in -1..1.
+        """
         means = (self.basis / self.scale).reshape(3, -1, CHANNELS).mean(1)
         return torch.cat([2 * means.T, 2 * self.mean.reshape(1, 3, -1).mean(2) - 1])
 
@@ -104,9 +111,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.first = _convolution(CHANNELS, WIDTHS[0])
         self.blocks = nn.ModuleList(Residual(width) for width in WIDTHS[:3])
-        self.widen = nn.ModuleList(
-            _convolution(width, out, bias=False) for width, out in zip(WIDTHS, WIDTHS[1:], strict=False)
-        )
+        self.widen = nn.ModuleList(_convolution(width, out, bias=False) for width, out in pairwise(WIDTHS))
         self.last = _convolution(WIDTHS[3], 3)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -170,7 +175,9 @@ def _block_weights(name: str) -> dict[str, Tensor]:
 
 def _decoder_weights(decoder: Decoder) -> dict[str, Tensor]:
     empty = [18, *(start + block for start in STAGES for block in range(3))]
-    weights = {key: weight for number in empty for key, weight in _block_weights(f"taesd_decoder.{number}").items()}
+    weights = {
+        key: weight for number in empty for key, weight in _block_weights(f"taesd_decoder.{number}").items()
+    }
     for name, parameter in decoder.named_parameters():
         key = _taesd_name(name)
         ins, outs = CHANNELS if key.endswith(".1.weight") else FULL_WIDTH, 3 if ".19." in key else FULL_WIDTH
@@ -181,20 +188,21 @@ def _decoder_weights(decoder: Decoder) -> dict[str, Tensor]:
 def _encoder_weights(components: Components) -> dict[str, Tensor]:
     """Three strided convolutions that gather 2 x 2, 4 x 4, then 8 x 8 pixels.
 
-    A component may be negative and TAESD's blocks cut that off, so each goes through as two numbers, itself and its
-    opposite.
+    A component may be negative and TAESD's blocks cut that off, so each goes through as two numbers, itself
+    and its opposite.
     """
     name = "taesd_encoder"
-    weights = {f"{name}.0.weight": _filled(_single(3), FULL_WIDTH, 3, 3, 3), f"{name}.0.bias": torch.zeros(FULL_WIDTH)}
+    weights = {
+        f"{name}.0.weight": _filled(_single(3), FULL_WIDTH, 3, 3, 3),
+        f"{name}.0.bias": torch.zeros(FULL_WIDTH),
+    }
     for number in (1, 3, 4, 5, 7, 8, 9, 11, 12, 13):
         weights |= _block_weights(f"{name}.{number}")
     for number, channels in ((2, 3), (6, 12)):
         weights[f"{name}.{number}.weight"] = _filled(_gathering(channels), FULL_WIDTH, FULL_WIDTH, 3, 3)
     scaled = components.basis * components.scale * GAIN
     projection = _projection(scaled)
-    weights[f"{name}.10.weight"] = _filled(
-        torch.cat([projection, -projection]), FULL_WIDTH, FULL_WIDTH, 3, 3
-    )
+    weights[f"{name}.10.weight"] = _filled(torch.cat([projection, -projection]), FULL_WIDTH, FULL_WIDTH, 3, 3)
     weights[f"{name}.14.weight"] = _filled(
         torch.cat([_single(CHANNELS), -_single(CHANNELS)], 1), CHANNELS, FULL_WIDTH, 3, 3
     )
@@ -223,7 +231,8 @@ def _projection(scaled: Tensor) -> Tensor:
     """[16, 48, 3, 3]: gathers the last time, and projects `scaled` [192, 16] on the components."""
     # 192 is colour, then three bits each of line and column, the highest first.
     bits = scaled.T.reshape(CHANNELS, 3, 2, 2, 2, 2, 2, 2)
-    # Now component, highest bits, then the channel as two gatherings left it: middle bits, lowest bits, colour.
+    # Now component, highest bits, then the channel as two gatherings left it: middle bits, lowest bits,
+    # colour.
     order = bits.permute(0, 2, 5, 3, 6, 4, 7, 1).reshape(CHANNELS, 2, 2, 48)
     weight = torch.zeros(CHANNELS, 48, 3, 3)
     weight[:, :, 1:, 1:] = order.permute(0, 3, 1, 2)

@@ -1,7 +1,7 @@
 """Pictures with prompts to train the generator on: drawn once, kept as latents.
 
-Prompts are plain, precise (everything is named) or insisting. Where a prompt does not insist, pictures show the
-painter's habits, so that the generator has habits of its own: it does what a prompt insists on.
+Prompts are plain, precise (everything is named) or insisting. Where a prompt does not insist, pictures show
+the painter's habits, so that the generator has habits of its own: it does what a prompt insists on.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def precise(request: Request, seed: int) -> Request:
     """The request with everything named that it left open."""
     scene = perfect(request, seed)
     wishes = tuple(
-        Wish(thing.count, thing.size, thing.colour, thing.shape, thing.place) for thing in scene.things if thing
+        Wish(thing.count, thing.size, thing.colour, thing.shape, thing.place)
+        for thing in scene.things
+        if thing
     )
     return replace(request, wishes=wishes, background=scene.background)
 
@@ -130,8 +132,8 @@ def draw(
     workers: int,
     done: Callable[[int], None] = lambda number: None,
 ) -> list[Path]:
-    """All shards of a level, `workers` processes at work on those that are not there yet; `done` is told how many
-    are.
+    """All shards of a level, `workers` processes at work on those that are not there yet; `done` is told how
+    many are.
     """
     files = [folder / f"{level}-{number:03}.safetensors" for number in range(shards)]
     missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
@@ -149,8 +151,8 @@ def draw(
 
 @dataclass(frozen=True)
 class Batch:
-    """`tokens` [batch, length] of prompts equally long, latents [batch, 16, 16, 16], and which prompts are to be
-    left out, [batch].
+    """`tokens` [batch, length] of prompts equally long, latents [batch, 16, 16, 16], and which prompts are to
+    be left out, [batch].
     """
 
     tokens: Tensor
@@ -161,11 +163,14 @@ class Batch:
 class Pictures:
     """A level's pictures in memory; batches of any step, equal for equal seed and step."""
 
-    def __init__(self, files: list[Path], seed: int, dropped: float):
-        """`dropped`: the share of prompts that are left out."""
+    def __init__(self, files: list[Path], seed: int, dropped: float, halved_by: Components | None = None):
+        """`dropped`: the share of prompts that are left out; with `halved_by` the pictures are 64 x 64."""
         self.seed, self.dropped = seed, dropped
-        self.latents = torch.cat([latents for latents, _ in map(_read, files)])
-        numbers = [padded(prompt) for _, prompts in map(_read, files) for prompt in prompts]
+        shards = [_read(file) for file in files]
+        if halved_by:
+            shards = [(_halved(latents, halved_by), prompts) for latents, prompts in shards]
+        self.latents = torch.cat([latents for latents, _ in shards])
+        numbers = [padded(prompt) for _, prompts in shards for prompt in prompts]
         self.places: dict[int, list[int]] = {}
         for place, tokens in enumerate(numbers):
             self.places.setdefault(len(tokens), []).append(place)
@@ -188,6 +193,10 @@ class Pictures:
 def _read(file: Path) -> tuple[Tensor, list[str]]:
     with safe_open(file, "pt") as opened:
         return opened.get_tensor("latents"), json.loads(opened.metadata()["prompts"])
+
+
+def _halved(latents: Tensor, components: Components) -> Tensor:
+    return torch.cat([components.halve(part.float()).half() for part in latents.split(256)])
 
 
 def requests(level: str, seed: int, number: int) -> Iterator[tuple[Request, int]]:

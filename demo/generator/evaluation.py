@@ -48,8 +48,8 @@ class Facts:
         return sum(all(map(all, picture.values())) for picture in pictures) / len(pictures)
 
     def better(self) -> tuple[int, int, float]:
-        """Pairs in which the insisting prompt has fewer wrong facts, those in which it has more, and how likely as
-        uneven a result is by chance (two-sided sign test).
+        """Pairs in which the insisting prompt has fewer wrong facts, those in which it has more, and how
+        likely as uneven a result is by chance (two-sided sign test).
         """
         wrong = [[_wrong(picture) for picture in self.found[form]] for form in FORMS]
         more = sum(plain > insists for plain, insists in zip(*wrong, strict=True))
@@ -67,8 +67,8 @@ class Facts:
         number = len(self.found["plain"])
         return "\n".join(
             [
-                f"Level {self.level} after {self.steps} steps, {number} prompts, each plain and insisting with the "
-                "same noise.\n",
+                f"Level {self.level} after {self.steps} steps, {number} prompts, each plain and insisting "
+                "with the same noise.\n",
                 "| Right | Plain | Insisting |",
                 "|---|---|---|",
                 *lines,
@@ -95,8 +95,8 @@ def sign_test(more: int, fewer: int) -> float:
 def evaluate_generator(
     file: Path, level: str | None = None, prompts: int = 200, progress: Progress = Progress()
 ) -> Facts:
-    """Read the facts of `prompts` pictures of each form from a generator's file, at `level` or the one it was trained
-    on. Pictures are sampled in 16 steps with a guidance of 3.
+    """Read the facts of `prompts` pictures of each form from a generator's file, at `level` or the one it was
+    trained on. Pictures are sampled in 16 steps with a guidance of 3.
     """
     about = read_facts(file)
     generator, decoder = read_generator(file), read_decoder(file)

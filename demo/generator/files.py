@@ -1,4 +1,6 @@
-"""The generator in one file, laid out as SD3's checkpoints are: denoiser, autoencoder, and a text encoder of its own."""
+"""The generator in one file, laid out as SD3's checkpoints are: denoiser, autoencoder, and a text encoder of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def write_generator(
         TEXT: generator.text.state_dict(),
     }
     weights: dict[str, Tensor] = {
-        prefix + name: weight.half().contiguous() for prefix, part in parts.items() for name, weight in part.items()
+        prefix + name: weight.half().contiguous()
+        for prefix, part in parts.items()
+        for name, weight in part.items()
     }
     weights[PREVIEW] = components.colours().half()
     facts = {

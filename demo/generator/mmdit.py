@@ -1,7 +1,8 @@
-"""The denoiser: Stable Diffusion 3's multimodal transformer (MMDiT, arXiv 2403.03206) in miniature, in plain torch.
+"""The denoiser: Stable Diffusion 3's multimodal transformer (MMDiT, arXiv 2403.03206) in miniature, in plain
+torch.
 
-Its weights are named as in SD3's files, and so are read by ComfyUI's core loader: depth d means d blocks of d heads,
-64 wide each. Positions are computed, so that any size of picture will do.
+Its weights are named as in SD3's files, and so are read by ComfyUI's core loader: depth d means d blocks of d
+heads, 64 wide each. Positions are computed, so that any size of picture will do.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class MMDiT(nn.Module):
         `sigmas` [batch] is the share of noise, 0..1; `context` [batch, tokens, width] the text.
         """
         height, width = (side // PATCH for side in latents.shape[-2:])
-        image = self.x_embedder(latents) + positions(self.width, height, width).to(latents.device)
-        time, context = self.t_embedder(sigmas), self.context_embedder(context)
+        image = self.x_embedder(latents) + positions(self.width, height, width).to(latents)
+        time, context = self.t_embedder(sigmas, latents.dtype), self.context_embedder(context)
         for block in self.joint_blocks:
             context, image = block(context, image, time)
         patches = self.final_layer(image, time).unflatten(2, (PATCH, PATCH, CHANNELS))
@@ -61,7 +62,7 @@ class MMDiT(nn.Module):
         # Every block starts as the identity (adaLN-Zero, arXiv 2212.09748), the whole as zero.
         for module in self.modules():
             if isinstance(module, Modulation):
-                nn.init.zeros_(module[1].weight)
+                nn.init.zeros_(module.get_parameter("1.weight"))
         nn.init.zeros_(self.final_layer.linear.weight)
 
 
@@ -83,12 +84,12 @@ class TimeEmbedder(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(TIME_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, sigmas: Tensor) -> Tensor:
+    def forward(self, sigmas: Tensor, dtype: torch.dtype) -> Tensor:
         half = TIME_WIDTH // 2
         rates = torch.exp(-math.log(10_000) * torch.arange(half, device=sigmas.device) / half)
         # SD3 counts time from 0 to 1000.
         angles = 1000 * sigmas.float()[:, None] * rates
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1))
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], -1).to(dtype))
 
 
 class Modulation(nn.Sequential):
@@ -110,7 +111,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, values: Tensor) -> Tensor:
-        return functional.rms_norm(values, self.weight.shape, self.weight.to(values.dtype), EPSILON)
+        return functional.rms_norm(values, self.weight.shape, self.weight, EPSILON)
 
 
 class Attention(nn.Module):
@@ -158,8 +159,8 @@ class Stream(nn.Module):
 
     def after(self, attended: Tensor, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
         """The tokens with what the attention and the layers behind it add."""
-        tokens = tokens + modulation[2] * self.attn.proj(attended)
-        return tokens + modulation[5] * self.mlp(modulated(tokens, modulation[3], modulation[4]))
+        tokens = torch.addcmul(tokens, modulation[2], self.attn.proj(attended))
+        return torch.addcmul(tokens, modulation[5], self.mlp(modulated(tokens, modulation[3], modulation[4])))
 
 
 class JointBlock(nn.Module):
@@ -174,7 +175,9 @@ class JointBlock(nn.Module):
         for_context = self.context_block.adaLN_modulation(time)
         for_image = self.x_block.adaLN_modulation(time)
         streams = zip(
-            self.context_block.before(context, for_context), self.x_block.before(image, for_image), strict=True
+            self.context_block.before(context, for_context),
+            self.x_block.before(image, for_image),
+            strict=True,
         )
         query, key, value = (torch.cat(pair, 2) for pair in streams)
         # So few tokens are attended to faster on a CPU, backwards above all, without the fused kernel.
@@ -200,7 +203,7 @@ class FinalLayer(nn.Module):
 
 def modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Layer norm, then scale and shift of the time."""
-    return functional.layer_norm(tokens, tokens.shape[-1:], eps=EPSILON) * (1 + scale) + shift
+    return torch.addcmul(shift, functional.layer_norm(tokens, tokens.shape[-1:], eps=EPSILON), 1 + scale)
 
 
 @functools.lru_cache(maxsize=8)

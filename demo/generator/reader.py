@@ -1,7 +1,7 @@
 """What is in a picture of the shapes world, read from its pixels without a model.
 
-Every third of the picture holds a stack of one to three equal shapes, so a third is compared with all 24 stacks that
-there are; letters are compared with all 16. What fits none of them well is not read as anything.
+Every third of the picture holds a stack of one to three equal shapes, so a third is compared with all 24
+stacks that there are; letters are compared with all 16. What fits none of them well is not read as anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..render import SIZE, render
-from ..scene import BACKGROUNDS, COLOURS, COUNTS, LETTERS, PLACES, SCRIBBLE, SHAPES, SIZES, Request, Scene, Thing, Wish
+from ..scene import (
+    BACKGROUNDS,
+    COLOURS,
+    COUNTS,
+    LETTERS,
+    PLACES,
+    SCRIBBLE,
+    SHAPES,
+    SIZES,
+    Request,
+    Scene,
+    Thing,
+    Wish,
+)
 
 Mask = NDArray[numpy.bool_]
 Numbers = NDArray[Any]
@@ -134,7 +147,11 @@ def _letters() -> tuple[list[Any], Numbers]:
 def _templates(names: list[Any], scenes: list[Scene]) -> tuple[list[Any], Numbers]:
     """The scenes' masks as rows, each in its place and a pixel beside in every direction."""
     near = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-    named = [(name, _mask(_distance(scene, seed))) for name, scene in zip(names, scenes, strict=True) for seed in DRAWN]
+    named = [
+        (name, _mask(_distance(scene, seed)))
+        for name, scene in zip(names, scenes, strict=True)
+        for seed in DRAWN
+    ]
     rows = [(name, _centred(mask, down, right).ravel()) for name, mask in named for down, right in near]
     return [name for name, _ in rows], numpy.stack([row for _, row in rows])
 
@@ -145,8 +162,9 @@ def _distance(scene: Scene, seed: int) -> Numbers:
 
 
 def facts(request: Request, image: Image.Image) -> dict[str, list[bool]]:
-    """Whether a picture has what is asked for, by kind of fact: "count", "size", "colour", "shape" and "place" of each
-    thing where they are asked for, "others" (nothing else is there), "background", and "word" for each letter.
+    """Whether a picture has what is asked for, by kind of fact: "count", "size", "colour", "shape" and
+    "place" of each thing where they are asked for, "others" (nothing else is there), "background", and "word"
+    for each letter.
     """
     reading = read(image, len(request.word))
     found: dict[str, list[bool]] = {}
@@ -157,7 +175,9 @@ def facts(request: Request, image: Image.Image) -> dict[str, list[bool]]:
     if request.background:
         found["background"] = [reading.background == request.background]
     if request.word:
-        found["word"] = [reading.word[index : index + 1] == letter for index, letter in enumerate(request.word)]
+        found["word"] = [
+            reading.word[index : index + 1] == letter for index, letter in enumerate(request.word)
+        ]
     return found
 
 
@@ -171,4 +191,6 @@ def _paired(wishes: tuple[Wish, ...], things: tuple[Thing | None, ...]) -> list[
     """Each wish with a thing of its own, or None, so that most facts are right."""
     there: list[Thing | None] = [*things, *[None] * len(wishes)]
     ways = [list(zip(wishes, way, strict=True)) for way in permutations(there, len(wishes))]
-    return max(ways, key=lambda way: sum(right for wish, thing in way for _, right in _thing_facts(wish, thing)))
+    return max(
+        ways, key=lambda way: sum(right for wish, thing in way for _, right in _thing_facts(wish, thing))
+    )

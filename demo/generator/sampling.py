@@ -1,6 +1,10 @@
-"""The generator as one model, and pictures from it: Euler's method along the rectified flow, as ComfyUI samples."""
+"""The generator as one model, and pictures from it: Euler's method along the rectified flow, as ComfyUI
+samples.
+"""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +24,12 @@ class Generator(nn.Module):
         self.text = TextEncoder(HEAD_WIDTH * depth, depth)
         self.denoiser = MMDiT(depth)
 
-    def velocity(self, latents: Tensor, sigmas: Tensor, tokens: Tensor, empty: Tensor) -> Tensor:
-        """What the denoiser says of noisy `latents` [batch, 16, height, width] for prompts `tokens` [batch, length].
+    def forward(self, latents: Tensor, sigmas: Tensor, tokens: Tensor, empty: Tensor) -> Tensor:
+        """What the denoiser says of noisy `latents` [batch, 16, height, width] for prompts `tokens` [batch,
+        length].
 
-        Where `empty` [batch] is true, the prompt is the empty one, repeated as often as it has to be: that is what
-        ComfyUI does when it runs both sides of the guidance in one batch.
+        Where `empty` [batch] is true, the prompt is the empty one, repeated as often as it has to be: that is
+        what ComfyUI does when it runs both sides of the guidance in one batch.
         """
         nothing = self.nothing().repeat(1, tokens.shape[1] // len(padded("")), 1)
         context = torch.where(empty[:, None, None], nothing, self.text(tokens))
@@ -59,7 +64,8 @@ def sample(
     for length in {len(numbers) for numbers in tokens}:
         places = [place for place, numbers in enumerate(tokens) if len(numbers) == length]
         noise = [
-            torch.randn(CHANNELS, *sides, generator=torch.Generator().manual_seed(seeds[place])) for place in places
+            torch.randn(CHANNELS, *sides, generator=torch.Generator().manual_seed(seeds[place]))
+            for place in places
         ]
         context = generator.text(torch.tensor([tokens[place] for place in places]))
         latents[places] = _flow(generator, torch.stack(noise), context, steps, guidance)
@@ -69,7 +75,7 @@ def sample(
 def _flow(generator: Generator, latents: Tensor, context: Tensor, steps: int, guidance: float) -> Tensor:
     sigmas = shifted(torch.linspace(1, 0, steps + 1))
     nothing = generator.nothing().expand(len(latents), -1, -1)
-    for now, after in zip(sigmas, sigmas[1:], strict=False):
+    for now, after in pairwise(sigmas):
         times = now.expand(len(latents))
         velocity = generator.denoiser(latents, times, context)
         if guidance != 1:

@@ -1,7 +1,7 @@
 """The prompt: its tokens, and a T5 encoder (arXiv 1910.10683) in miniature.
 
-Known words are tokens, words in capitals are spelled letter by letter, and whatever else there may be is one unknown
-token. The encoder's weights are named as in T5's files, so that ComfyUI's own T5 runs them.
+Known words are tokens, words in capitals are spelled letter by letter, and whatever else there may be is one
+unknown token. The encoder's weights are named as in T5's files, so that ComfyUI's own T5 runs them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ TOKENS = {token: number for number, token in enumerate((*WORDS, *CAPITALS), UNKN
 # Rows of the embedding, some of them free.
 SLOTS = 96
 MULTIPLE = 8
-# T5's own: buckets of distances between tokens, half of them for each direction, and the distance that the last begins at.
+# T5's own: buckets of distances between tokens, half of them for each direction, and the distance that the
+# last begins at.
 BUCKETS, FARTHEST = 32, 128
 
 _PARTS = re.compile(r"[A-Z](?:-[A-Z])+\b|[A-Za-z]+|[0-9]|[,-]")
@@ -73,15 +74,15 @@ class TextEncoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        for block in self.encoder.block:
-            attention, feed_forward = block.layer[0].SelfAttention, block.layer[1].DenseReluDense
-            # T5 divides by the root of the heads' width here, not in the attention.
-            nn.init.normal_(
-                attention.q.weight, std=(attention.q.in_features * attention.head_width) ** -0.5
-            )
-            for last in (attention.o, feed_forward.wo):
+        for module in self.modules():
+            if isinstance(module, SelfAttention):
+                # T5 divides by the root of the heads' width here, not in the attention.
+                nn.init.normal_(module.q.weight, std=(module.q.in_features * module.head_width) ** -0.5)
+            if isinstance(module, SelfAttention | FeedForward):
+                last = module.o if isinstance(module, SelfAttention) else module.wo
                 nn.init.normal_(last.weight, std=last.in_features**-0.5 / math.sqrt(2 * layers))
-        nn.init.normal_(self.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=0.5)
+            if isinstance(module, nn.Embedding) and module is not self.shared:
+                nn.init.normal_(module.weight, std=0.5)
 
 
 class Stack(nn.Module):
@@ -93,11 +94,10 @@ class Stack(nn.Module):
         self.final_layer_norm = RMSNorm(width)
 
     def forward(self, states: Tensor) -> Tensor:
-        bias = self.block[0].layer[0].SelfAttention.relative_attention_bias
-        distances = bias(buckets(states.shape[1]).to(states.device)).permute(2, 0, 1)[None]
+        distances = self.get_submodule("block.0.layer.0.SelfAttention.relative_attention_bias")
+        biases = distances(buckets(states.shape[1]).to(states.device)).permute(2, 0, 1)[None]
         for block in self.block:
-            for layer in block.layer:
-                states = layer(states, distances)
+            states = block(states, biases)
         return self.final_layer_norm(states)
 
 
@@ -108,6 +108,11 @@ class Block(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList([AttentionLayer(width, heads, first), FeedForwardLayer(width)])
 
+    def forward(self, states: Tensor, biases: Tensor) -> Tensor:
+        for layer in self.layer:
+            states = layer(states, biases)
+        return states
+
 
 class AttentionLayer(nn.Module):
     """Every token looks at every token."""
@@ -117,8 +122,8 @@ class AttentionLayer(nn.Module):
         self.SelfAttention = SelfAttention(width, heads, first)
         self.layer_norm = RMSNorm(width)
 
-    def forward(self, states: Tensor, distances: Tensor) -> Tensor:
-        return states + self.SelfAttention(self.layer_norm(states), distances)
+    def forward(self, states: Tensor, biases: Tensor) -> Tensor:
+        return states + self.SelfAttention(self.layer_norm(states), biases)
 
 
 class SelfAttention(nn.Module):
@@ -131,11 +136,11 @@ class SelfAttention(nn.Module):
         if first:
             self.relative_attention_bias = nn.Embedding(BUCKETS, heads)
 
-    def forward(self, states: Tensor, distances: Tensor) -> Tensor:
+    def forward(self, states: Tensor, biases: Tensor) -> Tensor:
         query, key, value = (
             layer(states).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v)
         )
-        weights = (query @ key.transpose(-1, -2) + distances).softmax(-1)
+        weights = (query @ key.transpose(-1, -2) + biases).softmax(-1)
         return self.o((weights.to(value.dtype) @ value).transpose(1, 2).flatten(2))
 
 
@@ -147,7 +152,7 @@ class FeedForwardLayer(nn.Module):
         self.DenseReluDense = FeedForward(width)
         self.layer_norm = RMSNorm(width)
 
-    def forward(self, states: Tensor, distances: Tensor) -> Tensor:
+    def forward(self, states: Tensor, biases: Tensor) -> Tensor:
         return states + self.DenseReluDense(self.layer_norm(states))
 
 

@@ -1,7 +1,8 @@
-"""How the shapes generator is trained: rectified flow on drawn pictures, from one thing in a picture to several.
+"""How the shapes generator is trained: rectified flow on drawn pictures, from one thing in a picture to
+several.
 
-A run that was stopped, or killed, goes on where it was and ends with the same weights on the same machine: a step's
-batch and noise follow from its number.
+A run that was stopped, or killed, goes on where it was and ends with the same weights on the same machine: a
+step's batch and noise follow from its number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional
 
 from ...models.engines.base import Progress
@@ -31,7 +33,12 @@ from .data import LEVELS, Batch, Pictures, draw, example, fit_components, pixels
 from .files import write_generator
 from .sampling import Generator
 
-STATE, COMPONENTS, DECODER, GENERATOR = "state.pt", "components.safetensors", "decoder.pt", "generator.safetensors"
+STATE, COMPONENTS, DECODER, GENERATOR = (
+    "state.pt",
+    "components.safetensors",
+    "decoder.pt",
+    "generator.safetensors",
+)
 # Between two states to resume from, and steps between two lines of the log.
 SAVE_SECONDS, LOG_STEPS = 60, 50
 
@@ -40,8 +47,9 @@ SAVE_SECONDS, LOG_STEPS = 60, 50
 class Plan:
     """What the generator is trained with.
 
-    `until` are the steps at which the levels end, one for each level that is trained; the learning rate is constant
-    after `warmup` steps, and what is kept is the running mean of the weights, over about 1 / (1 - `average`) steps.
+    `until` are the steps at which the levels end, one for each level that is trained; the learning rate is
+    constant after `warmup` steps, and what is kept is the running mean of the weights, over about 1 / (1 -
+    `average`) steps.
     """
 
     seed: int = 0
@@ -52,6 +60,9 @@ class Plan:
     average: float = 0.998
     # Share of empty prompts, for guidance.
     dropped: float = 0.1
+    # The first steps see pictures of half the size, a quarter of the tokens: what belongs where is learned
+    # sooner.
+    small: int = 4_000
     # Files of pictures a level, 4096 in each.
     shards: int = 16
     until: tuple[int, ...] = (5_000, 10_000, 15_000, 20_000)
@@ -75,8 +86,9 @@ def train_generator(
 ) -> Path:
     """All stages, in `folder`; returns the finished file.
 
-    `level` is trained from here on instead of the plan's; `hours` is how long the denoiser may take in this call;
-    `workers` processes draw, by default one for each core. Raises ParrotError for a folder of another plan.
+    `level` is trained from here on instead of the plan's; `hours` is how long the denoiser may take in this
+    call; `workers` processes draw, by default one for each core. Raises ParrotError for a folder of another
+    plan.
     """
     own(folder, plan)
     components = stored_components(folder, plan)
@@ -117,32 +129,37 @@ def train_flow(
     run = Run(plan)
     if (folder / STATE).exists():
         run.load(folder / STATE)
-    now = level or plan.level(run.step)
-    pictures = drawn(folder, plan, components, now, workers, say)
     start = saved = time.monotonic()
-    log = Log(plan, say)
+    now, pictures, log = None, None, Log(plan, say)
     while run.step < plan.until[-1] and not (hours is not None and time.monotonic() - start > 3600 * hours):
         progress.check()
-        if (level or plan.level(run.step)) != now:
-            now = plan.level(run.step)
-            pictures = drawn(folder, plan, components, now, workers, say)
-        log.note(run.step, now, run.train(pictures.batch(run.step, plan.batch)))
+        stage = level or plan.level(run.step), run.step < plan.small
+        if pictures is None or stage != now:
+            now, pictures = stage, drawn(folder, plan, components, *stage, workers, say)
+            log.restart()
+        log.note(run.step, stage[0], run.train(pictures.batch(run.step, plan.batch)))
         progress.update(run.step, plan.until[-1], "training", "")
         if time.monotonic() - saved > SAVE_SECONDS:
             run.save(folder / STATE)
             saved = time.monotonic()
     run.save(folder / STATE)
-    return now
+    return level or plan.level(run.step - 1)
 
 
 def drawn(
-    folder: Path, plan: Plan, components: Components, level: str, workers: int | None, say: Callable[[str], None]
+    folder: Path,
+    plan: Plan,
+    components: Components,
+    level: str,
+    small: bool,
+    workers: int | None,
+    say: Callable[[str], None],
 ) -> Pictures:
-    """The pictures of a level, those that are missing drawn now."""
+    """The pictures of a level, those that are missing drawn now; `small` ones have half the size."""
     done = partial(_say_done, say, level, plan.shards)
     workers = workers or os.cpu_count() or 1
     files = draw(folder / "pictures", level, plan.seed, plan.shards, components, workers, done)
-    return Pictures(files, plan.seed, plan.dropped)
+    return Pictures(files, plan.seed, plan.dropped, components if small else None)
 
 
 def _say_done(say: Callable[[str], None], level: str, shards: int, done: int) -> None:
@@ -154,6 +171,10 @@ class Log:
 
     def __init__(self, plan: Plan, say: Callable[[str], None]):
         self.plan, self.say = plan, say
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what came before, such as the time that drawing took."""
         self.losses: list[float] = []
         self.last = time.monotonic()
 
@@ -164,10 +185,8 @@ class Log:
             return
         pace = (time.monotonic() - self.last) / len(self.losses)
         mean = sum(self.losses) / len(self.losses)
-        self.say(
-            f"step {step + 1} of {self.plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step"
-        )
-        self.losses, self.last = [], time.monotonic()
+        self.say(f"step {step + 1} of {self.plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step")
+        self.restart()
 
 
 class Run:
@@ -226,12 +245,18 @@ class Run:
     def _loss(self, batch: Batch, noise: Tensor, sigmas: Tensor, bfloat16: bool) -> Tensor:
         share = sigmas[:, None, None, None]
         noisy = share * noise + (1 - share) * batch.latents
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            velocity = self.generator.velocity(noisy, sigmas, batch.tokens, batch.empty)
+        dtype = torch.bfloat16 if bfloat16 else torch.float32
+        # The weights themselves stay in 32 bits; that takes less time than autocast, which changes to and
+        # fro.
+        weights = {name: weight.to(dtype) for name, weight in self.generator.named_parameters()}
+        given = noisy.to(dtype), sigmas, batch.tokens, batch.empty
+        velocity = functional_call(self.generator, weights, given)
         return functional.mse_loss(velocity.float(), noise - batch.latents)
 
     def _is_faster(self, batch: Batch, noise: Tensor, sigmas: Tensor) -> bool:
-        """Whether a step takes less time in bfloat16: where the processor has no units for it, it takes far more."""
+        """Whether a step takes less time in bfloat16: where the processor has no units for it, it takes far
+        more.
+        """
         seconds = {}
         for bfloat16 in (False, True):
             times = []
@@ -308,14 +333,16 @@ def train_decoder(
 
 
 def _crops(seed: int, step: int, components: Components, size: int = 16) -> tuple[Tensor, Tensor]:
-    """Latents [size, 16, 8, 8] of a quarter of each of `size` fresh pictures, with a little noise as samples have it,
-    and its pixels [size, 3, 64, 64] of 0..1.
+    """Latents [size, 16, 8, 8] of a quarter of each of `size` fresh pictures, with a little noise as samples
+    have it, and its pixels [size, 3, 64, 64] of 0..1.
     """
     rng = stream(seed, "crops", step)
     pictures = pixels([example("words", seed + 1, step * size + index).image for index in range(size)])
     latents = components.encode(pictures)
     top, left = (rng.randrange(latents.shape[-1] - 7) for _ in range(2))
-    wanted = pictures.permute(0, 3, 1, 2).float()[:, :, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64] / 255
+    wanted = (
+        pictures.permute(0, 3, 1, 2).float()[:, :, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64] / 255
+    )
     chance = torch.Generator().manual_seed(rng.getrandbits(62))
     strength = 0.1 * torch.rand(size, 1, 1, 1, generator=chance)
     quarter = latents[:, :, top : top + 8, left : left + 8]

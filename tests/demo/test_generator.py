@@ -64,7 +64,9 @@ def test_words_in_capitals_are_spelled():
 def test_the_reader_reads_renders(level):
     found = []
     for request, seed in data.requests(level, 3, 60):
-        found += [right for kind in facts(request, render(perfect(request, seed), seed)).values() for right in kind]
+        found += [
+            right for kind in facts(request, render(perfect(request, seed), seed)).values() for right in kind
+        ]
     assert numpy.mean(found) >= 0.97
 
 
