@@ -57,7 +57,7 @@ class ShapesLatents(comfy.latent_formats.SD3):
     taesd_decoder_name = None
 
     def __init__(self, colours: Any):
-        """`colours` [17, 3]: what each of the 16 channels adds to red, green and blue, and where they start."""
+        """`colours` [17, 3]: what each channel adds to red, green and blue, and where they start."""
         super().__init__()
         self.latent_rgb_factors = colours[:-1].float().tolist()
         self.latent_rgb_factors_bias = colours[-1].float().tolist()

@@ -115,7 +115,7 @@ class Decoder(nn.Module):
         self.last = _convolution(WIDTHS[3], 3)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures [number, 3, height, width] of about 0..1 from latents [number, 16, height / 8, width / 8]."""
+        """Pictures [number, 3, height, width], about 0..1, of latents [number, 16, height / 8, width / 8]."""
         features = functional.relu(self.first(torch.tanh(GAIN * latents / 3) * 3))
         for block, widen in zip(self.blocks, self.widen, strict=True):
             features = widen(functional.interpolate(block(features), scale_factor=2.0))

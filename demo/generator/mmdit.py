@@ -26,7 +26,7 @@ class MMDiT(nn.Module):
     """Predicts the velocity of a rectified flow, noise minus latents."""
 
     def __init__(self, depth: int = 3, context: int | None = None):
-        """`depth`: blocks, and heads of each; `context`: width of the text, by default the transformer's own."""
+        """`depth`: blocks, and heads of each; `context`: the text's width, by default the transformer's."""
         super().__init__()
         width = HEAD_WIDTH * depth
         self.width = width
