@@ -63,7 +63,8 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--level",
         choices=["one", "two", "three", "words"],
-        help="things in a picture from now on, or three with words; default: each level in its turn",
+        default="words",
+        help="the richest pictures: one to three things, or three and a word; default: words",
     )
     parser.add_argument(
         "--workers",

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,23 @@ SAVE_SECONDS, LOG_STEPS = 60, 50
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Pictures of one level until a step.
+
+    `small` ones have half the size, and so a quarter of the tokens: what belongs where is learned sooner there.
+    """
+
+    level: str
+    small: bool
+    until: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the generator is trained with.
 
-    `until` are the steps at which the levels end, one for each level that is trained; the learning rate is
-    constant after `warmup` steps, and what is kept is the running mean of the weights, over about 1 / (1 -
-    `average`) steps.
+    The learning rate is constant after `warmup` steps, and what is kept is the running mean of the weights,
+    over about 1 / (1 - `average`) steps.
     """
 
     seed: int = 0
@@ -60,25 +71,33 @@ class Plan:
     average: float = 0.998
     # Share of empty prompts, for guidance.
     dropped: float = 0.1
-    # The first steps see pictures of half the size, a quarter of the tokens: what belongs where is learned
-    # sooner.
-    small: int = 4_000
     # Files of pictures a level, 4096 in each.
     shards: int = 16
-    until: tuple[int, ...] = (5_000, 10_000, 15_000, 20_000)
+    stages: tuple[Stage, ...] = (
+        Stage("one", True, 800),
+        Stage("three", True, 3_200),
+        Stage("three", False, 8_000),
+        Stage("words", False, 20_000),
+    )
     decoder_steps: int = 1500
     # None: whatever is faster here, measured once.
     bfloat16: bool | None = None
 
-    def level(self, step: int) -> str:
-        """The level of a step."""
-        return LEVELS[sum(step >= end for end in self.until[:-1])]
+    @property
+    def steps(self) -> int:
+        """All of them."""
+        return self.stages[-1].until
+
+    def stage(self, step: int, richest: str = LEVELS[-1]) -> Stage:
+        """The stage of a step, counted from 0, with no level above `richest`."""
+        stage = next(stage for stage in self.stages if step < stage.until)
+        return replace(stage, level=min(stage.level, richest, key=LEVELS.index))
 
 
 def train_generator(
     folder: Path,
     plan: Plan = Plan(),
-    level: str | None = None,
+    level: str = LEVELS[-1],
     hours: float | None = None,
     workers: int | None = None,
     progress: Progress = Progress(),
@@ -86,9 +105,8 @@ def train_generator(
 ) -> Path:
     """All stages, in `folder`; returns the finished file.
 
-    `level` is trained from here on instead of the plan's; `hours` is how long the denoiser may take in this
-    call; `workers` processes draw, by default one for each core. Raises ParrotError for a folder of another
-    plan.
+    `level` is the richest that is trained; `hours` is how long the denoiser may take in this call; `workers`
+    processes draw, by default one for each core. Raises ParrotError for a folder of another plan.
     """
     own(folder, plan)
     components = stored_components(folder, plan)
@@ -97,7 +115,7 @@ def train_generator(
 
 
 def own(folder: Path, plan: Plan) -> None:
-    """Note the plan in its folder: what is there already must be of the same one, but for longer courses."""
+    """Note the plan in its folder: what is there already must be of the same one."""
     file, text = folder / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +137,7 @@ def train_flow(
     folder: Path,
     plan: Plan,
     components: Components,
-    level: str | None = None,
+    level: str = LEVELS[-1],
     hours: float | None = None,
     workers: int | None = None,
     progress: Progress = Progress(),
@@ -131,35 +149,34 @@ def train_flow(
         run.load(folder / STATE)
     start = saved = time.monotonic()
     now, pictures, log = None, None, Log(plan, say)
-    while run.step < plan.until[-1] and not (hours is not None and time.monotonic() - start > 3600 * hours):
+    while run.step < plan.steps and not (hours is not None and time.monotonic() - start > 3600 * hours):
         progress.check()
-        stage = level or plan.level(run.step), run.step < plan.small
+        stage = plan.stage(run.step, level)
         if pictures is None or stage != now:
-            now, pictures = stage, drawn(folder, plan, components, *stage, workers, say)
+            now, pictures = stage, drawn(folder, plan, components, stage, workers, say)
             log.restart()
-        log.note(run.step, stage[0], run.train(pictures.batch(run.step, plan.batch)))
-        progress.update(run.step, plan.until[-1], "training", "")
+        log.note(run.step, stage, run.train(pictures.batch(run.step, plan.batch)))
+        progress.update(run.step, plan.steps, "training", "")
         if time.monotonic() - saved > SAVE_SECONDS:
             run.save(folder / STATE)
             saved = time.monotonic()
     run.save(folder / STATE)
-    return level or plan.level(run.step - 1)
+    return plan.stage(max(0, run.step - 1), level).level
 
 
 def drawn(
     folder: Path,
     plan: Plan,
     components: Components,
-    level: str,
-    small: bool,
+    stage: Stage,
     workers: int | None,
     say: Callable[[str], None],
 ) -> Pictures:
-    """The pictures of a level, those that are missing drawn now; `small` ones have half the size."""
-    done = partial(_say_done, say, level, plan.shards)
+    """The pictures of a stage, those that are missing drawn now."""
+    done = partial(_say_done, say, stage.level, plan.shards)
     workers = workers or os.cpu_count() or 1
-    files = draw(folder / "pictures", level, plan.seed, plan.shards, components, workers, done)
-    return Pictures(files, plan.seed, plan.dropped, components if small else None)
+    files = draw(folder / "pictures", stage.level, plan.seed, plan.shards, components, workers, done)
+    return Pictures(files, plan.seed, plan.dropped, components if stage.small else None)
 
 
 def _say_done(say: Callable[[str], None], level: str, shards: int, done: int) -> None:
@@ -178,14 +195,15 @@ class Log:
         self.losses: list[float] = []
         self.last = time.monotonic()
 
-    def note(self, step: int, level: str, loss: float) -> None:
+    def note(self, step: int, stage: Stage, loss: float) -> None:
         """Note the loss of the step that was number `step`, counted from 0."""
         self.losses.append(loss)
         if (step + 1) % LOG_STEPS:
             return
         pace = (time.monotonic() - self.last) / len(self.losses)
         mean = sum(self.losses) / len(self.losses)
-        self.say(f"step {step + 1} of {self.plan.until[-1]} ({level}): loss {mean:.4f}, {pace:.2f} s a step")
+        kind = f"{stage.level}, small" if stage.small else stage.level
+        self.say(f"step {step + 1} of {self.plan.steps} ({kind}): loss {mean:.4f}, {pace:.2f} s a step")
         self.restart()
 
 

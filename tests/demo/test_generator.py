@@ -26,7 +26,8 @@ from rational_rewards.demo.scene import Request, Scene, Thing, Wish, flaws_of
 from rational_rewards.models.errors import ParrotError
 
 # Small enough that a step takes no time.
-TINY = training.Plan(depth=1, batch=8, shards=1, until=(4, 8, 12, 16), decoder_steps=2)
+STAGES = (training.Stage("one", True, 6), training.Stage("words", False, 12))
+TINY = training.Plan(depth=1, batch=8, shards=1, stages=STAGES, decoder_steps=2, bfloat16=False)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,8 @@ from pathlib import Path
 from rational_rewards.demo.generator import data, training
 data.SHARD, training.SAVE_SECONDS = 64, 0
 if __name__ == "__main__":
-    plan = training.Plan(depth=1, batch=8, shards=1, until=(4, 8, 12, 16), decoder_steps=2, bfloat16=False)
+    stages = (training.Stage("one", True, 6), training.Stage("words", False, 12))
+    plan = training.Plan(depth=1, batch=8, shards=1, stages=stages, decoder_steps=2, bfloat16=False)
     training.train_generator(Path(sys.argv[1]), plan, workers=1, say=lambda line: print(line, flush=True))
 """
 

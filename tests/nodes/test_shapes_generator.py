@@ -42,7 +42,9 @@ def random_lora() -> dict[str, torch.Tensor]:
     weights = {}
     for name, module in read_generator().denoiser.named_modules():
         if isinstance(module, torch.nn.Linear) and name.endswith(("qkv", "proj", "fc1", "fc2")):
-            down, up = (torch.randn(size, 4, generator=chance) for size in (module.in_features, module.out_features))
+            down, up = (
+                torch.randn(size, 4, generator=chance) for size in (module.in_features, module.out_features)
+            )
             weights[f"diffusion_model.{name}.lora_A.weight"] = down.T.contiguous() / module.in_features**0.5
             weights[f"diffusion_model.{name}.lora_B.weight"] = 0.3 * up
     return weights
@@ -54,7 +56,10 @@ def graph(seed: int = 1, **changes: dict) -> dict:
         "load": {"class_type": "RationalRewardsLoadShapesGenerator", "inputs": {}},
         "positive": {"class_type": "CLIPTextEncode", "inputs": {"text": PROMPT, "clip": ["load", 1]}},
         "negative": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["load", 1]}},
-        "latent": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 1}},
+        "latent": {
+            "class_type": "EmptySD3LatentImage",
+            "inputs": {"width": 128, "height": 128, "batch_size": 1},
+        },
         "sampler": {
             "class_type": "KSampler",
             "inputs": {
