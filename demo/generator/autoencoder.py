@@ -65,8 +65,12 @@ class Components:
 
     def halve(self, latents: Tensor) -> Tensor:
         """Latents [number, 16, height / 2, width / 2] of the same pictures with half the pixels a side."""
-        pictures = self.decode(latents).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
-        return self.encode(pictures.mean((2, 4)))
+        # Linear in the four latents that become one: what each number of them adds is all there is to know.
+        single = torch.cat([torch.zeros(1, 4 * CHANNELS), torch.eye(4 * CHANNELS)])
+        pictures = self.decode(single.reshape(-1, CHANNELS, 2, 2)).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        added = self.encode(pictures.mean((2, 4))).flatten(1)
+        weight = (added[1:] - added[0]).T.reshape(CHANNELS, CHANNELS, 2, 2)
+        return functional.conv2d(latents, weight, added[0], stride=2)
 
     def colours(self) -> Tensor:
         """[17, 3]: what each latent channel adds to a block's mean red, green and blue, and the mean itself,

@@ -47,7 +47,8 @@ SAVE_SECONDS, LOG_STEPS = 60, 50
 class Stage:
     """Pictures of one level until a step.
 
-    `small` ones have half the size, and so a quarter of the tokens: what belongs where is learned sooner there.
+    `small` ones have half the size, and so a quarter of the tokens: what belongs where is learned
+    sooner there.
     """
 
     level: str
