@@ -76,11 +76,11 @@ class Plan:
     shards: int = 16
     stages: tuple[Stage, ...] = (
         Stage("one", True, 800),
-        Stage("three", True, 3_200),
+        Stage("three", True, 2_400),
         Stage("three", False, 8_000),
         Stage("words", False, 20_000),
     )
-    decoder_steps: int = 1500
+    decoder_steps: int = 3_000
     # None: whatever is faster here, measured once.
     bfloat16: bool | None = None
 
