@@ -36,8 +36,8 @@ LEVELS = ("one", "two", "three", "words")
 THINGS = {"one": (1,), "two": (1, 2, 2), "three": (1, 2, 2, 3), "words": (1, 2, 2, 3)}
 # How strong the painter's habits are: about three in ten plain prompts are not followed.
 HABITS = 0.4
-# Pictures in a file.
-SHARD = 4096
+# Pictures in a file, and those that the autoencoder is fitted to.
+SHARD, FITTED = 4096, 1500
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def pixels(images: list[Image.Image]) -> Tensor:
     return torch.from_numpy(numpy.stack([numpy.asarray(image) for image in images]))
 
 
-def fit_components(seed: int, number: int = 1500) -> Components:
+def fit_components(seed: int) -> Components:
     """The autoencoder's components for pictures of all levels."""
-    return Components.of(pixels([example("words", seed, index).image for index in range(number)]))
+    return Components.of(pixels([example("words", seed, index).image for index in range(FITTED)]))
 
 
 def draw_shard(file: Path, level: str, seed: int, number: int, components: Components) -> None:

@@ -76,7 +76,7 @@ class Plan:
     shards: int = 16
     stages: tuple[Stage, ...] = (
         Stage("one", True, 800),
-        Stage("three", True, 2_400),
+        Stage("three", True, 1_600),
         Stage("three", False, 8_000),
         Stage("words", False, 20_000),
     )

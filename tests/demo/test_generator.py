@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
+from PIL import Image
 
 from rational_rewards.demo.generator import data, files, text, training
 from rational_rewards.demo.generator.autoencoder import Components, Decoder, decoder_of, taesd_weights
@@ -32,7 +33,8 @@ TINY = training.Plan(depth=1, batch=8, shards=1, stages=STAGES, decoder_steps=2,
 
 @pytest.fixture(scope="module")
 def components() -> Components:
-    return data.fit_components(0, 200)
+    pictures = [data.example("words", 0, number).image for number in range(200)]
+    return Components.of(data.pixels(pictures))
 
 
 @pytest.fixture
@@ -99,9 +101,13 @@ def test_the_reader_sees_what_is_missing_and_what_is_too_much():
 
 def test_noise_is_nothing():
     noise = numpy.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=numpy.uint8)
-    from PIL import Image
-
     assert not any(read(Image.fromarray(noise)).things)
+
+
+def test_half_the_size_is_the_mean_of_four_pixels(components):
+    latents = components.encode(data.pixels([data.example("words", 6, number).image for number in range(4)]))
+    pictures = components.decode(latents).unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4))
+    torch.testing.assert_close(components.halve(latents), components.encode(pictures), rtol=1e-4, atol=1e-4)
 
 
 def test_habits_are_where_a_prompt_does_not_insist():
@@ -121,6 +127,14 @@ def test_latents_keep_what_can_be_seen(components):
     decoded = components.decode(components.encode(pictures))
     error = ((decoded.float() - pictures.float()) / 255).square().mean()
     assert -10 * error.log10() > 26
+
+
+def test_previews_have_the_colours_of_the_blocks(components):
+    latents = components.encode(data.pixels([data.example("words", 7, number).image for number in range(4)]))
+    colours = components.colours()
+    shown = latents.permute(0, 2, 3, 1) @ colours[:-1] + colours[-1]
+    blocks = components.decode(latents).unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).mean((2, 4))
+    torch.testing.assert_close(shown, 2 * blocks / 255 - 1, rtol=1e-3, atol=1e-3)
 
 
 def test_the_decoder_is_the_same_in_a_whole_taesd(components):
@@ -150,9 +164,9 @@ RUN = """
 import sys
 from pathlib import Path
 from rational_rewards.demo.generator import data, training
-data.SHARD, training.SAVE_SECONDS = 64, 0
+data.SHARD, data.FITTED, training.SAVE_SECONDS = 64, 50, 0
 if __name__ == "__main__":
-    stages = (training.Stage("one", True, 6), training.Stage("words", False, 12))
+    stages = (training.Stage("one", True, 20), training.Stage("words", False, 40))
     plan = training.Plan(depth=1, batch=8, shards=1, stages=stages, decoder_steps=2, bfloat16=False)
     training.train_generator(Path(sys.argv[1]), plan, workers=1, say=lambda line: print(line, flush=True))
 """
@@ -163,13 +177,15 @@ def test_training_that_is_killed_ends_with_the_same_weights(tmp_path, components
     script.write_text(RUN, encoding="utf-8")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([sys.executable, str(script), str(whole)], check=True, stdout=subprocess.DEVNULL)
-    for steps in (2, 9):
+    ends = []
+    for steps in (5, 25):
         process = subprocess.Popen([sys.executable, str(script), str(killed)], stdout=subprocess.DEVNULL)
         while process.poll() is None and _steps(killed) < steps:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        ends.append(process.wait())
     subprocess.run([sys.executable, str(script), str(killed)], check=True, stdout=subprocess.DEVNULL)
+    assert -signal.SIGKILL in ends
     states = [torch.load(folder / training.STATE, weights_only=True) for folder in (whole, killed)]
     for name, weight in states[0]["average"].items():
         assert torch.equal(weight, states[1]["average"][name]), name
