@@ -8,6 +8,7 @@ step's batch and noise follow from its number.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -290,11 +291,13 @@ class Run:
 def dice(latents: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """A step's noise, as `latents`, and its shares of noise [batch], 0..1.
 
-    Logit-normal as in SD3, towards noise, where it is decided what comes where; a tenth of them even.
+    Logit-normal as in SD3, towards noise, where it is decided what comes where; a tenth of them even. Twice the
+    side, twice the shift, because more latents say the same (SD3's resolution-dependent shift).
     """
+    towards_noise = 0.6 + math.log(latents.shape[-1] / 8)
     chance = torch.Generator().manual_seed(stream(seed, "noise", step).getrandbits(62))
     noise = torch.randn(latents.shape, generator=chance)
-    sigmas = torch.sigmoid(torch.randn(len(latents), generator=chance) + 0.6)
+    sigmas = torch.sigmoid(torch.randn(len(latents), generator=chance) + towards_noise)
     even = torch.rand(len(latents), generator=chance)
     return noise, torch.where(torch.rand(len(latents), generator=chance) < 0.1, even, sigmas)
 
