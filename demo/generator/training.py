@@ -291,8 +291,8 @@ class Run:
 def dice(latents: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """A step's noise, as `latents`, and its shares of noise [batch], 0..1.
 
-    Logit-normal as in SD3, towards noise, where it is decided what comes where; a tenth of them even. Twice the
-    side, twice the shift, because more latents say the same (SD3 shifts by the size, too).
+    Logit-normal as in SD3, towards noise, where it is decided what comes where; a tenth of them even. Twice
+    the side, twice the shift, because more latents say the same (SD3 shifts by the size, too).
     """
     towards_noise = 0.6 + math.log(latents.shape[-1] / 8)
     chance = torch.Generator().manual_seed(stream(seed, "noise", step).getrandbits(62))
