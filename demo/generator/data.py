@@ -137,16 +137,24 @@ def draw(
     """
     files = [folder / f"{level}-{number:03}.safetensors" for number in range(shards)]
     missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
-    if missing:
-        # Not forked: the parent's threads do not survive that.
-        with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn")) as pool:
-            waiting = [
-                pool.submit(draw_shard, file, level, seed, number, components) for number, file in missing
-            ]
-            for count, future in enumerate(waiting, shards - len(missing) + 1):
-                future.result()
-                done(count)
+    for count, _ in enumerate(_drawn(missing, level, seed, components, workers), shards - len(missing) + 1):
+        done(count)
     return files
+
+
+def _drawn(
+    missing: list[tuple[int, Path]], level: str, seed: int, components: Components, workers: int
+) -> Iterator[None]:
+    """Draw the missing files; one step for each that is finished."""
+    if workers == 1 or not missing:
+        for number, file in missing:
+            yield draw_shard(file, level, seed, number, components)
+        return
+    # Not forked: the parent's threads do not survive that.
+    with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn")) as pool:
+        waiting = [pool.submit(draw_shard, file, level, seed, number, components) for number, file in missing]
+        for future in waiting:
+            yield future.result()
 
 
 @dataclass(frozen=True)

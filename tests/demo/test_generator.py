@@ -154,10 +154,18 @@ def test_a_prompt_s_noise_does_not_depend_on_its_neighbours():
 
 def test_batches_follow_from_the_step(tmp_path, components, small_shards):
     paths = data.draw(tmp_path, "one", 0, 1, components, 1)
+    assert data.draw(tmp_path, "one", 0, 1, components, 1) == paths
     first, again = (data.Pictures(paths, 0, 0.1).batch(3, 8) for _ in range(2))
     assert torch.equal(first.tokens, again.tokens)
     assert torch.equal(first.latents, again.latents)
     assert not torch.equal(first.latents, data.Pictures(paths, 0, 0.1).batch(4, 8).latents)
+
+
+def test_workers_draw_what_one_process_draws(tmp_path, components):
+    missing = data.draw(tmp_path / "workers", "one", 0, 2, components, 2)
+    alone = data.draw(tmp_path / "alone", "one", 0, 2, components, 1)
+    for one, other in zip(missing, alone, strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
 
 RUN = """
