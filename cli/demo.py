@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
-from .options import add_quiet, named, named_path, text, whole_number
+from .options import add_quiet, named, named_path, number, text, whole_number
 from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
 
 
@@ -39,6 +39,59 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     add_quiet(parser)
     parser.set_defaults(run=shapes_demo)
+    add_generator(parser.add_subparsers(metavar="action"))
+
+
+def add_generator(actions: argparse._SubParsersAction) -> None:
+    """Add `demo train-generator` and `demo evaluate-generator`."""
+    parser = actions.add_parser(
+        "train-generator", help="train the shapes generator from nothing: hours on a CPU"
+    )
+    parser.add_argument(
+        "--folder",
+        type=named_path,
+        default=Path("shapes-generator"),
+        metavar="FOLDER",
+        help="for everything on the way; a run that was stopped resumes there; default: shapes-generator",
+    )
+    parser.add_argument(
+        "--hours",
+        type=number(0),
+        metavar="HOURS",
+        help="stop after this long, and write what there is by then",
+    )
+    parser.add_argument(
+        "--level",
+        choices=["one", "two", "three", "words"],
+        default="words",
+        help="the richest pictures: one to three things, or three and a word; default: words",
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        metavar="NUMBER",
+        help="processes that draw; default: one for each core",
+    )
+    add_quiet(parser)
+    parser.set_defaults(run=train_shapes_generator)
+    parser = actions.add_parser(
+        "evaluate-generator", help="how many facts of fresh prompts a generator gets right"
+    )
+    parser.add_argument(
+        "file", type=named_path, nargs="?", metavar="FILE", help="default: the one in the pack"
+    )
+    parser.add_argument(
+        "--level", choices=["one", "two", "three", "words"], help="default: what it was trained on"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=whole_number(2),
+        default=200,
+        metavar="NUMBER",
+        help="plain and insisting; default: 200",
+    )
+    add_quiet(parser)
+    parser.set_defaults(run=evaluate_shapes_generator)
 
 
 def add_training(actions: argparse._SubParsersAction) -> None:
@@ -111,4 +164,35 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
         plan = dataclasses.replace(plan, courses=courses)
     critic = make_critic(options.work, plan, progress_on(quiet=options.quiet), say=show)
     show(readable(f"The critic is in {critic}. Copied to demo/critic, it is `shapes demo (CPU)`."))
+    return 0
+
+
+def train_shapes_generator(options: argparse.Namespace) -> int:
+    """`demo train-generator`: pictures, denoiser, decoder, one file."""
+    from ..demo.generator.training import Plan, train_generator
+
+    if options.folder.exists() and not options.folder.is_dir():
+        raise UsageError(f"--folder {options.folder} is a file: name a folder.")
+    file = train_generator(options.folder, Plan(), options.level, options.hours, options.workers, say=show)
+    show(
+        readable(
+            f"The generator is in {file}. Copied to demo/generator, it is what Load Shapes Generator loads."
+        )
+    )
+    return 0
+
+
+def evaluate_shapes_generator(options: argparse.Namespace) -> int:
+    """`demo evaluate-generator`: a table by kind of fact."""
+    from ..demo.generator.evaluation import evaluate_generator
+    from ..demo.generator.files import SHIPPED
+
+    file = options.file or SHIPPED
+    if not file.is_file():
+        raise UsageError(f"{file} is no file: name one that `demo train-generator` wrote.")
+    show(
+        evaluate_generator(
+            file, options.level, options.prompts, progress_on(quiet=options.quiet)
+        ).to_markdown()
+    )
     return 0

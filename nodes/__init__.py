@@ -9,6 +9,7 @@ from .best import BestOfBatch
 from .critic import LoadCritic
 from .demo import ShapesPainter
 from .evaluate import EvaluateCritic
+from .generator import LoadShapesGenerator
 from .judge import Compare, Critique, Score
 from .loop import RefineLoopEnd, RefineLoopStart
 from .preference import RecordPreference
@@ -32,5 +33,5 @@ class RationalRewardsExtension(ComfyExtension):
             *(RefineLoopStart, RefineLoopEnd),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
             *(LoadFolder, Rank),
-            ShapesPainter,
+            *(ShapesPainter, LoadShapesGenerator),
         ]

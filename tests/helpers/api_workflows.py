@@ -20,6 +20,7 @@ NODES = {
     "RationalRewardsLoadFolder": ["IMAGE", "STRING", "STRING", "COMBO"],
     "RationalRewardsRank": ["IMAGE", "STRING", "FLOAT", "STRING", "STRING"],
     "RationalRewardsShapesPainter": ["IMAGE"],
+    "RationalRewardsLoadShapesGenerator": ["MODEL", "CLIP", "VAE"],
 }
 
 

@@ -1,0 +1,143 @@
+"""The shapes generator in a real ComfyUI server, with core's own nodes around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from comfyui_checkouts import HINT, checkouts, version
+from comfyui_server import Server
+from PIL import Image
+from safetensors.torch import save_file
+
+from rational_rewards.demo.generator.files import SHIPPED, read_decoder, read_generator
+from rational_rewards.demo.generator.sampling import sample
+from rational_rewards.demo.render import render
+from rational_rewards.demo.scene import Scene, Thing
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.skipif(not checkouts(), reason=HINT),
+]
+
+PROMPT = "a large red circle on the left on a white background"
+
+
+@pytest.fixture(scope="module", params=checkouts(), ids=lambda path: f"ComfyUI-{version(path)}")
+def server(request, tmp_path_factory):
+    """A running ComfyUI with a picture to change and a LoRA."""
+    folder = tmp_path_factory.mktemp("comfyui")
+    (folder / "input").mkdir()
+    (folder / "models" / "loras").mkdir(parents=True)
+    render(Scene((Thing(1, "large", "blue", "square", "right"),)), 1).save(folder / "input" / "square.png")
+    save_file(random_lora(), folder / "models" / "loras" / "random.safetensors")
+    running = Server(request.param, folder)
+    yield running
+    running.stop()
+
+
+def random_lora() -> dict[str, torch.Tensor]:
+    """A LoRA on all attention and feed-forward layers that changes every picture."""
+    chance = torch.Generator().manual_seed(3)
+    weights = {}
+    for name, module in read_generator().denoiser.named_modules():
+        if isinstance(module, torch.nn.Linear) and name.endswith(("qkv", "proj", "fc1", "fc2")):
+            down, up = (
+                torch.randn(size, 4, generator=chance) for size in (module.in_features, module.out_features)
+            )
+            weights[f"diffusion_model.{name}.lora_A.weight"] = down.T.contiguous() / module.in_features**0.5
+            weights[f"diffusion_model.{name}.lora_B.weight"] = 0.3 * up
+    return weights
+
+
+def graph(seed: int = 1, **changes: dict) -> dict:
+    """From the node to a saved picture; `changes` replace or add nodes by their ids."""
+    nodes = {
+        "load": {"class_type": "RationalRewardsLoadShapesGenerator", "inputs": {}},
+        "positive": {"class_type": "CLIPTextEncode", "inputs": {"text": PROMPT, "clip": ["load", 1]}},
+        "negative": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["load", 1]}},
+        "latent": {
+            "class_type": "EmptySD3LatentImage",
+            "inputs": {"width": 128, "height": 128, "batch_size": 1},
+        },
+        "sampler": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["load", 0],
+                "positive": ["positive", 0],
+                "negative": ["negative", 0],
+                "latent_image": ["latent", 0],
+                "seed": seed,
+                "steps": 8,
+                "cfg": 3.0,
+                "sampler_name": "euler",
+                "scheduler": "simple",
+                "denoise": 1.0,
+            },
+        },
+        "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["sampler", 0], "vae": ["load", 2]}},
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["decode", 0], "filename_prefix": "shapes"}},
+    }
+    for name, change in changes.items():
+        old = nodes.get(name, {"inputs": {}})
+        nodes[name] = {**old, **change, "inputs": {**old["inputs"], **change["inputs"]}}
+    return nodes
+
+
+def picture(server: Server, nodes: dict) -> np.ndarray:
+    """The picture that a graph saves, [height, width, 3] of 0..255."""
+    outputs = server.run(nodes)
+    (saved,) = outputs["save"]["images"]
+    return np.asarray(Image.open(server.folder / "output" / saved["filename"])).astype(np.float32)
+
+
+def test_core_samples_as_plain_torch_does(server):
+    """One step from the same noise: model, text, guidance and decoder are those that were trained."""
+    found = picture(server, graph(sampler={"inputs": {"steps": 1}}))
+    generator, decoder = read_generator(), read_decoder()
+    noise = torch.randn(1, 16, 16, 16, generator=torch.manual_seed(1))
+    expected = sample(generator, [PROMPT], [1], steps=1)
+    assert noise.shape == expected.shape
+    wanted = np.asarray(decoder.pictures(expected)[0]).astype(np.float32)
+    assert np.abs(found - wanted).mean() < 2
+
+
+def test_a_batch_at_another_size_and_a_weighted_prompt(server):
+    nodes = graph(
+        latent={"inputs": {"width": 192, "height": 128}},
+        positive={"inputs": {"text": "a (red:1.4) circle and a blue square"}},
+    )
+    assert picture(server, nodes).shape == (128, 192, 3)
+
+
+def test_image_to_image_keeps_what_was_there(server):
+    nodes = graph(
+        image={"class_type": "LoadImage", "inputs": {"image": "square.png"}},
+        latent={"class_type": "VAEEncode", "inputs": {"pixels": ["image", 0], "vae": ["load", 2]}},
+        sampler={"inputs": {"denoise": 0.3, "cfg": 1.0}},
+    )
+    nodes["latent"]["inputs"] = {"pixels": ["image", 0], "vae": ["load", 2]}
+    before = np.asarray(Image.open(server.folder / "input" / "square.png")).astype(np.float32)
+    after = picture(server, nodes)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.7
+
+
+def test_a_lora_changes_the_picture_and_is_loaded_whole(server):
+    plain = picture(server, graph())
+    lora = {
+        "class_type": "LoraLoaderModelOnly",
+        "inputs": {"model": ["load", 0], "lora_name": "random.safetensors", "strength_model": 1.0},
+    }
+    changed = picture(server, graph(lora=lora, sampler={"inputs": {"model": ["lora", 0]}}))
+    assert np.abs(plain - changed).mean() > 1
+    log = server.log.read_text(encoding="utf-8")
+    assert "NOT LOADED" not in log
+    assert "lora key not loaded" not in log
+
+
+def test_the_log_complains_of_nothing(server):
+    picture(server, graph(seed=9))
+    log = server.log.read_text(encoding="utf-8")
+    for complaint in ("unet unexpected", "unet missing", "left over keys", "clip missing", "clip unexpected"):
+        assert complaint not in log
+    assert SHIPPED.stat().st_size < 25 * 2**20
