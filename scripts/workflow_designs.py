@@ -244,13 +244,13 @@ def judge_a_picture() -> Workflow:
 
 def inpaint_after_critique() -> Workflow:
     words = (
-        "1. Choose your image, write the prompt it was made from, and an SDXL checkpoint.\n"
+        "1. Choose an image, its prompt and an SDXL checkpoint.\n"
         f"2. {RUN_TWICE} *Critique* says what is wrong.\n"
         "3. Paint over it: right-click the image, *Open in MaskEditor*. Run again.\n\n"
         "Only that is made anew, with the refined prompt; all else stays, pixel by pixel."
     )
     nodes = {
-        "note": note(words, 185),
+        "note": note(words, 195),
         "prompt": prompt(DRAWING, height=90),
         "picture": Node("LoadImage", "Your image", {"image": "example.png"}, height=330, fill=True),
         "checkpoint": sdxl()["checkpoint"],
@@ -275,10 +275,11 @@ def inpaint_after_critique() -> Workflow:
     nodes["sampler"].values["denoise"] = 0.75
     # Older pages give it more room, and a node stands below it.
     nodes["critique 2"].height = 680
+    nodes["saved"].height = 180
     return Workflow(
         nodes,
         [
-            Group("Image and prompt", GREY, [(300, ["note", "prompt", "picture"])]),
+            Group("Image and prompt", GREY, [(280, ["note", "prompt", "picture"])]),
             Group("Critic", BLUE, [(300, ["critic", "critique"]), (270, ["refine", "checkpoint"])]),
             Group(
                 "Only what was painted over",
@@ -288,7 +289,7 @@ def inpaint_after_critique() -> Workflow:
                     (240, ["sampler", "image", "joined"]),
                 ],
             ),
-            Group("Judged again", BLUE, [(300, ["critique 2", "saved"])]),
+            Group("Judged again", BLUE, [(280, ["critique 2", "saved"])]),
         ],
         ["prompt", "picture", "picture.MASK", "critic"],
     )
