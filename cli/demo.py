@@ -12,6 +12,9 @@ from ..models.files import user_path
 from .options import add_quiet, named, named_path, number, text, whole_number
 from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
 
+# As in demo/generator/data.py, which needs torch.
+GENERATOR_LEVELS = ("one", "two", "three", "words")
+
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Add `demo`."""
@@ -62,7 +65,7 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--level",
-        choices=["one", "two", "three", "words"],
+        choices=GENERATOR_LEVELS,
         default="words",
         help="the richest pictures: one to three things, or three and a word; default: words",
     )
@@ -80,9 +83,7 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "file", type=named_path, nargs="?", metavar="FILE", help="default: the one in the pack"
     )
-    parser.add_argument(
-        "--level", choices=["one", "two", "three", "words"], help="default: what it was trained on"
-    )
+    parser.add_argument("--level", choices=GENERATOR_LEVELS, help="default: what it was trained on")
     parser.add_argument(
         "--prompts",
         type=whole_number(2),
@@ -173,7 +174,15 @@ def train_shapes_generator(options: argparse.Namespace) -> int:
 
     if options.folder.exists() and not options.folder.is_dir():
         raise UsageError(f"--folder {options.folder} is a file: name a folder.")
-    file = train_generator(options.folder, Plan(), options.level, options.hours, options.workers, say=show)
+    file = train_generator(
+        options.folder,
+        Plan(),
+        options.level,
+        options.hours,
+        options.workers,
+        progress_on(quiet=options.quiet),
+        say=show,
+    )
     show(
         readable(
             f"The generator is in {file}. Copied to demo/generator, it is what Load Shapes Generator loads."

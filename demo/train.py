@@ -6,7 +6,6 @@ Every stage goes on where it was stopped. Equal settings give an equal critic on
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,7 @@ from typing import Any
 
 from ..models.checkpoints.discovery import CRITIC
 from ..models.engines.base import Progress
-from ..models.errors import ParrotError
-from ..models.files import write_json, write_text
+from ..models.files import write_json
 from ..models.libraries import versions
 from ..models.rubrics.rubric import Rubric, rubric_for
 from ..parrot.anchored import rationalize
@@ -85,7 +83,7 @@ def make_critic(
 
     Raises ParrotError for a folder of another plan.
     """
-    _own(work, plan)
+    own(work, plan)
     student, fresh = make_base(work, plan, progress, say), count()
     for number, course in enumerate(plan.courses, 1):
         folder = work / f"course-{number}"
@@ -215,16 +213,6 @@ def load(folder: Path) -> tuple[Any, Any]:
 
     loaded = load_checkpoint(folder, "none", pick_device(), dtype=torch.float32)
     return loaded.model, loaded.processor
-
-
-def _own(work: Path, plan: Plan) -> None:
-    """Note the plan in its folder: the stages that are there already must be of the same one."""
-    file, text = work / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
-    if not file.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        write_text(file, text)
-    elif file.read_text(encoding="utf-8") != text:
-        raise ParrotError(f"{work} was begun with another plan: choose another folder, or delete it.")
 
 
 def _save(

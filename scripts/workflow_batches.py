@@ -28,6 +28,20 @@ from workflow_parts import (
 )
 
 
+def several(number: int, title: str) -> dict[str, Node]:
+    """A prompt, `number` images of it and their preview, and a critic."""
+    nodes = {
+        **sdxl(),
+        "prompt": prompt(fill=True),
+        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
+        "images": decode("sampler", "checkpoint.VAE"),
+        "preview": preview("images", title),
+        "critic": critic(T2I),
+    }
+    nodes["latent"].values["batch_size"] = number
+    return nodes
+
+
 def score_a_batch() -> Workflow:
     words = (
         "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made.\n"
@@ -38,17 +52,11 @@ def score_a_batch() -> Workflow:
     )
     nodes = {
         "note": note(words, 230),
-        **sdxl(),
-        "prompt": prompt(fill=True),
-        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
-        "images": decode("sampler", "checkpoint.VAE"),
-        "preview": preview("images", "Four images"),
-        "critic": critic(T2I),
+        **several(4, "Four images"),
         "critique": critique("images"),
         "scores": text("critique.score", "Scores, 0 to 1", 160),
         "saved": scored("images", "critique", "", "scored"),
     }
-    nodes["latent"].values["batch_size"] = 4
     return Workflow(
         nodes,
         [
@@ -74,12 +82,7 @@ def best_of_eight() -> Workflow:
     )
     nodes = {
         "note": note(words, 230),
-        **sdxl(),
-        "prompt": prompt(fill=True),
-        "sampler": sampler(*SDXL_SAMPLING, model="checkpoint", positive="positive"),
-        "images": decode("sampler", "checkpoint.VAE"),
-        "preview": preview("images", "Eight images"),
-        "critic": critic(T2I),
+        **several(8, "Eight images"),
         "best": Node(
             "RationalRewardsBestOf",
             links={"critic": "critic", "image": "images", "prompt": "prompt"},
@@ -88,7 +91,6 @@ def best_of_eight() -> Workflow:
         "winner": save("best.best_image", "The best one", "best-of-eight"),
         "rejected": preview("best.rejected", "The others, best first"),
     }
-    nodes["latent"].values["batch_size"] = 8
     return Workflow(
         nodes,
         [

@@ -90,11 +90,11 @@ def with_stand_ins(prompt: dict[str, Any]) -> dict[str, Any]:
     return {
         id: node
         for id, node in standing.items()
-        if id not in left_out and not any(is_from(value, left_out) for value in node["inputs"].values())
+        if id not in left_out and not any(_is_from(value, left_out) for value in node["inputs"].values())
     }
 
 
-def is_from(value: Any, ids: set[str]) -> bool:
+def _is_from(value: Any, ids: set[str]) -> bool:
     """Whether an input is a link from one of these nodes."""
     return isinstance(value, list) and len(value) == 2 and value[0] in ids
 

@@ -7,13 +7,12 @@ step's batch and noise follow from its number.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from ...models.engines.base import Progress
-from ...models.errors import ParrotError
-from ...models.files import replacing, write_text
+from ...models.files import replacing
 from ...training.optimizer import MuonAdamW
 from ..randomness import stream
+from ..work_folder import own
 from .autoencoder import Components, Decoder
 from .data import LEVELS, Batch, Pictures, draw, example, fit_components, pixels
 from .files import write_generator
@@ -114,16 +113,6 @@ def train_generator(
     components = stored_components(folder, plan)
     last = train_flow(folder, plan, components, level, hours, workers, progress, say)
     return export(folder, plan, train_decoder(folder, plan, components, progress, say), last)
-
-
-def own(folder: Path, plan: Plan) -> None:
-    """Note the plan in its folder: what is there already must be of the same one."""
-    file, text = folder / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, text)
-    elif file.read_text(encoding="utf-8") != text:
-        raise ParrotError(f"{folder} was begun with another plan: choose another folder, or delete it.")
 
 
 def stored_components(folder: Path, plan: Plan) -> Components:
