@@ -29,6 +29,7 @@ from .base import RUBRICS, build_base, train_base
 from .oracle import Oracle
 from .preference_pairs import EDITS, is_edit, world
 from .randomness import stream
+from .work_folder import own
 
 # Pairs that a data phase works through between two writes.
 BATCH = 64
