@@ -47,9 +47,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def add_generator(actions: argparse._SubParsersAction) -> None:
     """Add `demo train-generator` and `demo evaluate-generator`."""
-    parser = actions.add_parser(
-        "train-generator", help="train the shapes generator from nothing: hours on a CPU"
-    )
+    parser = actions.add_parser("train-generator", help="train the shapes generator: hours on a CPU")
     parser.add_argument(
         "--folder",
         type=named_path,
@@ -74,6 +72,12 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         type=whole_number(1),
         metavar="NUMBER",
         help="processes that draw; default: one for each core",
+    )
+    parser.add_argument(
+        "--start",
+        type=named_path,
+        metavar="FILE",
+        help="begin with the weights of this finished generator instead of with none",
     )
     add_quiet(parser)
     parser.set_defaults(run=train_shapes_generator)
@@ -174,6 +178,8 @@ def train_shapes_generator(options: argparse.Namespace) -> int:
 
     if options.folder.exists() and not options.folder.is_dir():
         raise UsageError(f"--folder {options.folder} is a file: name a folder.")
+    if options.start and not options.start.is_file():
+        raise UsageError(f"--start {options.start} is no file: name one that `demo train-generator` wrote.")
     file = train_generator(
         options.folder,
         Plan(),
@@ -182,6 +188,7 @@ def train_shapes_generator(options: argparse.Namespace) -> int:
         options.workers,
         progress_on(quiet=options.quiet),
         say=show,
+        start=options.start,
     )
     show(
         readable(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def _used() -> set[str]:
     """Dotted names of ComfyUI in our code: modules, what is imported from them, and attributes of modules."""
     used: set[str] = set()
     for path in (*(PACK / "nodes").glob("*.py"), PACK / "models" / "residency.py", PACK / "__init__.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _tree(path)
         modules: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
@@ -92,6 +93,11 @@ def _used() -> set[str]:
     return used
 
 
+@functools.cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def _missing(checkout: Path, name: str) -> str:
     for public, path in PUBLIC.items():
         if name.startswith(f"{public}."):
@@ -111,8 +117,7 @@ def _missing_member(file: Path, parts: list[str]) -> str:
         return f"there is no {file.name}"
     if parts[0] not in _names(file):
         return f"{file.name} has no {parts[0]}"
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in _statements(tree) if isinstance(node, ast.ClassDef)}
+    classes = {node.name: node for node in _statements(_tree(file)) if isinstance(node, ast.ClassDef)}
     if len(parts) > 1 and parts[0] in classes and parts[1] not in _members(parts[0], classes):
         return f"{parts[0]} has no {parts[1]}"
     return ""
@@ -137,7 +142,7 @@ def _module_file(checkout: Path, name: str) -> Path | None:
 
 def _names(file: Path) -> set[str]:
     """The names that a module has after it was imported."""
-    return _defined(_statements(ast.parse(file.read_text(encoding="utf-8"))))
+    return _defined(_statements(_tree(file)))
 
 
 def _defined(statements: Iterable[ast.AST]) -> set[str]:
@@ -169,7 +174,7 @@ def _hook(checkout: Path, file: str, owner: str, function: str, arguments: tuple
     path = checkout / file
     if not path.is_file():
         return Finding(name, f"there is no {file}")
-    body: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
+    body: ast.AST = _tree(path)
     if owner:
         classes = [n for n in ast.walk(body) if isinstance(n, ast.ClassDef) and n.name == owner]
         if not classes:

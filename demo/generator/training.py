@@ -30,7 +30,7 @@ from ..randomness import stream
 from ..work_folder import own
 from .autoencoder import Components, Decoder
 from .data import LEVELS, Batch, Pictures, draw, example, fit_components, pixels
-from .files import write_generator
+from .files import read_decoder, read_facts, read_generator, write_generator
 from .sampling import Generator
 
 STATE, COMPONENTS, DECODER, GENERATOR = (
@@ -103,16 +103,32 @@ def train_generator(
     workers: int | None = None,
     progress: Progress = Progress(),
     say: Callable[[str], None] = print,
+    start: Path | None = None,
 ) -> Path:
     """All stages, in `folder`; returns the finished file.
 
     `level` is the richest that is trained; `hours` is how long the denoiser may take in this call; `workers`
-    processes draw, by default one for each core. Raises ParrotError for a folder of another plan.
+    processes draw, by default one for each core. A folder without a state begins with the weights of `start`,
+    a finished file of an equal plan, and at its number of steps. Raises ParrotError for a folder of another
+    plan.
     """
     own(folder, plan)
+    if start and not (folder / STATE).exists():
+        begin_with(start, folder, plan)
     components = stored_components(folder, plan)
     last = train_flow(folder, plan, components, level, hours, workers, progress, say)
     return export(folder, plan, train_decoder(folder, plan, components, progress, say), last)
+
+
+def begin_with(start: Path, folder: Path, plan: Plan) -> None:
+    """Make a finished file's weights the state to resume from; the optimizer starts anew."""
+    run = Run(plan)
+    weights = read_generator(start).state_dict()
+    run.generator.load_state_dict(weights)
+    run.average.load_state_dict(weights)
+    run.step = int(read_facts(start)["steps"])
+    _write(read_decoder(start).state_dict(), folder / DECODER)
+    run.save(folder / STATE)
 
 
 def stored_components(folder: Path, plan: Plan) -> Components:
@@ -219,8 +235,7 @@ class Run:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with replacing(file) as scratch:
-            torch.save(state, scratch)
+        _write(state, file)
 
     def load(self, file: Path) -> None:
         """Go on from what `save` wrote."""
@@ -338,9 +353,13 @@ def train_decoder(
         if (step + 1) % 50 == 0:
             decibels = -10 * float(error.detach().square().mean().log10())
             say(f"decoder step {step + 1} of {plan.decoder_steps}: {decibels:.1f} dB")
-    with replacing(file) as scratch:
-        torch.save(decoder.state_dict(), scratch)
+    _write(decoder.state_dict(), file)
     return decoder
+
+
+def _write(state: dict[str, Any], file: Path) -> None:
+    with replacing(file) as scratch:
+        torch.save(state, scratch)
 
 
 def _crops(seed: int, step: int, components: Components, size: int = 16) -> tuple[Tensor, Tensor]:

@@ -24,20 +24,20 @@ What is decided here:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ..answers.unwrapping import unwrapped
 from .breaks import restore_breaks
-from .cleaning import FIRST_MARK, LAST_MARK, MARK, cleaned, sane, squash
+from .cleaning import FIRST_MARK, MARK, cleaned, sane, squash
 from .foreign import foreign_tokens, separators
+from .items import Item, Items, item_of
+from .phrases import fold, place_of, replaced
 from .syntax import (
     NUMBER,
     QUOTED,
     TAG,
-    Piece,
-    balanced,
-    bracket_pairs,
+    escaped_braces,
     replace_syntax,
     says_something,
     unescaped,
@@ -55,93 +55,6 @@ class MergedPrompt:
 
     prompt: str
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class _Item:
-    """What must come through the cleaning as it is: `text` as it goes into the prompt, `words` without
-    weights.
-
-    `kind` is that of `Piece`, or "phrase" for a locked phrase that needs the same care, or "quoted" for text
-    to be rendered. `following` is the next word. `holds` are the characters of other items that are part of a
-    phrase or quoted text.
-    """
-
-    text: str
-    kind: str
-    words: str = ""
-    following: str = ""
-    holds: str = ""
-
-
-@dataclass
-class _Items:
-    """The items, each with the character that stands for it.
-
-    `by_key` finds them by exact text, then by text without case and escapes, then by words. `required` has,
-    in order, those that must be in the result.
-    """
-
-    all: list[_Item] = field(default_factory=list)
-    by_key: dict[str, int] = field(default_factory=dict)
-    required: dict[int, None] = field(default_factory=dict)
-
-    def add(self, item: _Item, required: bool = True) -> str:
-        number = self.by_key.get("=" + item.text)
-        if number is None:
-            # Over a hundred thousand pieces: no prompt of this world.
-            if len(self.all) > LAST_MARK - FIRST_MARK:
-                return item.text
-            number = len(self.all)
-            self.all.append(item)
-            self.by_key["=" + item.text] = number
-            self.by_key.setdefault("~" + _fold(unescaped(item.text)), number)
-            if item.kind == "weight":
-                self.by_key.setdefault(" " + _fold(item.words), number)
-        if required:
-            self.required.setdefault(number)
-        return chr(FIRST_MARK + number)
-
-    def add_quoted(self, text: str) -> str:
-        """The character for text to be rendered; what would be syntax in it is made plain."""
-        text = re.sub(r"\\*([()])", r"\\\1", TAG.sub("", text))
-        text = re.sub(r"(?<!\w)embedding:\s*", "embedding ", _escaped_braces(text, []))
-        return self.add(_Item(text, "quoted", holds=text), required=False)
-
-    def quoted(self, text: str) -> str:
-        """The text that a single character stands for, where that is quoted text and nothing else; else
-        "".
-        """
-        if not re.fullmatch(MARK, text):
-            return ""
-        item = self.all[ord(text) - FIRST_MARK]
-        return self.expand(item.text) if item.kind == "quoted" else ""
-
-    def present(self, text: str) -> str:
-        """The text and what its phrases and quoted texts hold: every mark that is there is in it."""
-        for _ in range(2):
-            text += "".join(self.all[ord(mark) - FIRST_MARK].holds for mark in re.findall(MARK, text))
-        return text
-
-    def find(self, token: str, kind: str) -> str | None:
-        """The character of the item that the token means; for a weight its words are enough, whatever the
-        number.
-        """
-        keys = ["=" + token, "~" + _fold(unescaped(token))]
-        if kind in ("weight", "embedding"):
-            keys.append(" " + _fold(words_of(token)))
-        number = next((self.by_key[key] for key in keys if key in self.by_key), None)
-        return None if number is None else chr(FIRST_MARK + number)
-
-    def expand(self, text: str, shown: Callable[[_Item], str] = lambda item: item.text) -> str:
-        """The text with every mark replaced by its item, also within quoted text."""
-        for _ in range(2):
-            text = re.sub(MARK, lambda m: shown(self.all[ord(m[0]) - FIRST_MARK]), text)
-        return text
-
-
-def _item(piece: Piece) -> _Item:
-    return _Item(balanced(piece.text), piece.kind, words_of(piece.text), piece.following)
 
 
 def merge_refined(original: str, refined: str, keep: Sequence[str] = ()) -> MergedPrompt:
@@ -202,15 +115,15 @@ def _losses(original: str, merged: str) -> list[str]:
 def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[str]) -> str:
     """One pass; "" where the refined text holds nothing."""
     original, refined = squash(sane(original)), sane(refined)
-    items = _Items()
-    replace_syntax(original, lambda piece: items.add(_item(piece)))
+    items = Items()
+    replace_syntax(original, lambda piece: items.add(item_of(piece)))
     phrases = _locked(keep, items)
 
     text = replace_syntax(unwrapped(refined), lambda piece: items.find(piece.text, piece.kind))
     for raw, mark in sorted(phrases.items(), key=lambda phrase: -len(phrase[0])):
         if mark:
             for wording in dict.fromkeys((raw, _marked_phrase(items, mark))):
-                text = _replaced(text, wording, mark, every=True)
+                text = replaced(text, wording, mark, every=True)
     text = cleaned(QUOTED.sub(lambda match: items.add_quoted(match[0]), text), notes)
     if inner := items.quoted(text):
         # The quotation marks were around the prompt, behind a label: they quote nothing.
@@ -221,10 +134,8 @@ def _merge_once(original: str, refined: str, keep: Sequence[str], notes: list[st
     text = _put_back(text, items, phrases, notes)
     text = _with_room(text, items)
 
-    plain = _fold(unescaped(items.expand(text, lambda item: item.words or item.text)))
-    missing = [
-        raw for raw, mark in phrases.items() if not mark and _position(plain, _fold(unescaped(raw))) < 0
-    ]
+    plain = fold(unescaped(items.expand(text, lambda item: item.words or item.text)))
+    missing = [raw for raw, mark in phrases.items() if not mark and place_of(plain, fold(unescaped(raw))) < 0]
     if missing:
         text = _appended(text, missing)
         notes.append(f"Locked phrases added at the end: {_listed(missing)}.")
@@ -235,14 +146,14 @@ def _locked_phrase(given: str) -> str:
     return squash(sane(given)).lstrip(", ").rstrip(", \\")
 
 
-def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
+def _locked(keep: Sequence[str], items: Items) -> dict[str, str]:
     """Locked phrases; those that cleaning or escaping would change get a mark, plain ones ""."""
     phrases: dict[str, str] = {}
     for given in keep:
         phrase = _locked_phrase(given)
         if not phrase or phrase in phrases:
             continue
-        inner = replace_syntax(phrase, lambda piece: items.add(_item(piece), required=False))
+        inner = replace_syntax(phrase, lambda piece: items.add(item_of(piece), required=False))
         if re.fullmatch(MARK, inner):
             items.required.setdefault(ord(inner) - FIRST_MARK)
             continue
@@ -250,11 +161,11 @@ def _locked(keep: Sequence[str], items: _Items) -> dict[str, str]:
             phrases[phrase] = ""
         else:
             safe = items.expand(re.sub(r"\\*([()])", r"\\\1", inner))
-            phrases[inner] = items.add(_Item(safe, "phrase", words_of(safe), holds=inner))
+            phrases[inner] = items.add(Item(safe, "phrase", words_of(safe), holds=inner))
     return phrases
 
 
-def _marked_phrase(items: _Items, mark: str) -> str:
+def _marked_phrase(items: Items, mark: str) -> str:
     return replace_syntax(items.expand(mark), lambda piece: items.find(piece.text, piece.kind))
 
 
@@ -280,23 +191,17 @@ def _prose(text: str, notes: list[str]) -> str:
             "Parentheses of the refined text were escaped, because bare ones are a weight in ComfyUI."
         )
     text = re.sub(r"\\*([()])", r"\\\1", text)
-    text = _escaped_braces(text, notes)
-    return squash(re.sub(r"(?<!\w)embedding:\s*", "embedding ", text))
-
-
-def _escaped_braces(text: str, notes: list[str]) -> str:
-    pairs, _ = bracket_pairs(text, "{}")
-    harmless = set() if "|" in text or "$$" in text else {*pairs.keys(), *pairs.values()}
-    escaped = re.sub(r"(?<!\\)[{}]", lambda m: m[0] if m.start() in harmless else "\\" + m[0], text)
-    if escaped != text:
+    before = text
+    text = escaped_braces(text)
+    if text != before:
         notes.append("Braces of the refined text were escaped, because they would make a random choice.")
-    return escaped
+    return squash(re.sub(r"(?<!\w)embedding:\s*", "embedding ", text))
 
 
 # Putting back what the artist wrote
 
 
-def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str]) -> str:
+def _put_back(text: str, items: Items, phrases: dict[str, str], notes: list[str]) -> str:
     """The text with every required item in it: where the text still shows its position, there; otherwise at
     the end.
     """
@@ -310,11 +215,11 @@ def _put_back(text: str, items: _Items, phrases: dict[str, str], notes: list[str
             # "(aspect ratio 16:9)" says all of it, though ComfyUI reads the 9 as its weight.
             for words in dict.fromkeys((item.text[1:-1], item.words)):
                 if text == before:
-                    text = _replaced(text, re.sub(r"[()]", r"\\\g<0>", words), mark)
+                    text = replaced(text, re.sub(r"[()]", r"\\\g<0>", words), mark)
         elif item.kind == "choice" and item.following and "$" not in item.text:
             for option in item.text.strip("{}").split("|"):
                 if text == before and option.strip():
-                    text = _replaced(text, f"{option.strip()} {item.following}", f"{mark} {item.following}")
+                    text = replaced(text, f"{option.strip()} {item.following}", f"{mark} {item.following}")
         if text != before:
             placed.append(item.text)
     present = items.present(text)
@@ -342,7 +247,7 @@ def _appended(text: str, parts: Sequence[str]) -> str:
     return text + (joint if text else "") + ", ".join(parts)
 
 
-def _with_room(text: str, items: _Items) -> str:
+def _with_room(text: str, items: Items) -> str:
     """Space around embeddings: ComfyUI finds them only after one, and takes what follows directly for part of
     the name.
     """
@@ -351,50 +256,6 @@ def _with_room(text: str, items: _Items) -> str:
         return text
     text = re.sub(rf"(?<=[^\s])(?=[{marks}])", " ", text)
     return squash(re.sub(rf"([{marks}])(?:{NUMBER}(?!\w))?(?=[^\s,]|$)", r"\1 ", text))
-
-
-def _replaced(text: str, phrase: str, mark: str, every: bool = False) -> str:
-    """The text with the first occurrence (or every one) of the phrase, in any case of letters, replaced by
-    the mark.
-    """
-    folded, sought = _fold(text), _fold(phrase)
-    position = _position(folded, sought)
-    while position >= 0:
-        end = position + len(phrase)
-        text = text[:position] + mark + text[end:]
-        folded = folded[:position] + mark + folded[end:]
-        position = _position(folded, sought, position + len(mark)) if every else -1
-    return text
-
-
-def _position(folded: str, sought: str, start: int = 0) -> int:
-    """Where the phrase is in the text and cuts no word, or -1.
-
-    Scripts that join words without spaces have no such edges. A position in front of `:9` does not count,
-    because that would become a weight.
-    """
-    position = folded.find(sought, start)
-    while position >= 0:
-        end = position + len(sought)
-        joined = _joined(folded[position - 1 : position], sought[:1]) or _joined(
-            sought[-1:], folded[end : end + 1]
-        )
-        if not joined and not re.match(r":\s*[\d.]", folded[end : end + 8]):
-            return position
-        position = folded.find(sought, position + 1)
-    return -1
-
-
-def _joined(left: str, right: str) -> bool:
-    return all(c and c < "\u0590" and (c.isalnum() or c == "_") for c in (left, right))
-
-
-def _fold(text: str) -> str:
-    """Lower case of the same length, so that positions stay the same."""
-    lower = text.lower()
-    if len(lower) == len(text):
-        return lower
-    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
 def _listed(texts: Iterable[str]) -> str:

@@ -144,6 +144,15 @@ def bracket_pairs(text: str, kinds: str) -> tuple[dict[int, int], dict[int, int]
     return pairs, depth
 
 
+def escaped_braces(text: str) -> str:
+    """The text with a backslash before every brace that could make a random choice: all of them where there
+    is a `|` or `$$`, else the unpaired ones.
+    """
+    pairs, _ = bracket_pairs(text, "{}")
+    harmless = set() if "|" in text or "$$" in text else {*pairs.keys(), *pairs.values()}
+    return re.sub(r"(?<!\\)[{}]", lambda m: m[0] if m.start() in harmless else "\\" + m[0], text)
+
+
 def enclosed(text: str, phrases: Iterable[str] = ()) -> list[bool]:
     """For each character, whether it is inside a piece of syntax, paired brackets, quoted text or one of the
     phrases (where `BREAK` is a word).

@@ -199,6 +199,21 @@ def test_training_that_is_killed_ends_with_the_same_weights(tmp_path, components
         assert torch.equal(weight, states[1]["average"][name]), name
 
 
+def test_training_goes_on_from_a_finished_file(tmp_path, components):
+    generator, decoder = Generator(1), Decoder()
+    start = tmp_path / "start.safetensors"
+    files.write_generator(start, generator, decoder, components, "one", 7)
+    training.own(tmp_path, TINY)
+    training.begin_with(start, tmp_path, TINY)
+    run = training.Run(TINY)
+    run.load(tmp_path / training.STATE)
+    assert run.step == 7
+    for name, weight in run.average.state_dict().items():
+        torch.testing.assert_close(weight, generator.state_dict()[name], rtol=1e-3, atol=1e-4)
+    trained = training.train_decoder(tmp_path, TINY, components)
+    torch.testing.assert_close(trained.state_dict(), decoder.state_dict(), rtol=1e-3, atol=1e-4)
+
+
 def _steps(folder) -> int:
     try:
         return torch.load(folder / training.STATE, weights_only=True)["step"]

@@ -95,7 +95,7 @@ def simulate(
 @pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize("gigabytes", [8, 12, 24])
 def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]], gigabytes: int) -> None:
-    found = simulate(gigabytes, 20)
+    found = simulate(gigabytes, 8)
     both_fit = gigabytes == 24
     for one in found["rounds"]:
         assert one["judging"]["critic"]
