@@ -245,7 +245,7 @@ def check_fits(adapter: Adapter, checkpoint: Checkpoint) -> None:
     else:
         fits = model_name(adapter.base) in (model_name(str(checkpoint.folder)), model_name(checkpoint.name))
     if not shapes_fit(_targets(adapter), checkpoint) or not fits:
-        alike = adapter.base == PureWindowsPath(checkpoint.name).name
+        alike = model_name(adapter.base) == model_name(checkpoint.name)
         this = "the one that has this name now" if alike else checkpoint.name
         raise CheckpointError(
             f'The adapter "{adapter.name}" was trained on {adapter.base}, not on {this}: '

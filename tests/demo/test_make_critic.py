@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from rational_rewards.cli.main import main
-from rational_rewards.demo import train
+from rational_rewards.demo import rounds, train
 from rational_rewards.demo.measure import (
     held_out,
     measure_pairs,
@@ -25,6 +25,7 @@ from rational_rewards.demo.scene import DIMENSIONS
 from rational_rewards.models.checkpoints.discovery import EMBEDDED
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.errors import ParrotError
+from rational_rewards.models.paths import PACK
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,19 @@ class TestTheEmbeddedCritic:
         made_with = json.loads((EMBEDDED / "made_with.json").read_text(encoding="utf-8"))
         assert made_with.pop("created_with")["transformers"]
         assert made_with == json.loads(json.dumps(asdict(train.Plan())))
+
+    def test_it_is_right_about_what_is_shown_first(self, critic: Critic) -> None:
+        template = (PACK / "workflows" / "1-shapes-demo-no-download.json").read_text(encoding="utf-8")
+        nodes = {node["type"]: node.get("widgets_values") for node in json.loads(template)["nodes"]}
+        (prompt,), (_, seed, _, _, flaws) = (
+            nodes["PrimitiveStringMultiline"],
+            nodes["RationalRewardsShapesPainter"],
+        )
+        shown = [
+            *rounds.play(critic, rounds.PROMPTS[:1], rounds.FIRST_SEED),
+            *rounds.play(critic, [prompt], seed, flaws=flaws),
+        ]
+        assert [one.agreement for one in shown] == [(4, 4), (6, 6)]
 
     def test_it_prefers_what_is_better(self, critic: Critic) -> None:
         found = measure_pairs(critic, held_out(120))

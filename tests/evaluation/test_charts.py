@@ -84,3 +84,12 @@ def test_the_loss_is_told_by_means_and_not_by_two_points_of_a_zigzag():
     assert [step for step, _ in smoothed(zigzag)] == [step for step, _ in zigzag]
     assert ends([(1, float("nan")), (2, 1.0)]) is None
     assert describe_losses([]) == ""
+
+
+def test_the_smallest_text_is_legible_on_a_node():
+    image = np.asarray(loss_plot([(step, 1 / step) for step in range(1, 9)]).convert("L"))
+    below = np.flatnonzero(image.min(axis=1) > 200)
+    rows = np.setdiff1d(np.arange(len(image)), below)
+    word = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)[-1]
+    # The name of the axis, from the top of its t to the end of its p, where a node shows 340 of 960 pixels.
+    assert len(word) * 340 / image.shape[1] >= 6

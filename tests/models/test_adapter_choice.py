@@ -124,8 +124,14 @@ def test_a_foreign_adapter_fits_by_its_base_s_name_and_shapes(
     edit(own / "adapter_config.json", base_model_name_or_path="somebody/Tiny")
     check_fits(read_adapter(own), inspect_checkpoint(checkpoint_folder()))
     assert Critic.load(checkpoint_folder(), "none", "cpu", adapter=own).name.endswith(" + soft light")
-    edit(own / "adapter_config.json", base_model_name_or_path="C:\\critics\\tiny")
-    check_fits(read_adapter(own), inspect_checkpoint(checkpoint_folder()))
+    spellings = (
+        "C:\\critics\\tiny",
+        "/cache/models--somebody--tiny/snapshots/0123456789abcdef",
+        "/mirror/somebody/Tiny/",
+    )
+    for spelling in spellings:
+        edit(own / "adapter_config.json", base_model_name_or_path=spelling)
+        check_fits(read_adapter(own), inspect_checkpoint(checkpoint_folder()))
     assert "the one that has this name now" in refused(own, checkpoint_folder(hidden=96))
     edit(own / "adapter_config.json", base_model_name_or_path="somebody/large")
     assert "was trained on large, not on tiny" in refused(own, checkpoint_folder())

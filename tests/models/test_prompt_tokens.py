@@ -108,6 +108,35 @@ def test_break_inside_quoted_text_is_a_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("original", "weight"),
+    [
+        ("a fox (hands > paws, soft fur:1.2) BREAK a forest", "(hands > paws, soft fur:1.2)"),
+        ("a sleeping fox, (a } b, soft fur:1.2) BREAK a forest", "(a } b, soft fur:1.2)"),
+    ],
+)
+def test_a_weight_with_an_unpaired_bracket_is_not_divided(original: str, weight: str) -> None:
+    merged = merge_refined(original, "Green trees")
+    assert merged.prompt == f"Green trees, BREAK {weight}"
+    assert merge_refined(original, merged.prompt).prompt == merged.prompt
+
+
+@pytest.mark.parametrize("rewrite", ["<b", "<3 of hearts", "I <3 foxes"])
+def test_merging_adds_a_section_once_beside_an_unpaired_bracket(rewrite: str) -> None:
+    original = "a fox BREAK a bench"
+    once = merge_refined(original, rewrite).prompt
+    assert once.count("BREAK") == 1
+    assert merge_refined(original, once).prompt == once
+
+
+def test_break_inside_quoted_text_ends_no_section() -> None:
+    merged = merge_refined(
+        'a poster that says "TAKE A BREAK" on a wall', "A poster on a brick wall, daylight"
+    )
+    assert merged.prompt == "A poster on a brick wall, daylight"
+    assert merged.notes == []
+
+
+@pytest.mark.parametrize(
     "words",
     [r"C:\temp\new", "*SALE*", "snake_case __init__", "a <b> c", "50% off | today", "#1 `best`", "A  B"],
 )
