@@ -183,7 +183,8 @@ def test_verl_omni_finds_the_source_in_the_sample() -> None:
 
 # ---------------------------------------------------------------- TRL and ms-swift
 
-CONVERSATIONS = [[{"role": "system", "content": "Write a prompt."}, {"role": "user", "content": prompt}] for prompt in PROMPTS]  # fmt: skip
+SYSTEM = {"role": "system", "content": "Write a prompt."}
+CONVERSATIONS = [[SYSTEM, {"role": "user", "content": prompt}] for prompt in PROMPTS]
 
 
 def test_trl_skips_what_could_not_be_read() -> None:
