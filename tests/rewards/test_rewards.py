@@ -111,6 +111,8 @@ def test_threads_take_turns_and_a_batch_is_one_question() -> None:
         found = [future.result()[0].combined for future in futures]
     assert found == pytest.approx([(0.2 * (n % 5) + 0.4) / 2 for n in range(16)])
     assert max(critic.engine.asked) == 2
+    # The trainer gets the memory back before its next step.
+    assert critic.engine.released == 16
     assert sum(reward.judged for reward in rewards) == 32
 
 
