@@ -33,7 +33,7 @@ class LoadShapesGenerator(io.ComfyNode):
             inputs=[],
             outputs=[
                 io.Model.Output(
-                    "model", tooltip="For KSampler. Made for 128 x 128 pixels, shift 3 and a guidance of 3."
+                    "model", tooltip="For KSampler. Made for one thing on 128 x 128 pixels, a cfg of 1 to 3."
                 ),
                 io.Clip.Output(
                     "clip", tooltip="For CLIP Text Encode. It knows the words of the shapes only."
