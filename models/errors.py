@@ -39,3 +39,7 @@ class PreferenceError(RationalRewardsError):
 
 class ParrotError(RationalRewardsError):
     """A phase of PARROT cannot go on: its folder, its input or its settings do not fit together."""
+
+
+class RewardError(RationalRewardsError):
+    """A judgement gave no reward, so a trainer must not go on as if it had been a bad image."""

@@ -17,7 +17,7 @@ FLOORS = (
     ("models",),
     ("preferences",),
     ("parrot",),
-    ("training", "evaluation", "ranking"),
+    ("training", "evaluation", "ranking", "rewards"),
     ("demo",),
     ("nodes", "cli"),
 )
