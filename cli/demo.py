@@ -95,6 +95,16 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         metavar="NUMBER",
         help="plain and insisting; default: 200",
     )
+    parser.add_argument(
+        "--guidance",
+        type=number(0),
+        default=3.0,
+        metavar="SCALE",
+        help="how strongly the prompt is followed, cfg in ComfyUI; 1: no guidance; default: 3",
+    )
+    parser.add_argument(
+        "--judge", action="store_true", help="also by the embedded critic, and whether it sees what is right"
+    )
     add_quiet(parser)
     parser.set_defaults(run=evaluate_shapes_generator)
 
@@ -202,13 +212,19 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
     """`demo evaluate-generator`: a table by kind of fact."""
     from ..demo.generator.evaluation import evaluate_generator
     from ..demo.generator.files import SHIPPED
+    from ..demo.rounds import embedded_critic
 
     file = options.file or SHIPPED
     if not file.is_file():
         raise UsageError(f"{file} is no file: name one that `demo train-generator` wrote.")
     show(
         evaluate_generator(
-            file, options.level, options.prompts, progress_on(quiet=options.quiet)
+            file,
+            options.level,
+            options.prompts,
+            options.guidance,
+            embedded_critic() if options.judge else None,
+            progress_on(quiet=options.quiet),
         ).to_markdown()
     )
     return 0

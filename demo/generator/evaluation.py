@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
+from ...models.critic import Critic
 from ...models.engines.base import Progress
+from ..measure import spearman
 from ..prompts import insisting, prompt_of
-from ..scene import Request
+from ..scene import TEXT_FAITHFULNESS, Request
 from .autoencoder import Decoder
 from .data import requests
 from .files import read_decoder, read_facts, read_generator
@@ -29,7 +31,11 @@ class Facts:
 
     level: str
     steps: int
+    guidance: float
     found: dict[str, list[dict[str, list[bool]]]]
+    # The critic's text faithfulness (1..4) of the same pictures, None where it gave none; empty without a
+    # critic.
+    judged: dict[str, list[float | None]] = field(default_factory=dict)
 
     def share(self, form: str, kind: str | None = None) -> float:
         """Share (0..1) of facts that are right, of one kind or of all; NaN where there is none."""
@@ -56,8 +62,20 @@ class Facts:
         fewer = sum(plain < insists for plain, insists in zip(*wrong, strict=True))
         return more, fewer, sign_test(more, fewer)
 
+    def agreement(self) -> tuple[float, int]:
+        """How the critic's text faithfulness follows the number of wrong facts, those of the word left out:
+        Spearman's rank correlation (1: it always does), and the number of pictures that it gave a score.
+        """
+        pairs = [
+            (score, -_wrong({kind: found for kind, found in picture.items() if kind != "word"}))
+            for form, scores in self.judged.items()
+            for score, picture in zip(scores, self.found[form], strict=True)
+            if score is not None
+        ]
+        return (spearman(*zip(*pairs, strict=True)) if pairs else math.nan), len(pairs)
+
     def to_markdown(self) -> str:
-        """A table of shares, and a sentence on the pairs."""
+        """A table of shares, and sentences on the pairs and the critic."""
         kinds = sorted({kind for picture in self.found["plain"] for kind in picture})
         rows = [(kind, *(self.share(form, kind) for form in FORMS)) for kind in kinds]
         rows.append(("all facts", *(self.share(form) for form in FORMS)))
@@ -65,14 +83,21 @@ class Facts:
         lines = [f"| {name} | {plain:.3f} | {insists:.3f} |" for name, plain, insists in rows]
         more, fewer, chance = self.better()
         number = len(self.found["plain"])
+        sentences = [f"\nInsisting is better in {more} pairs and worse in {fewer} (p = {chance:.2g})."]
+        if self.judged:
+            rank, judged = self.agreement()
+            sentences.append(
+                f"The critic's text faithfulness against the number of right facts, {judged} of {2 * number} "
+                f"pictures: Spearman {rank:.3f}."
+            )
         return "\n".join(
             [
                 f"Level {self.level} after {self.steps} steps, {number} prompts, each plain and insisting "
-                "with the same noise.\n",
+                f"with the same noise, guidance {self.guidance:g}.\n",
                 "| Right | Plain | Insisting |",
                 "|---|---|---|",
                 *lines,
-                f"\nInsisting is better in {more} pairs and worse in {fewer} (p = {chance:.2g}).",
+                *sentences,
             ]
         )
 
@@ -93,29 +118,51 @@ def sign_test(more: int, fewer: int) -> float:
 
 
 def evaluate_generator(
-    file: Path, level: str | None = None, prompts: int = 200, progress: Progress = Progress()
+    file: Path,
+    level: str | None = None,
+    prompts: int = 200,
+    guidance: float = 3.0,
+    critic: Critic | None = None,
+    progress: Progress = Progress(),
 ) -> Facts:
     """Read the facts of `prompts` pictures of each form from a generator's file, at `level` or the one it was
-    trained on. Pictures are sampled in 16 steps with a guidance of 3.
+    trained on. Pictures are sampled in 16 steps; a `guidance` of 1 is none. A `critic`
+    judges them, too.
     """
     about = read_facts(file)
     generator, decoder = read_generator(file), read_decoder(file)
     level = level or about["level"]
     asked = list(requests(level, 1, prompts))
     found: dict[str, list[dict[str, list[bool]]]] = {form: [] for form in FORMS}
+    judged: dict[str, list[float | None]] = {form: [] for form in FORMS} if critic else {}
     for number, form in enumerate(FORMS):
         for start in range(0, prompts, PORTION):
             progress.check()
             part = asked[start : start + PORTION]
             wanted = [insisting(request) if form == "insisting" else request for request, _ in part]
-            pictures = paint(generator, decoder, wanted, [seed for _, seed in part])
+            pictures = paint(generator, decoder, wanted, [seed for _, seed in part], guidance)
             found[form] += [facts(one, picture) for one, picture in zip(wanted, pictures, strict=True)]
+            if critic:
+                judged[form] += _judged(critic, pictures, wanted)
             progress.update(number * prompts + start + len(part), len(FORMS) * prompts, "pictures", "")
-    return Facts(level, int(about["steps"]), found)
+    return Facts(level, int(about["steps"]), guidance, found, judged)
+
+
+def _judged(
+    critic: Critic, pictures: Sequence[Image.Image], wanted: Sequence[Request]
+) -> list[float | None]:
+    critique = critic.critique(pictures, [prompt_of(request) for request in wanted])
+    faithfulness = [judgement.dimensions[TEXT_FAITHFULNESS] for judgement in critique.judgements]
+    return [one.score if one.expected is None else one.expected for one in faithfulness]
 
 
 def paint(
-    generator: Generator, decoder: Decoder, wanted: Sequence[Request], seeds: Sequence[int]
+    generator: Generator,
+    decoder: Decoder,
+    wanted: Sequence[Request],
+    seeds: Sequence[int],
+    guidance: float = 3.0,
 ) -> list[Image.Image]:
     """A picture of 128 x 128 pixels for each request in its plain words, with a seed for its noise."""
-    return decoder.pictures(sample(generator, [prompt_of(request) for request in wanted], list(seeds)))
+    prompts = [prompt_of(request) for request in wanted]
+    return decoder.pictures(sample(generator, prompts, list(seeds), guidance=guidance))

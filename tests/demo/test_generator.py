@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import subprocess
@@ -247,8 +248,17 @@ def test_the_denoiser_takes_any_size():
 
 def test_pairs_are_counted():
     right, wrong = {"colour": [True, True]}, {"colour": [True, False]}
-    found = Facts("one", 1, {"plain": [wrong, wrong, right], "insisting": [right, right, wrong]})
+    found = Facts("one", 1, 3.0, {"plain": [wrong, wrong, right], "insisting": [right, right, wrong]})
     assert found.better() == (2, 1, sign_test(2, 1))
     assert found.share("plain") == pytest.approx(4 / 6)
     assert found.perfect("insisting") == pytest.approx(2 / 3)
     assert "| colour | 0.667 | 0.833 |" in found.to_markdown()
+
+
+def test_the_critic_is_compared_with_the_facts():
+    right, wrong = {"colour": [True, True], "word": [False]}, {"colour": [True, False], "word": [True]}
+    judged = {"plain": [2.0, None], "insisting": [4.0, 3.9]}
+    found = Facts("words", 1, 3.0, {"plain": [wrong, wrong], "insisting": [right, right]}, judged)
+    rank, number = found.agreement()
+    assert (rank, number) == (pytest.approx(math.sqrt(3) / 2), 3)
+    assert "3 of 4 pictures: Spearman 0.866" in found.to_markdown()
