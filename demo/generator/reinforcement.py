@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.func import functional_call
 
@@ -63,7 +62,7 @@ class Plan:
     # Height and width of the pictures' latents.
     side: int = 16
     # Steps of the optimizer in an iteration, each with other noise on all pictures.
-    updates: int = 2
+    updates: int = 4
     learning_rate: float = 1e-3
     # How far the positive and the negative policy are from the old one, in changes that are learned.
     beta: float = 1.0
@@ -191,7 +190,9 @@ class Run:
         loss, distance = self.learn(wanted, latents, rewards)
         self._follow()
         self.iteration += 1
-        return self._note(wanted, pictures, rewards, loss, distance)
+        # Read once where the truth is the judge.
+        right = rewards if judge is truth else truth(wanted.prompts, wanted.requests, pictures)
+        return _note(self.iteration, rewards, right, loss, distance)
 
     def paint(self, wanted: Asked) -> Tensor:
         """Latents [pictures, 16, side, side] by the old policy, without guidance."""
@@ -256,28 +257,6 @@ class Run:
         for name, matrix in self.new.tensors.items():
             self.old.tensors[name].lerp_(matrix, 1 - kept)
 
-    def _note(
-        self,
-        wanted: Asked,
-        pictures: list[Image.Image],
-        rewards: Sequence[Reward | None],
-        loss: float | None,
-        distance: float | None,
-    ) -> Iteration:
-        given = [reward for reward in rewards if reward]
-        names = list(dict.fromkeys(name for reward in given for name in reward.dimensions))
-        right = truth(wanted.prompts, wanted.requests, pictures)
-        return Iteration(
-            number=self.iteration,
-            reward=mean([reward.combined for reward in given]),
-            dimensions={name: mean([reward.dimensions.get(name) for reward in given]) for name in names},
-            truth=mean([one.combined for one in right if one]) or 0.0,
-            judged=len(given),
-            pictures=len(pictures),
-            loss=loss,
-            kl=distance,
-        )
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -288,6 +267,27 @@ class Batch:
     latents: Tensor
     context: Tensor
     optimality: Tensor
+
+
+def _note(
+    number: int,
+    rewards: Sequence[Reward | None],
+    right: Sequence[Reward | None],
+    loss: float | None,
+    distance: float | None,
+) -> Iteration:
+    given = [reward for reward in rewards if reward]
+    names = dict.fromkeys(name for reward in given for name in reward.dimensions)
+    return Iteration(
+        number=number,
+        reward=mean([reward.combined for reward in given]),
+        dimensions={name: mean([reward.dimensions.get(name) for reward in given]) for name in names},
+        truth=mean([one.combined for one in right if one]),
+        judged=len(given),
+        pictures=len(rewards),
+        loss=loss,
+        kl=distance,
+    )
 
 
 def _equally_long(wanted: Asked, found: Sequence[float | None]) -> list[list[int]]:
@@ -307,8 +307,8 @@ def nft_losses(
     `velocity` and `old` are what the trained and the old policy say of `noisy` latents, all [batch, 16, side,
     side], with the shares of noise `sigmas` [batch]. The positive policy lies `beta` times the change from
     the old one, the negative policy as far on the other side; what a picture's errors under both count
-    follows from its optimality. Errors are those of the predicted latents, divided by their mean size, so that all
-    shares of noise count alike.
+    follows from its optimality. Errors are those of the predicted latents, divided by their mean size, so
+    that all shares of noise count alike.
     """
     share = sigmas[:, None, None, None]
 

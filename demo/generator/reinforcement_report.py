@@ -40,16 +40,16 @@ class Iteration:
     number: int
     reward: float | None
     dimensions: dict[str, float | None]
-    truth: float
+    truth: float | None
     judged: int
     pictures: int
     loss: float | None
     kl: float | None
 
     def __str__(self) -> str:
-        reward = "none" if self.reward is None else f"{self.reward:.3f}"
-        distance = "" if self.kl is None else f", distance {self.kl:.4f}"
-        return f"iteration {self.number}: reward {reward}, truth {self.truth:.3f}{distance}"
+        known = (("reward", self.reward), ("truth", self.truth), ("distance", self.kl))
+        numbers = [f"{name} {value:.4f}" for name, value in known if value is not None]
+        return f"iteration {self.number}: {', '.join(numbers)}"
 
 
 class Journal:
@@ -86,6 +86,9 @@ def curves(notes: Sequence[Iteration]) -> Image.Image:
     canvas.text(32, 54, "Reward and truth", TITLE, width=WIDTH - 64)
     note = f"{notes[-1].number} iterations of {notes[-1].pictures} pictures; lines are moving averages"
     canvas.text(32, 92, note, SMALL, width=WIDTH - 64)
+    if not series:
+        canvas.text(WIDTH / 2, 320, "No picture was judged yet.", SMALL, 0.5)
+        return canvas.finish()
     left, right, top, bottom = 84, WIDTH - 290, 122, 520
     shown = [value for _, points, _ in series for _, value in points]
     x_ticks = ticks(notes[0].number, notes[-1].number, integers=True)
@@ -120,14 +123,21 @@ def _series(
     notes: Sequence[Iteration],
 ) -> list[tuple[str, list[tuple[int, float]], tuple[int, int, int]]]:
     """Name, points and colour of each curve: truth, reward, then the dimensions."""
-    rewards = [(note.number, note.reward) for note in notes if note.reward is not None]
-    found = [("Truth", [(note.number, note.truth) for note in notes], INK), ("Reward", rewards, ACCENT)]
-    names = dict.fromkeys(name for note in notes for name in note.dimensions)
+    names = list(dict.fromkeys(name for note in notes for name in note.dimensions))
+    columns = [
+        ("Truth", [note.truth for note in notes], INK),
+        ("Reward", [note.reward for note in notes], ACCENT),
+    ]
     for name, colour in zip(names, COLOURS, strict=False):
-        values = [(note.number, note.dimensions.get(name)) for note in notes]
-        points = [(number, value) for number, value in values if value is not None]
+        values = [note.dimensions.get(name) for note in notes]
+        columns.append((name.replace("_", " ").capitalize(), values, colour))
+    found = []
+    for name, values, colour in columns:
+        points = [
+            (note.number, value) for note, value in zip(notes, values, strict=True) if value is not None
+        ]
         if points:
-            found.append((name.replace("_", " ").capitalize(), points, colour))
+            found.append((name, points, colour))
     return found
 
 
