@@ -12,7 +12,7 @@ from ..models.errors import QuestionError, RewardError
 from ..models.judgement import Comparison, mean
 from .images import as_images
 from .reward import Reward, dimensions_of
-from .shared import lock_of, shared_critic
+from .shared import asking, shared_critic
 from .weights import checked_weights, weighted_mean
 
 Pair = tuple[int, int]
@@ -105,7 +105,7 @@ class GroupReward:
                 "A group needs at least two images to compare: raise the trainer's group size."
             )
         pairs = ring(len(group), self.opponents)
-        with lock_of(self.critic):
+        with asking(self.critic):
             comparisons = self.critic.compare(
                 [group[a] for a, _ in pairs],
                 [group[b] for _, b in pairs],

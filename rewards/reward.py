@@ -14,7 +14,7 @@ from ..models.inputs import Prompts
 from ..models.judgement import Judgement
 from ..models.rubrics.rubric import load_rubric
 from .images import as_images
-from .shared import lock_of, shared_critic
+from .shared import asking, shared_critic
 from .weights import checked_weights, weighted_mean
 
 Mode = Literal["reasoned", "fast"]
@@ -132,7 +132,10 @@ class CriticReward:
 
     def attempt(self, images: Any, prompts: Prompts, sources: Any = None) -> list[Reward | None]:
         """The same for trainers that can skip an image: None where a judgement could not be read."""
-        return self._judge(images, prompts, sources)[0]
+        rewards, failures = self._judge(images, prompts, sources)
+        if failures:
+            log.warning("%s", _failed(failures, len(rewards)))
+        return rewards
 
     def _judge(
         self, images: Any, prompts: Prompts, sources: Any
@@ -142,7 +145,7 @@ class CriticReward:
         before = None if sources is None else as_images(sources, "sources")
         # A tuple of prompts is what data loaders make.
         prompts = prompts if isinstance(prompts, str) else list(prompts)
-        with lock_of(self.critic):
+        with asking(self.critic):
             judgements = self._judgements(asked, prompts, before)
             rewards = [self._reward(judgement) for judgement in judgements]
             failures = {
@@ -152,8 +155,6 @@ class CriticReward:
             }
             self.judged += len(rewards)
             self.failed += len(failures)
-        if failures:
-            log.warning("%s", _failed(failures, len(rewards)))
         return rewards, failures
 
     def _judgements(self, images: Any, prompts: Prompts, sources: Any) -> list[Judgement]:

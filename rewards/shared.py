@@ -7,6 +7,8 @@ is loaded once, and asked by one thread at a time.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,7 +34,17 @@ def shared_critic(critic: Critic | str | Path, **loading: Any) -> Critic:
         return _loaded[key]
 
 
-def lock_of(critic: Critic) -> threading.Lock:
-    """The lock that whoever asks this critic holds meanwhile."""
+@contextmanager
+def asking(critic: Critic) -> Iterator[None]:
+    """While a critic is asked: by one thread at a time.
+
+    Afterwards it gives back what it keeps for continuing its answers: the trainer needs that memory, and
+    nobody continues.
+    """
     with _loading:
-        return _locks.setdefault(critic, threading.Lock())
+        lock = _locks.setdefault(critic, threading.Lock())
+    with lock:
+        try:
+            yield
+        finally:
+            critic.engine.release()

@@ -112,7 +112,7 @@ class _Batcher:
                     answer.set_result(reward)
                 else:
                     answer.set_exception(
-                        reward or RewardError("The judgement of an image could not be read.")
+                        reward or RewardError("A judgement could not be read; the log says why.")
                     )
 
 

@@ -142,6 +142,28 @@ def test_an_image_without_a_critique_of_its_own_shows_none(canvas, server):
     assert kept(server.folder / "output" / image) == []
 
 
+PREVIEW = """nodes_2 => {
+    const node = app.graph.nodes.find(node => node.title === "Save with Scores")
+    if (nodes_2) {
+        const frame = document.querySelector(`[data-node-id="${node.id}"]`)
+        const [inner, outer] = [frame.querySelector("img"), frame].map(each => each.getBoundingClientRect())
+        return { height: inner.height / app.canvas.ds.scale, beyond: inner.bottom - outer.bottom }
+    }
+    const widget = node.widgets.find(widget => widget.name === "$$canvas-image-preview")
+    return { height: widget.computedHeight, beyond: widget.y + widget.computedHeight - node.size[1] }
+}"""
+
+
+def test_a_saved_image_is_drawn_inside_its_node(canvas, server):
+    canvas.build(GRAPH)
+    server.result(canvas.queue())
+    canvas.page.wait_for_timeout(2000)
+    canvas.picture(comfyui_page.artifact(server, f"{canvas.name}-saved"))
+    drawn = canvas.page.evaluate(PREVIEW, canvas.name == "nodes-2")
+    assert drawn["height"] > 100
+    assert drawn["beyond"] <= 1
+
+
 # ---------------------------------------------------------------- subgraphs
 
 

@@ -16,13 +16,13 @@ CHANNELS = {"text_faithfulness": 0, "physical_quality": 1, "text_rendering": 2, 
 
 
 def colour(text: float, quality: float, rendering: float | None = None) -> tuple[int, int, int]:
-    """The colour of an image with these rewards, 0..1 in steps of 1/5 (51 levels); None does not apply."""
+    """The colour of an image with these rewards, 0..1 in steps of 0.2; None: there are no letters."""
     return (round(text * 255), round(quality * 255), 0 if rendering is None else round(rendering * 255))
 
 
-def picture(*rewards: float | None) -> Image.Image:
+def picture(text: float, quality: float, rendering: float | None = None) -> Image.Image:
     """An image of one colour, 64 x 32."""
-    return Image.new("RGB", (64, 32), colour(*rewards))
+    return Image.new("RGB", (64, 32), colour(text, quality, rendering))
 
 
 # Nothing can be read of this one.
@@ -30,7 +30,10 @@ UNREADABLE = Image.new("RGB", (64, 32), "black")
 
 
 class ColourEngine:
-    """Answers at once. `asked` has the number of questions of each call."""
+    """Answers at once.
+
+    `asked` has the number of questions of each call, `released` how often memory was given back.
+    """
 
     residency = Residency()
     max_pixels = 802_816
@@ -39,6 +42,7 @@ class ColourEngine:
         self.capabilities = Capabilities(expected_scores=expected_scores)
         self.asked: list[int] = []
         self.busy = threading.Lock()
+        self.released = 0
 
     def prepare(self, image: Image.Image) -> Image.Image:
         return image
@@ -56,6 +60,9 @@ class ColourEngine:
     def expected_scores(self, question: Any, progress: Any) -> dict[str, ExpectedScore]:
         scores = {spec.key: self.score(question, spec.key, "image") for spec in question.rubric.dimensions}
         return {key: ExpectedScore(score, 1.0, score is not None) for key, score in scores.items()}
+
+    def release(self) -> None:
+        self.released += 1
 
     def parts(self, question: Any) -> dict[str, str]:
         names = {"a": "score_a", "b": "score_b"} if "a" in question.images else {"image": "score"}

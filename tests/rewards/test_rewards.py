@@ -21,9 +21,11 @@ from rational_rewards.rewards.images import as_images
 def test_the_embedded_critic_rewards_as_it_scores_and_is_loaded_once() -> None:
     prompt = "a red circle on a white background"
     image = paint(prompt, seed=1).image
-    reward = CriticReward.load(EMBEDDED_NAME, quantization="none")
+    # Short reasons are enough to see where the numbers come from.
+    short = dict(max_new_tokens=32)
+    reward = CriticReward.load(EMBEDDED_NAME, quantization="none", sampling=short)
     (one,) = reward([image], [prompt])
-    assert [one.combined] == pytest.approx(reward.critic.score([image], [prompt]))
+    assert [one.combined] == pytest.approx(reward.critic.score([image], [prompt], **short))
     # Nobody asked for letters.
     assert one.dimensions["text_rendering"] is None
     assert all(d.justification for d in one.judgement.dimensions.values() if d.applicable)
@@ -111,6 +113,8 @@ def test_threads_take_turns_and_a_batch_is_one_question() -> None:
         found = [future.result()[0].combined for future in futures]
     assert found == pytest.approx([(0.2 * (n % 5) + 0.4) / 2 for n in range(16)])
     assert max(critic.engine.asked) == 2
+    # The trainer gets the memory back before its next step.
+    assert critic.engine.released == 16
     assert sum(reward.judged for reward in rewards) == 32
 
 

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -72,7 +73,7 @@ def test_flow_grpo_takes_a_scorer_into_its_own_table() -> None:
 
 
 @pytest.fixture
-def flow_factory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def flow_factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The adapter, imported beside a package with Flow-Factory's names, base classes and constructor."""
 
     class BaseRewardModel:
@@ -80,7 +81,7 @@ def flow_factory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             self.config, self.accelerator = config, accelerator
             self.device = accelerator.device if config.device == torch.device("cuda") else config.device
 
-    rewards = ModuleType("flow_factory.rewards")
+    rewards: Any = ModuleType("flow_factory.rewards")
     rewards.PointwiseRewardModel = type("PointwiseRewardModel", (BaseRewardModel,), {})
     rewards.GroupwiseRewardModel = type("GroupwiseRewardModel", (BaseRewardModel,), {})
     rewards.RewardModelOutput = SimpleNamespace
