@@ -9,12 +9,9 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
-from .demo_lora import add_lora
+from .demo_lora import GENERATOR_LEVELS, add_lora
 from .options import add_quiet, named, named_path, number, text, whole_number
 from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
-
-# As in demo/generator/data.py, which needs torch.
-GENERATOR_LEVELS = ("one", "two", "three", "words")
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:

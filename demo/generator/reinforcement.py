@@ -109,7 +109,7 @@ def train_lora(
         journal.append(note)
         run.save(folder / STATE)
         progress.update(run.iteration, iterations, "iterations", "")
-        say(f"{note} of {iterations}, {time.monotonic() - begun:.1f} s")
+        say(f"{note}, {time.monotonic() - begun:.1f} s")
     report(folder, run, journal)
     write_lora(folder / LORA, run.old, run.iteration)
     return folder / LORA
