@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,6 +68,9 @@ class Journal:
         self.notes.append(note)
         with self.file.open("a", encoding="utf-8", newline="\n") as opened:
             opened.write(json.dumps(asdict(note)) + "\n")
+            opened.flush()
+            # On disk before the state that counts it.
+            os.fsync(opened.fileno())
 
 
 def draw_curves(target: Path, notes: Sequence[Iteration]) -> None:
