@@ -51,7 +51,9 @@ def add_lora(actions: argparse._SubParsersAction) -> None:
         metavar="NUMBER",
         help="of an iteration, eight pictures each; default: 4",
     )
-    parser.add_argument("--level", choices=GENERATOR_LEVELS, help="of the prompts; default: what it was trained on")
+    parser.add_argument(
+        "--level", choices=GENERATOR_LEVELS, help="of the prompts; default: what it was trained on"
+    )
     parser.add_argument("--hours", type=number(0), metavar="HOURS", help="stop after this long")
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, help="of prompts, noise and the LoRA; default: 0"
