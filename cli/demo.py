@@ -9,11 +9,9 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
+from .demo_lora import GENERATOR_LEVELS, add_lora
 from .options import add_quiet, named, named_path, number, text, whole_number
 from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
-
-# As in demo/generator/data.py, which needs torch.
-GENERATOR_LEVELS = ("one", "two", "three", "words")
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -42,7 +40,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     add_quiet(parser)
     parser.set_defaults(run=shapes_demo)
-    add_generator(parser.add_subparsers(metavar="action"))
+    actions = parser.add_subparsers(metavar="action")
+    add_generator(actions)
+    add_lora(actions)
 
 
 def add_generator(actions: argparse._SubParsersAction) -> None:
@@ -101,6 +101,9 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         default=3.0,
         metavar="SCALE",
         help="how strongly the prompt is followed, cfg in ComfyUI; 1: no guidance; default: 3",
+    )
+    parser.add_argument(
+        "--lora", type=named_path, metavar="FILE", help="with this LoRA, which `demo train-lora` wrote"
     )
     parser.add_argument(
         "--judge", action="store_true", help="also by the embedded critic, and whether it sees what is right"
@@ -224,6 +227,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
             options.prompts,
             options.guidance,
             embedded_critic() if options.judge else None,
+            options.lora,
             progress_on(quiet=options.quiet),
         ).to_markdown()
     )

@@ -2,5 +2,6 @@
 
 Read it in this order: `text` and `mmdit` (prompt and denoiser), `autoencoder` (pictures and latents), `data`
 (pictures with prompts), `sampling`, `training`, `files` (the one file that is loaded), `reader` (what is in a
-picture) and `evaluation` (how many facts are right).
+picture) and `evaluation` (how many facts are right); then `lora`, `judges`, `reinforcement` and
+`reinforcement_report` (how the critic teaches it).
 """

@@ -17,6 +17,7 @@ from ..scene import TEXT_FAITHFULNESS, Request
 from .autoencoder import Decoder
 from .data import requests
 from .files import read_decoder, read_facts, read_generator
+from .lora import read_lora, with_lora
 from .reader import facts
 from .sampling import Generator, sample
 
@@ -123,14 +124,17 @@ def evaluate_generator(
     prompts: int = 200,
     guidance: float = 3.0,
     critic: Critic | None = None,
+    lora: Path | None = None,
     progress: Progress = Progress(),
 ) -> Facts:
     """Read the facts of `prompts` pictures of each form from a generator's file, at `level` or the one it was
     trained on. Pictures are sampled in 16 steps; a `guidance` of 1 is none. A `critic`
-    judges them, too.
+    judges them, too; `lora` is the file of one that is put into the generator before. Raises CheckpointError.
     """
     about = read_facts(file)
     generator, decoder = read_generator(file), read_decoder(file)
+    if lora:
+        generator = with_lora(generator, read_lora(lora))
     level = level or about["level"]
     asked = list(requests(level, 1, prompts))
     found: dict[str, list[dict[str, list[bool]]]] = {form: [] for form in FORMS}

@@ -8,9 +8,9 @@ import torch
 from comfyui_checkouts import HINT, checkouts, version
 from comfyui_server import Server
 from PIL import Image
-from safetensors.torch import save_file
 
 from rational_rewards.demo.generator.files import SHIPPED, read_decoder, read_generator
+from rational_rewards.demo.generator.lora import LoRA, with_lora, write_lora
 from rational_rewards.demo.generator.sampling import sample
 from rational_rewards.demo.render import render
 from rational_rewards.demo.scene import Scene, Thing
@@ -30,24 +30,19 @@ def server(request, tmp_path_factory):
     (folder / "input").mkdir()
     (folder / "models" / "loras").mkdir(parents=True)
     render(Scene((Thing(1, "large", "blue", "square", "right"),)), 1).save(folder / "input" / "square.png")
-    save_file(random_lora(), folder / "models" / "loras" / "random.safetensors")
+    write_lora(folder / "models" / "loras" / "random.safetensors", random_lora(), 0)
     running = Server(request.param, folder)
     yield running
     running.stop()
 
 
-def random_lora() -> dict[str, torch.Tensor]:
-    """A LoRA on all attention and feed-forward layers that changes every picture."""
+def random_lora() -> LoRA:
+    """A LoRA that changes every picture."""
+    lora = LoRA.of(read_generator().denoiser, 4, 3)
     chance = torch.Generator().manual_seed(3)
-    weights = {}
-    for name, module in read_generator().denoiser.named_modules():
-        if isinstance(module, torch.nn.Linear) and name.endswith(("qkv", "proj", "fc1", "fc2")):
-            down, up = (
-                torch.randn(size, 4, generator=chance) for size in (module.in_features, module.out_features)
-            )
-            weights[f"diffusion_model.{name}.lora_A.weight"] = down.T.contiguous() / module.in_features**0.5
-            weights[f"diffusion_model.{name}.lora_B.weight"] = 0.3 * up
-    return weights
+    for matrix in lora.up.values():
+        matrix.normal_(std=0.3, generator=chance)
+    return lora
 
 
 def graph(seed: int = 1, **changes: dict) -> dict:
@@ -119,14 +114,20 @@ def test_image_to_image_keeps_what_was_there(server):
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.7
 
 
-def test_a_lora_changes_the_picture_and_is_loaded_whole(server):
-    plain = picture(server, graph())
+def test_core_puts_a_lora_in_as_training_does(server):
+    """One step from the same noise, as without it."""
     lora = {
         "class_type": "LoraLoaderModelOnly",
         "inputs": {"model": ["load", 0], "lora_name": "random.safetensors", "strength_model": 1.0},
     }
-    changed = picture(server, graph(lora=lora, sampler={"inputs": {"model": ["lora", 0]}}))
-    assert np.abs(plain - changed).mean() > 1
+    found = picture(server, graph(lora=lora, sampler={"inputs": {"model": ["lora", 0], "steps": 1}}))
+    generator, decoder = read_generator(), read_decoder()
+    plain, wanted = (
+        np.asarray(decoder.pictures(sample(one, [PROMPT], [1], steps=1))[0]).astype(np.float32)
+        for one in (generator, with_lora(generator, random_lora()))
+    )
+    assert np.abs(found - wanted).mean() < 2
+    assert np.abs(found - plain).mean() > 10
     log = server.log.read_text(encoding="utf-8")
     assert "NOT LOADED" not in log
     assert "lora key not loaded" not in log
