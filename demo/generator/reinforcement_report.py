@@ -74,7 +74,7 @@ class Journal:
 
 
 def draw_curves(target: Path, notes: Sequence[Iteration]) -> None:
-    """Write `curves` as a picture in a file."""
+    """Write `curves` to a file."""
     with replacing(target) as scratch:
         curves(notes).save(scratch)
 
@@ -149,8 +149,8 @@ def draw_samples(target: Path, policy: Generator, decoder: Decoder, level: str) 
     """Write a page of `policy`'s pictures without guidance, each above its prompt; prompts and noise are the
     same on every page of a level.
     """
-    wanted = [(prompt_of(request), seed) for request, seed in requests(level, PAGE, ROWS * COLUMNS)]
-    prompts, seeds = ([pair[side] for pair in wanted] for side in (0, 1))
+    wanted = list(requests(level, PAGE, ROWS * COLUMNS))
+    prompts, seeds = [prompt_of(request) for request, _ in wanted], [seed for _, seed in wanted]
     pictures = decoder.pictures(sample(policy, prompts, seeds, guidance=1.0))
     with replacing(target) as scratch:
         page(pictures, prompts).save(scratch)
