@@ -164,5 +164,7 @@ def page(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> Image.Image
         left, top = number % COLUMNS * across + 16, number // COLUMNS * down + 16
         size = (SHOWN * FINE, SHOWN * FINE)
         canvas.image.paste(picture.resize(size, Image.Resampling.NEAREST), (left * FINE, top * FINE))
-        canvas.paragraph(left, top + SHOWN + 36, wrap(prompt, CAPTION, SHOWN * FINE, 3))
+        lines = wrap(prompt, CAPTION, SHOWN * FINE, 3)
+        # Nine pixels are half a line: the first lines of a row are at one height.
+        canvas.paragraph(left, top + SHOWN + 12 + 9 * len(lines), lines)
     return canvas.finish()
