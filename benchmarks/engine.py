@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import platform
 import statistics
 import tempfile
 import time
@@ -40,6 +39,7 @@ from rational_rewards.models.engines.transformers_engine import TransformersEngi
 from rational_rewards.models.question import Question
 
 from .command import add_json, report
+from .machine import counts_processor_time, machine, precision
 
 SHAPES = {"tiny": TINY, "hundred-million": HUNDRED_MILLION, "half-billion": HALF_BILLION, "8b": EIGHT_BILLION}
 PROMPT = "A red fox reads a newspaper on a wooden bench in a snowy park, morning light, photograph"
@@ -76,10 +76,15 @@ class Pair:
 
 
 class Bench:
-    """A loaded model and its questions. `tokens` is the limit of the free text of a whole answer."""
+    """A loaded model and its questions. `tokens` is the limit of the free text of a whole answer.
 
-    def __init__(self, loaded: Any, tokens: int):
+    The plain way ends with the last token that its question needs, or, where `whole`, with the answer: the
+    published prompt asks for all of it, and nothing stops `generate` sooner.
+    """
+
+    def __init__(self, loaded: Any, tokens: int, whole: bool = False):
         self.loaded = loaded
+        self.whole = whole
         self.sampling: dict[str, Any] = {"max_new_tokens": tokens}
         # Made once, as when a checkpoint is loaded.
         self.engine = TransformersEngine(loaded.model, loaded.processor)
@@ -105,6 +110,10 @@ class Bench:
             critic.critique(image, prompt, until=until, **self.sampling)  # type: ignore[arg-type]
             counts[until] = next(iter(critic.answering.cache.values.values())).tokens
         return counts
+
+    def written(self, counts: dict[str, int], part: str) -> int:
+        """Tokens that the plain way writes for a part of the answer."""
+        return counts["refinement" if self.whole else part]
 
     def inputs(self, question: Question) -> dict[str, torch.Tensor]:
         """A question as `generate` takes it."""
@@ -146,6 +155,7 @@ def run(
     images: int,
     folder: Path | None,
     pairs: Sequence[str] = PAIRS,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """The figures of one shape on one device: seconds and ratios (medians), bytes."""
     device = pick_device(device)
@@ -161,21 +171,13 @@ def run(
             "transformers": __import__("transformers").__version__,
             "shape": shape,
             "quantization": loaded.quantization,
+            "whole": whole,
             "dtype": str(loaded.model.dtype).removeprefix("torch."),
             "parameters": SHAPES[shape].__dict__,
             "load_seconds": time.perf_counter() - start,
             "weight_bytes": loaded.bytes,
         }
-        return figures | measure(Bench(loaded, tokens), device, repeat, images, pairs)
-
-
-def precision(quantization: str, device: str) -> torch.dtype | None:
-    """float32 for unquantized weights on a processor that computes bfloat16 in pieces; None: the loader's
-    choice.
-    """
-    flags = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("flags")), "")
-    slow = device == "cpu" and quantization == "none" and not {"avx512_bf16", "amx_bf16"} & set(flags.split())
-    return torch.float32 if slow else None
+        return figures | measure(Bench(loaded, tokens, whole), device, repeat, images, pairs)
 
 
 def measure(bench: Bench, device: str, repeat: int, images: int, names: Sequence[str]) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def one_image(bench: Bench, image: Image.Image, inputs: Any, counts: dict[str, i
 
     def plain() -> None:
         for part in ("judgement", "scores", "refinement"):
-            bench.generate(inputs, counts[part])
+            bench.generate(inputs, bench.written(counts, part))
 
     return Pair("critique, score and refine", lambda: bench.ask(bench.critic(), image, PROMPT), plain)
 
@@ -253,7 +255,7 @@ def loop(bench: Bench, images: Sequence[Image.Image]) -> Pair:
     def plain() -> None:
         for inputs, counts in asked:
             for part in ("judgement", "scores", "refinement"):
-                bench.generate(inputs, counts[part])
+                bench.generate(inputs, bench.written(counts, part))
 
     return Pair("a loop of four rounds", ours, plain)
 
@@ -263,7 +265,7 @@ def fast_score(bench: Bench, image: Image.Image, inputs: Any, counts: dict[str, 
     return Pair(
         FAST_SCORE,
         lambda: bench.critic().fast_score(image, PROMPT),
-        lambda: bench.generate(inputs, counts["scores"]),
+        lambda: bench.generate(inputs, bench.written(counts, "scores")),
     )
 
 
@@ -311,11 +313,6 @@ def timed(work: Callable[[], Any], device: str) -> tuple[Any, float]:
     return result, clock() - start
 
 
-def counts_processor_time(device: str) -> bool:
-    """Whether `timed` counts the processor's seconds; threads that wait for each other would count twice."""
-    return device == "cpu" and torch.get_num_threads() == 1
-
-
 def noise(count: int, size: int = 512) -> list[Image.Image]:
     """Different pictures of equal size."""
     random = np.random.default_rng(0)
@@ -323,32 +320,16 @@ def noise(count: int, size: int = 512) -> list[Image.Image]:
     return [Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC) for pixels in small]
 
 
-def machine(device: str) -> str:
-    """What this was measured on."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    names = [
-        line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")
-    ]
-    name = names[0] if names else platform.processor() or platform.machine()
-    if counts_processor_time(device):
-        return f"{name}, one thread, seconds of the processor"
-    return f"{name}, {torch.get_num_threads()} threads"
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-
-
 def table(figures: dict[str, Any]) -> str:
     """The figures to read, as Markdown."""
     counts = figures["answer_tokens"]
+    plain = ", all of it in the plain way" if figures["whole"] else ""
     lines = [
         f"{figures['machine']}, torch {figures['torch']}, transformers {figures['transformers']}; "
         f"{figures['shape']}, {figures['quantization']}, {figures['dtype']}, "
         f"{figures['weight_bytes'] / 1e9:.2f} GB; prompt {figures['prompt_tokens']} tokens, answer "
         f"{counts['scores']} to the scores, {counts['judgement']} with summary, {counts['refinement']} with "
-        f"refinement; {figures['tokens_per_second']:.1f} tokens/s in one row",
+        f"refinement{plain}; {figures['tokens_per_second']:.1f} tokens/s in one row",
         "",
         "| what | ours | the plain way | ratio | wanted | runs |",
         "|---|---|---|---|---|---|",
@@ -379,6 +360,9 @@ def add_command(commands: Any) -> None:
         "--folder", type=Path, help="keep the random checkpoint there (default: a temporary folder)"
     )
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS, help="what to measure")
+    parser.add_argument(
+        "--whole", action="store_true", help="the plain way writes the whole answer to each question"
+    )
     add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -393,5 +377,6 @@ def _run(options: argparse.Namespace) -> None:
         options.images,
         options.folder,
         options.pairs,
+        options.whole,
     )
     report(figures, table(figures), options.json)

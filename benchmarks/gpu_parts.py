@@ -24,7 +24,8 @@ from rational_rewards.models.engines.session import Session
 from rational_rewards.models.engines.transformers_engine import TransformersEngine
 from rational_rewards.models.residency import ComfyResidency, ResidentCritic, device_of, move
 
-from .engine import PROMPT, Bench, decode_speed, machine, noise, timed
+from .engine import PROMPT, Bench, decode_speed, noise, timed
+from .machine import machine
 
 ROOT = Path(__file__).parent.parent
 ROWS = (1, 2, 4, 8, 16, 32)

@@ -74,7 +74,7 @@ class Journal:
 
 
 def draw_curves(target: Path, notes: Sequence[Iteration]) -> None:
-    """Write `curves` as a picture in a file."""
+    """Write `curves` to a file."""
     with replacing(target) as scratch:
         curves(notes).save(scratch)
 
@@ -150,8 +150,7 @@ def draw_samples(target: Path, policy: Generator, decoder: Decoder, level: str) 
     same on every page of a level.
     """
     wanted = list(requests(level, PAGE, ROWS * COLUMNS))
-    prompts = [prompt_of(request) for request, _ in wanted]
-    seeds = [seed for _, seed in wanted]
+    prompts, seeds = [prompt_of(request) for request, _ in wanted], [seed for _, seed in wanted]
     pictures = decoder.pictures(sample(policy, prompts, seeds, guidance=1.0))
     with replacing(target) as scratch:
         page(pictures, prompts).save(scratch)
@@ -165,5 +164,7 @@ def page(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> Image.Image
         left, top = number % COLUMNS * across + 16, number // COLUMNS * down + 16
         size = (SHOWN * FINE, SHOWN * FINE)
         canvas.image.paste(picture.resize(size, Image.Resampling.NEAREST), (left * FINE, top * FINE))
-        canvas.paragraph(left, top + SHOWN + 36, wrap(prompt, CAPTION, SHOWN * FINE, 3))
+        lines = wrap(prompt, CAPTION, SHOWN * FINE, 3)
+        # Nine pixels are half a line: the first lines of a row are at one height.
+        canvas.paragraph(left, top + SHOWN + 12 + 9 * len(lines), lines)
     return canvas.finish()
