@@ -40,7 +40,7 @@ format: setup
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not long"
 
-# Minutes each: a taste taught on the canvas, a hundred runs without a leak.
+# Minutes each: a taste taught on the canvas, a hundred runs without a leak, trainings that are killed and go on.
 long: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 

@@ -181,6 +181,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_training_that_is_killed_ends_with_the_same_weights(tmp_path, components):
     script = tmp_path / "run.py"
     script.write_text(RUN, encoding="utf-8")

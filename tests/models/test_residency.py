@@ -93,7 +93,7 @@ def simulate(
 
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
-@pytest.mark.parametrize("gigabytes", [8, 12, 24])
+@pytest.mark.parametrize("gigabytes", [pytest.param(8, marks=pytest.mark.long), 12, 24])
 def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]], gigabytes: int) -> None:
     found = simulate(gigabytes, 8)
     both_fit = gigabytes == 24

@@ -322,10 +322,11 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.long
 def test_training_that_was_killed_ends_with_the_same_adapter(
     dataset: Path, checkpoint_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    left, rng = int(os.environ.get("RR_TRAINING_KILLS", "1")), random.Random(0)
+    left, rng = int(os.environ.get("RR_TRAINING_KILLS", "2")), random.Random(0)
 
     def run(folder: Path, limit: float | None = None) -> float | None:
         """Train in a process of its own, killed after `limit` seconds of training: how long it took, None if
