@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions of torch and its companions that fit each other; only for this development environment, never for users.
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
-# Test processes side by side, each with one thread: one more than two cores, because tests also wait for servers and pages.
-WORKERS ?= 3
+# Test processes side by side, each with one thread.
+WORKERS ?= 2
 
 .PHONY: demo setup test long kills lint format workflows subgraphs locales animation clean
 
