@@ -41,7 +41,7 @@ def random_lora() -> LoRA:
     lora = LoRA.of(read_generator().denoiser, 4, 3)
     chance = torch.Generator().manual_seed(3)
     for matrix in lora.up.values():
-        matrix.normal_(std=0.3, generator=chance)
+        matrix.normal_(std=1.0, generator=chance)
     return lora
 
 
