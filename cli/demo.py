@@ -11,7 +11,7 @@ from ..models.errors import QuestionError
 from ..models.files import user_path
 from .demo_lora import GENERATOR_LEVELS, add_lora
 from .options import add_quiet, named, named_path, number, text, whole_number
-from .output import UsageError, check_targets, progress_on, quiet_libraries, readable, show
+from .output import UsageError, check_folder, check_targets, progress_on, quiet_libraries, readable, show
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -170,8 +170,7 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
     """`parrot demo`: base, pairs, rationales, rows, critic."""
     from ..demo.train import Plan, make_critic
 
-    if options.work.exists() and not options.work.is_dir():
-        raise UsageError(f"--work {options.work} is a file: name a folder.")
+    check_folder("--work", options.work)
     quiet_libraries(options.quiet)
     plan = Plan()
     if options.base_steps is not None:
@@ -189,8 +188,7 @@ def train_shapes_generator(options: argparse.Namespace) -> int:
     """`demo train-generator`: pictures, denoiser, decoder, one file."""
     from ..demo.generator.training import Plan, train_generator
 
-    if options.folder.exists() and not options.folder.is_dir():
-        raise UsageError(f"--folder {options.folder} is a file: name a folder.")
+    check_folder("--folder", options.folder)
     if options.start and not options.start.is_file():
         raise UsageError(f"--start {options.start} is no file: name one that `demo train-generator` wrote.")
     file = train_generator(
@@ -220,6 +218,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
     file = options.file or SHIPPED
     if not file.is_file():
         raise UsageError(f"{file} is no file: name one that `demo train-generator` wrote.")
+    quiet_libraries(options.quiet)
     show(
         evaluate_generator(
             file,

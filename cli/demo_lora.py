@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .options import add_quiet, named_path, number, whole_number
-from .output import UsageError, progress_on, quiet_libraries, readable, show
+from .output import UsageError, check_folder, progress_on, quiet_libraries, readable, show
 
 REWARDS = ("critic", "truth")
 # As in demo/generator/data.py, which needs torch.
@@ -70,8 +70,7 @@ def train_shapes_lora(options: argparse.Namespace) -> int:
     from ..demo.rounds import embedded_critic
 
     generator = options.generator or SHIPPED
-    if options.folder.exists() and not options.folder.is_dir():
-        raise UsageError(f"--folder {options.folder} is a file: name a folder.")
+    check_folder("--folder", options.folder)
     if not generator.is_file():
         raise UsageError(f"--generator {generator} is no file: name one that `demo train-generator` wrote.")
     quiet_libraries(options.quiet)

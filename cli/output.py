@@ -127,6 +127,12 @@ def not_written(target: str | Path, error: OSError) -> OutputError:
     return OutputError(f"{target} could not be written ({reason}): make room there, or name another file.")
 
 
+def check_folder(option: str, folder: Path | None) -> None:
+    """Raise UsageError where something else than a folder has that name."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"{option} {folder} is a file: name a folder.")
+
+
 def check_targets(targets: dict[str, str | None], inputs: Iterable[str] = ()) -> None:
     """Check before the work that each file can be written; `targets` by option, None and "-" are nothing to
     check.

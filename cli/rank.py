@@ -13,7 +13,16 @@ from ..models.image_files import images_in
 from ..parrot.run_lock import exclusive
 from .checkpoints import load_critic
 from .options import add_answer, add_critic, sampling, text, whole_number
-from .output import OutputError, UsageError, check_targets, complain, not_written, readable, show
+from .output import (
+    OutputError,
+    UsageError,
+    check_folder,
+    check_targets,
+    complain,
+    not_written,
+    readable,
+    show,
+)
 from .progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -143,8 +152,7 @@ def _folders(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:
     output = user_path(options.output) if options.output else folder / OUTPUT
     copies = user_path(options.copy_to) if options.copy_to else None
     for option, given in (("--output", output), ("--copy-to", copies)):
-        if given is not None and given.exists() and not given.is_dir():
-            raise UsageError(f"{option} {given} is a file: name a folder.")
+        check_folder(option, given)
     if copies and copies.resolve() == folder.resolve():
         raise UsageError(f"--copy-to {copies} is the folder that is ranked: name another one.")
     return folder, output, copies

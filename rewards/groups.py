@@ -122,7 +122,7 @@ class GroupReward:
             a, b = unread[0]
             raise RewardError(
                 f"{len(unread)} of {len(pairs)} comparisons could not be read, first that of images {a + 1} "
-                f"and {b + 1}: the group has no rewards."
+                f'and {b + 1}, so the group has no rewards: use answer="locked", or raise max_new_tokens.'
             )
         return [self._reward(index, pairs, comparisons) for index in range(len(group))]
 
@@ -135,7 +135,10 @@ class GroupReward:
         dimensions = {name: mean([shares[name] for shares in met]) for name in met[0]}
         combined = mean([weighted_mean(shares, self.weights) for shares in met])
         if combined is None:
-            raise RewardError(f"Image {index + 1} got no reward: no dimension with a weight applies to it.")
+            raise RewardError(
+                f"Image {index + 1} got no reward: no dimension with a weight applies to it, so give "
+                "one that does a weight."
+            )
         return Reward(dimensions, combined)
 
 

@@ -18,7 +18,7 @@ from .shared import asking, shared_critic
 from .weights import checked_weights, weighted_mean
 
 Mode = Literal["reasoned", "fast"]
-NOTHING_APPLIES = "no dimension with a weight applies"
+NOTHING_APPLIES = "no dimension with a weight applies, so give one that does a weight"
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,11 @@ def dimensions_of(critic: Critic, rubric: str = "auto", pair: bool = False) -> l
 def _reason(judgement: Judgement) -> str:
     if judgement.complete:
         return NOTHING_APPLIES
-    return judgement.notes[-1].rstrip(".") if judgement.notes else "a score could not be read"
+    return (
+        judgement.notes[-1].rstrip(".")
+        if judgement.notes
+        else 'a score could not be read, so use answer="locked"'
+    )
 
 
 def _failed(failures: Mapping[int, str], count: int) -> RewardError:

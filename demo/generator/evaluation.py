@@ -37,6 +37,8 @@ class Facts:
     # The critic's text faithfulness (1..4) of the same pictures, None where it gave none; empty without a
     # critic.
     judged: dict[str, list[float | None]] = field(default_factory=dict)
+    # Name of the LoRA's file.
+    lora: str = ""
 
     def share(self, form: str, kind: str | None = None) -> float:
         """Share (0..1) of facts that are right, of one kind or of all; NaN where there is none."""
@@ -82,6 +84,7 @@ class Facts:
         rows.append(("all facts", *(self.share(form) for form in FORMS)))
         rows.append(("whole pictures", *(self.perfect(form) for form in FORMS)))
         lines = [f"| {name} | {plain:.3f} | {insists:.3f} |" for name, plain, insists in rows]
+        lora = f", LoRA {self.lora}" if self.lora else ""
         more, fewer, chance = self.better()
         number = len(self.found["plain"])
         sentences = [f"\nInsisting is better in {more} pairs and worse in {fewer} (p = {chance:.2g})."]
@@ -94,7 +97,7 @@ class Facts:
         return "\n".join(
             [
                 f"Level {self.level} after {self.steps} steps, {number} prompts, each plain and insisting "
-                f"with the same noise, guidance {self.guidance:g}.\n",
+                f"with the same noise, guidance {self.guidance:g}{lora}.\n",
                 "| Right | Plain | Insisting |",
                 "|---|---|---|",
                 *lines,
@@ -149,7 +152,7 @@ def evaluate_generator(
             if critic:
                 judged[form] += _judged(critic, pictures, wanted)
             progress.update(number * prompts + start + len(part), len(FORMS) * prompts, "pictures", "")
-    return Facts(level, int(about["steps"]), guidance, found, judged)
+    return Facts(level, int(about["steps"]), guidance, found, judged, lora.name if lora else "")
 
 
 def _judged(critic: Critic, pictures: Sequence[Image.Image], wanted: Sequence[Request]) -> list[float | None]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...models.errors import CheckpointError
 from ...models.files import replacing
 from .autoencoder import Components, Decoder, decoder_of, taesd_weights
 from .mmdit import HEAD_WIDTH
@@ -49,10 +50,8 @@ def write_generator(
 
 
 def read_generator(file: Path = SHIPPED) -> Generator:
-    """Text encoder and denoiser of a file, in 32 bits, ready to sample."""
-    with safe_open(file, "pt") as opened:
-        names = [name for name in opened.keys() if name.startswith((DENOISER, TEXT))]  # noqa: SIM118
-        weights = {name: opened.get_tensor(name).float() for name in names}
+    """Text encoder and denoiser of a file, in 32 bits, ready to sample. Raises CheckpointError."""
+    weights = _weights(file, (DENOISER, TEXT))
     generator = Generator(weights[f"{DENOISER}x_embedder.proj.weight"].shape[0] // HEAD_WIDTH)
     generator.denoiser.load_state_dict(_part(weights, DENOISER))
     generator.text.load_state_dict(_part(weights, TEXT))
@@ -63,15 +62,27 @@ def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
 
 
-def read_facts(file: Path = SHIPPED) -> dict[str, str]:
-    """What the file says of itself: "level" and "steps"."""
+def _weights(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights whose names begin so, in 32 bits."""
+    read_facts(file)
     with safe_open(file, "pt") as opened:
-        return dict(opened.metadata())
+        names = [name for name in opened.keys() if name.startswith(prefixes)]  # noqa: SIM118
+        return {name: opened.get_tensor(name).float() for name in names}
+
+
+def read_facts(file: Path = SHIPPED) -> dict[str, str]:
+    """What the file says of itself: "level" and "steps". Raises CheckpointError where it is no generator."""
+    try:
+        with safe_open(file, "pt") as opened:
+            facts = dict(opened.metadata() or {})
+    except (OSError, SafetensorError):
+        facts = {}
+    if not facts.keys() >= {"level", "steps"}:
+        raise CheckpointError(f"{file} is no shapes generator: name one that `demo train-generator` wrote.")
+    return facts
 
 
 def read_decoder(file: Path = SHIPPED) -> Decoder:
-    """The decoder of a file, in 32 bits."""
-    with safe_open(file, "pt") as opened:
-        names = [name for name in opened.keys() if name.startswith(AUTOENCODER)]  # noqa: SIM118
-        weights = {name: opened.get_tensor(name).float() for name in names}
+    """The decoder of a file, in 32 bits. Raises CheckpointError."""
+    weights = _weights(file, (AUTOENCODER,))
     return decoder_of(_part(weights, AUTOENCODER)).eval()

@@ -23,6 +23,7 @@ from ...models.engines.base import Progress
 from ...models.files import replacing
 from ...models.judgement import mean
 from ...parrot.resumable import digest
+from ...parrot.run_lock import exclusive
 from ...rewards import Reward
 from ..prompts import phrased
 from ..randomness import stream
@@ -91,28 +92,31 @@ def train_lora(
     allow, in `folder`; returns the LoRA's file.
 
     Beside it stand the journal, its curves and pages of samples. Raises ParrotError for a folder of another
-    plan.
+    plan or one in which another program trains, CheckpointError for a `generator` that is none.
     """
     plan = replace(plan, generator=digest(generator))
-    own(folder, plan)
-    run = Run(plan, read_generator(generator), read_decoder(generator))
-    if (folder / STATE).exists():
-        run.load(folder / STATE)
-    # A killed run may have noted an iteration that it did not finish.
-    journal = Journal(folder / JOURNAL, run.iteration)
-    start = time.monotonic()
-    while run.iteration < iterations and not (hours is not None and time.monotonic() - start > 3600 * hours):
-        begun = time.monotonic()
-        if run.iteration % plan.shown == 0:
-            report(folder, run, journal)
-        note = run.iterate(judge, progress)
-        journal.append(note)
-        run.save(folder / STATE)
-        progress.update(run.iteration, iterations, "iterations", "")
-        say(f"{note}, {time.monotonic() - begun:.1f} s")
-    report(folder, run, journal)
-    write_lora(folder / LORA, run.old, run.iteration)
-    return folder / LORA
+    with exclusive(folder, f"training in {folder}"):
+        run = Run(plan, read_generator(generator), read_decoder(generator))
+        own(folder, plan)
+        if (folder / STATE).exists():
+            run.load(folder / STATE)
+        # A killed run may have noted an iteration that it did not finish.
+        journal = Journal(folder / JOURNAL, run.iteration)
+        start = time.monotonic()
+        while run.iteration < iterations and not (
+            hours is not None and time.monotonic() - start > 3600 * hours
+        ):
+            begun = time.monotonic()
+            if run.iteration % plan.shown == 0:
+                report(folder, run, journal)
+            note = run.iterate(judge, progress)
+            journal.append(note)
+            run.save(folder / STATE)
+            progress.update(run.iteration, iterations, "iterations", "")
+            say(f"{note}, {time.monotonic() - begun:.1f} s")
+        report(folder, run, journal)
+        write_lora(folder / LORA, run.old, run.iteration)
+        return folder / LORA
 
 
 def report(folder: Path, run: Run, journal: Journal) -> None:

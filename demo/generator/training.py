@@ -24,7 +24,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from ...models.engines.base import Progress
+from ...models.errors import CheckpointError
 from ...models.files import replacing
+from ...parrot.run_lock import exclusive
 from ...training.optimizer import MuonAdamW
 from ..randomness import stream
 from ..work_folder import own
@@ -110,20 +112,23 @@ def train_generator(
     `level` is the richest that is trained; `hours` is how long the denoiser may take in this call; `workers`
     processes draw, by default one for each core. A folder without a state begins with the weights of `start`,
     a finished file of an equal plan, and at its number of steps. Raises ParrotError for a folder of another
-    plan.
+    plan or one in which another program trains, CheckpointError for a `start` that is no such file.
     """
-    own(folder, plan)
-    if start and not (folder / STATE).exists():
-        begin_with(start, folder, plan)
-    components = stored_components(folder, plan)
-    last = train_flow(folder, plan, components, level, hours, workers, progress, say)
-    return export(folder, plan, train_decoder(folder, plan, components, progress, say), last)
+    with exclusive(folder, f"training in {folder}"):
+        own(folder, plan)
+        if start and not (folder / STATE).exists():
+            begin_with(start, folder, plan)
+        components = stored_components(folder, plan)
+        last = train_flow(folder, plan, components, level, hours, workers, progress, say)
+        return export(folder, plan, train_decoder(folder, plan, components, progress, say), last)
 
 
 def begin_with(start: Path, folder: Path, plan: Plan) -> None:
     """Make a finished file's weights the state to resume from; the optimizer starts anew."""
-    run = Run(plan)
-    weights = read_generator(start).state_dict()
+    run, generator = Run(plan), read_generator(start)
+    if generator.denoiser.width != run.generator.denoiser.width:
+        raise CheckpointError(f"{start} is of another size: start with a generator of depth {plan.depth}.")
+    weights = generator.state_dict()
     run.generator.load_state_dict(weights)
     run.average.load_state_dict(weights)
     run.step = int(read_facts(start)["steps"])

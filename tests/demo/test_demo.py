@@ -290,7 +290,9 @@ def test_words_and_bars_can_be_read_in_light_and_in_dark():
 @pytest.mark.skipif(chromium() is None, reason="no Chromium found (set CHROMIUM to one)")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
 def test_the_page_fits_a_phone_and_a_desktop(played, tmp_path, width, scheme):
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is missing: `make setup` installs it"
+    )
     target = write_page([*played, hostile(played[-1])], tmp_path / "demo.html", HOSTILE, {"Critic": "tiny"})
     with playwright.sync_playwright() as running:
         opened = running.chromium.launch(

@@ -25,7 +25,8 @@ from rational_rewards.demo.painter import perfect
 from rational_rewards.demo.prompts import insisting, phrased, random_request
 from rational_rewards.demo.render import render
 from rational_rewards.demo.scene import Request, Scene, Thing, Wish, flaws_of
-from rational_rewards.models.errors import ParrotError
+from rational_rewards.models.errors import CheckpointError, ParrotError
+from rational_rewards.parrot.run_lock import exclusive
 
 # Small enough that a step takes no time.
 STAGES = (training.Stage("one", True, 6), training.Stage("words", False, 12))
@@ -214,6 +215,22 @@ def test_training_goes_on_from_a_finished_file(tmp_path, components):
         torch.testing.assert_close(weight, generator.state_dict()[name], rtol=1e-3, atol=1e-4)
     trained = training.train_decoder(tmp_path, TINY, components)
     torch.testing.assert_close(trained.state_dict(), decoder.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_that_is_no_generator_is_refused_and_nothing_is_left(tmp_path):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"no weights")
+    for reader in (files.read_facts, files.read_generator, files.read_decoder):
+        with pytest.raises(CheckpointError, match="no shapes generator"):
+            reader(other)
+    with pytest.raises(CheckpointError, match="another size"):
+        training.begin_with(files.SHIPPED, tmp_path, TINY)
+    assert not (tmp_path / training.STATE).exists()
+
+
+def test_two_programs_do_not_train_in_one_folder(tmp_path):
+    with exclusive(tmp_path / "run", "training"), pytest.raises(ParrotError, match="already"):
+        training.train_generator(tmp_path / "run", TINY)
 
 
 def _steps(folder) -> int:

@@ -317,10 +317,8 @@ def test_an_iteration_that_was_noted_but_not_kept_is_noted_once(tmp_path, file, 
 
 def test_a_folder_keeps_its_generator(tmp_path, file):
     train_lora(tmp_path / "run", file, TINY, brightness, 1, say=lambda line: None)
-    other = tmp_path / "other.safetensors"
-    other.write_bytes(b"other weights")
     with pytest.raises(ParrotError, match="another plan"):
-        train_lora(tmp_path / "run", other, TINY, brightness, 1)
+        train_lora(tmp_path / "run", files.SHIPPED, TINY, brightness, 1)
 
 
 def test_half_a_line_is_dropped(tmp_path):
