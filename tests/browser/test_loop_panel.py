@@ -12,7 +12,7 @@ import uuid
 import comfyui_checkouts
 import comfyui_page
 import pytest
-from panel_page import CONTRAST, EXECUTED, PROMPT, in_theme
+from panel_page import CONTRAST, EXECUTED, PROMPT, fresh_seed, in_theme
 from PIL import Image
 
 pytestmark = [
@@ -91,7 +91,7 @@ def ran(canvas, server):
     """The page after a loop; `rounds` are its pages, `seen` what was to be read on the way, `file` the image
     that was saved.
     """
-    ids = canvas.build(graph(seed=uuid.uuid4().int % 10**9))
+    ids = canvas.build(graph(seed=fresh_seed(canvas.name, "ran")))
     canvas.page.evaluate(WATCH)
     outputs = server.result(canvas.queue())
     canvas.page.wait_for_timeout(2000)
@@ -394,7 +394,7 @@ def test_finish_keeps_the_best_so_far_and_the_workflow_goes_on(ran, server):
     from playwright.sync_api import expect
 
     # Whose image is never what was asked for.
-    nodes = graph(max_rounds=50, seed_mode="next", seed=uuid.uuid4().int % 10**9)
+    nodes = graph(max_rounds=50, seed_mode="next", seed=fresh_seed(ran.name, "finish"))
     nodes["Painter"]["links"].pop("prompt")
     nodes["Painter"]["values"]["prompt"] = "a green circle on a white background"
     ids = ran.build(nodes)
@@ -489,7 +489,7 @@ SUBGRAPH = """async () => {
 
 
 def test_a_subgraph_shows_the_story_of_the_loop_inside(canvas, server):
-    canvas.build(graph(seed=uuid.uuid4().int % 10**9))
+    canvas.build(graph(seed=fresh_seed(canvas.name, "subgraph")))
     host = canvas.page.evaluate(SUBGRAPH)
     canvas.page.evaluate(WATCH)
     outputs = server.result(canvas.queue())

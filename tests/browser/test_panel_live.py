@@ -22,6 +22,7 @@ from panel_page import (
     UNDO,
     WORDS,
     WORKFLOW,
+    fresh_seed,
     in_theme,
     node,
     wait,
@@ -133,7 +134,7 @@ def test_the_answer_is_seen_while_it_is_written_then_the_result(ran, server):
         }"""
     )
     # A picture that nobody has judged.
-    ran.set("Second", "seed", uuid.uuid4().int % 10**9)
+    ran.set("Second", "seed", fresh_seed(ran.name, "written"))
     server.result(ran.queue())
     wait(ran, "Refine Prompt", "Prompt")
     seen = ran.page.evaluate("() => seen")
@@ -156,7 +157,7 @@ def test_an_error_is_read_on_its_node_and_goes_with_the_next_run(ran, server):
     ran.page.keyboard.press("Escape")
     ran.set("Score", "rubric", "auto")
     # Not a result that ComfyUI still has from a workflow in another tab.
-    ran.set("First", "seed", uuid.uuid4().int % 10**9)
+    ran.set("First", "seed", fresh_seed(ran.name, "after an error"))
     server.result(ran.queue())
     assert "source_image" not in wait(ran, "Score", "Text Faithfulness")
 

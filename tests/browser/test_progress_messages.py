@@ -17,6 +17,7 @@ from panel_page import (
     KIND,
     PROMPT,
     STREAM,
+    fresh_seed,
 )
 
 pytestmark = [
@@ -28,7 +29,7 @@ pytestmark = [
 
 def test_progress_and_words_arrive_in_order_over_the_websocket(server):
     """What another program gets that queues a prompt: and only that one."""
-    paint = {"prompt": PROMPT, "seed": uuid.uuid4().int % 10**9}
+    paint = {"prompt": PROMPT, "seed": fresh_seed("progress")}
     prompt = {
         "critic": {
             "class_type": KIND("LoadCritic"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 PROMPT = "two small blue squares on the left and a red star on a pink background with the word SUN"
 HOSTILE = '<img src=x onerror="hacked=1"> <script>hacked=2</script> \u202ered\u202c (star:1.2) {a|b} &lt;'
 WORDS = "word " * 10_000
@@ -12,6 +14,13 @@ SHOWN = (*JUDGES, "Refine Prompt")
 
 def node(type, x, y, values=None, **links):
     return {"type": type, "values": values or {}, "at": [x, y], "links": links}
+
+
+def fresh_seed(*names):
+    """A seed for a picture that nobody has judged yet: the same in every run of the tests, so that none of
+    them meets a picture that was not met before.
+    """
+    return zlib.crc32(" ".join(names).encode())
 
 
 def painter(x, y, seed, flaws):
