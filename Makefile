@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 # Test processes side by side, each with one thread.
 WORKERS ?= 2
+# Compiled once, at installation: the tests start some hundred processes that import torch.
+export UV_COMPILE_BYTECODE := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo setup test long kills lint format workflows subgraphs locales animation clean
 
@@ -44,9 +47,10 @@ test: setup lint
 long: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
-# Longer than a test suite should be: training killed fifty times. (The data phases' fifty kills each are among the tests.)
+# Longer than a test suite should be: training, and each data phase, killed fifty times.
 kills: setup
-	RR_TRAINING_KILLS=50 $(BIN)/python -m pytest tests/training/test_distillation.py -k killed
+	RR_TRAINING_KILLS=50 RR_PHASE_KILLS=50 $(BIN)/python -m pytest -k killed \
+		tests/training/test_distillation.py tests/parrot/test_phases_killed.py
 
 # What is made in ComfyUI's own page, from its description in scripts/: templates with their pictures, the blueprint, tables of texts,
 # the README's moving picture.

@@ -131,7 +131,7 @@ class TestTheEmbeddedCritic:
         assert [one.agreement for one in shown] == [(4, 4), (6, 6)]
 
     def test_it_prefers_what_is_better(self, critic: Critic) -> None:
-        found = measure_pairs(critic, held_out(120))
+        found = measure_pairs(critic, held_out(60))
         assert found.decided.right >= 0.93 * found.decided.total
         assert found.all.right >= 0.9 * found.all.total
         assert found.agree.right >= 0.95 * found.agree.total

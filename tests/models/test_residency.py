@@ -125,7 +125,7 @@ def test_critic_and_sampler_share_a_card(simulate: Callable[..., dict[str, Any]]
 
 @pytest.mark.comfyui
 @pytest.mark.skipif(not checkouts(), reason=HINT)
-@pytest.mark.parametrize("gigabytes", [12, 24])
+@pytest.mark.parametrize("gigabytes", [12, pytest.param(24, marks=pytest.mark.long)])
 def test_a_sampler_in_dynamic_vram_shares_the_card_too(
     simulate: Callable[..., dict[str, Any]], gigabytes: int
 ) -> None:
@@ -144,7 +144,12 @@ def test_a_sampler_in_dynamic_vram_shares_the_card_too(
 @pytest.mark.skipif(not checkouts(), reason=HINT)
 @pytest.mark.parametrize(
     ("gigabytes", "option"),
-    [(12, "--lowvram"), (12, "--novram"), (12, "--highvram"), (24, "--disable-smart-memory")],
+    [
+        pytest.param(12, "--lowvram", marks=pytest.mark.long),
+        (12, "--novram"),
+        (12, "--highvram"),
+        (24, "--disable-smart-memory"),
+    ],
 )
 def test_options_of_the_command_line_are_heeded(
     simulate: Callable[..., dict[str, Any]], gigabytes: int, option: str
