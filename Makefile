@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions of torch and its companions that fit each other; only for this development environment, never for users.
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
-# Test processes side by side, each with one thread.
-WORKERS ?= 2
+# Test processes side by side, each with one thread; three on two cores, because they often wait.
+WORKERS ?= 3
 # Compiled once, at installation: the tests start some hundred processes that import torch.
 export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import ablation, best, engine, gpu, loop, memory, rank, shapes
+from . import ablation, best, engine, generator, gpu, loop, memory, rank, shapes
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         prog="python -m benchmarks", description="Measure speed, memory and quality on this machine."
     )
     commands = parser.add_subparsers(required=True, metavar="BENCHMARK")
-    for benchmark in (engine, gpu, memory, shapes, ablation, best, rank, loop):
+    for benchmark in (engine, gpu, memory, shapes, ablation, best, rank, loop, generator):
         benchmark.add_command(commands)
     parsed = parser.parse_args()
     parsed.run(parsed)

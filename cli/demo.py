@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..models.errors import QuestionError
 from ..models.files import user_path
-from .demo_lora import GENERATOR_LEVELS, add_lora
+from .demo_lora import GENERATOR_LEVELS, add_lora, add_scalar
 from .options import add_quiet, named, named_path, number, text, whole_number
 from .output import UsageError, check_folder, check_targets, progress_on, quiet_libraries, readable, show
 
@@ -42,6 +42,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=shapes_demo)
     actions = parser.add_subparsers(metavar="action")
     add_generator(actions)
+    add_scalar(actions)
     add_lora(actions)
 
 
@@ -178,7 +179,7 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
     if options.courses:
         chosen = zip(plan.courses, options.courses, strict=False)
         courses = tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in chosen)
-        plan = dataclasses.replace(plan, courses=courses)
+        plan = dataclasses.replace(plan, courses=courses, generated=None)
     critic = make_critic(options.work, plan, progress_on(quiet=options.quiet), say=show)
     show(readable(f"The critic is in {critic}. Copied to demo/critic, it is `shapes demo (CPU)`."))
     return 0

@@ -1,14 +1,20 @@
-"""`demo train-lora`: the shapes generator learns from a judge of its own pictures."""
+"""`demo train-lora`: the shapes generator learns from a judge of its own pictures. `demo train-scalar`: the
+judge without words.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .options import add_quiet, named_path, number, whole_number
 from .output import UsageError, check_folder, progress_on, quiet_libraries, readable, show
 
-REWARDS = ("critic", "truth")
+if TYPE_CHECKING:
+    from ..demo.generator.judges import Judge
+
+REWARDS = ("critic", "scalar", "truth")
 # As in demo/generator/data.py, which needs torch.
 GENERATOR_LEVELS = ("one", "two", "three", "words")
 
@@ -35,7 +41,14 @@ def add_lora(actions: argparse._SubParsersAction) -> None:
         "--reward",
         choices=REWARDS,
         default="critic",
-        help="who judges: the embedded critic, or the exact reader of facts; default: critic",
+        help="who judges: the embedded critic, a reward without words, or the exact reader of facts; "
+        "default: critic",
+    )
+    parser.add_argument(
+        "--scalar",
+        type=named_path,
+        metavar="FILE",
+        help="the reward without words, which `demo train-scalar` wrote; for --reward scalar",
     )
     parser.add_argument(
         "--iterations",
@@ -65,29 +78,97 @@ def add_lora(actions: argparse._SubParsersAction) -> None:
 def train_shapes_lora(options: argparse.Namespace) -> int:
     """`demo train-lora`: a LoRA, its journal, curves and pages of samples."""
     from ..demo.generator.files import SHIPPED, read_facts
-    from ..demo.generator.judges import CriticJudge, truth
-    from ..demo.generator.reinforcement import Plan, train_lora
-    from ..demo.rounds import embedded_critic
+    from ..demo.generator.reinforcement import JOURNAL, Plan, train_lora
+    from ..demo.generator.reinforcement_report import Journal, describe
 
     generator = options.generator or SHIPPED
     check_folder("--folder", options.folder)
     if not generator.is_file():
         raise UsageError(f"--generator {generator} is no file: name one that `demo train-generator` wrote.")
+    if (options.reward == "scalar") != bool(options.scalar):
+        raise UsageError(
+            "--reward scalar needs --scalar FILE, which `demo train-scalar` wrote, and only that."
+        )
     quiet_libraries(options.quiet)
+    name, judge = _judge(options)
     file = train_lora(
         options.folder,
         generator,
         Plan(
-            reward=options.reward,
+            reward=name,
             level=options.level or read_facts(generator)["level"],
             seed=options.seed,
             prompts=options.prompts,
         ),
-        truth if options.reward == "truth" else CriticJudge(embedded_critic()),
+        judge,
         options.iterations,
         options.hours,
         progress_on(quiet=options.quiet),
         say=show,
     )
+    show(describe(Journal.read(options.folder / JOURNAL)))
     show(readable(f"The LoRA is in {file}: copied to ComfyUI's models/loras, Load LoRA takes it."))
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> tuple[str, Judge]:
+    """Who judges, and its name: a folder is gone on with by the same judge only."""
+    from ..demo.generator.judges import CriticJudge, truth
+    from ..demo.generator.scalar import ScalarJudge, read_scalar
+    from ..demo.rounds import embedded_critic
+    from ..parrot.resumable import digest
+
+    if options.reward == "truth":
+        return "truth", truth
+    if options.reward == "critic":
+        return "critic", CriticJudge(embedded_critic())
+    judge = ScalarJudge(read_scalar(options.scalar))
+    return f"scalar {digest(options.scalar)}", judge
+
+
+def add_scalar(actions: argparse._SubParsersAction) -> None:
+    """Add `demo train-scalar`."""
+    parser = actions.add_parser(
+        "train-scalar",
+        help="a reward without words, taught the preferences of the critic's last course: the control of "
+        "train-lora",
+    )
+    parser.add_argument(
+        "--folder",
+        type=named_path,
+        default=Path("shapes-scalar"),
+        metavar="FOLDER",
+        help="for everything on the way; a run that was stopped resumes there; default: shapes-scalar",
+    )
+    parser.add_argument(
+        "--critic",
+        type=named_path,
+        metavar="FOLDER",
+        help="the critic whose weights it begins with, as course-4/mean of `parrot demo`, which has seen no "
+        "generated picture; default: the one in the pack",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of the preferences and their order; default: 0"
+    )
+    add_quiet(parser)
+    parser.set_defaults(run=train_shapes_scalar)
+
+
+def train_shapes_scalar(options: argparse.Namespace) -> int:
+    """`demo train-scalar`: pictures, preferences, one file."""
+    from ..demo import train
+    from ..demo.generator.scalar import Plan, train_scalar
+    from ..models.checkpoints.discovery import EMBEDDED
+
+    critic = options.critic or EMBEDDED
+    check_folder("--folder", options.folder)
+    if not (critic / "model.safetensors").is_file():
+        raise UsageError(f"--critic {critic} has no model.safetensors: name the folder of a shapes critic.")
+    quiet_libraries(options.quiet)
+    course = train.Plan().generated
+    assert course
+    file = train_scalar(
+        options.folder, Plan(course, seed=options.seed), critic, progress_on(quiet=options.quiet), show
+    )
+    show(readable(f"The scalar reward is in {file}: `demo train-lora --reward scalar --scalar` takes it."))
     return 0

@@ -8,8 +8,9 @@ PARROT's filter is there for.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from ..models.answers.writing import format_score, write_answer
 from ..models.engines.base import Progress
@@ -20,7 +21,7 @@ from ..preferences.pairs import PreferencePair, Preferred, swapped
 from .edits import Edit
 from .flaw_reader import named_flaws, one_side
 from .painter import spoil_quality, spoil_thing, spoil_word
-from .preference_pairs import world_of
+from .preference_pairs import better, world_of
 from .randomness import stream
 from .scene import (
     BACKGROUNDS,
@@ -35,7 +36,7 @@ from .scene import (
     Scene,
     Thing,
 )
-from .sentences import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts, total
+from .sentences import Case, EditCase, PictureCase, comparison_parts, conclusion, judgement_parts
 
 # Times it looks at a pair whose preference it was told.
 LOOKS = 3
@@ -47,11 +48,23 @@ SWAYED = 0.03
 TRUST = 0.8
 
 
-class Oracle:
-    """A Teacher. `misreads`: the share of facts (a colour, a letter, ...) that it sees wrongly."""
+class Truth(Protocol):
+    """The two pictures of a pair as they really are."""
 
-    def __init__(self, misreads: float = 0.02):
-        self.misreads = misreads
+    @property
+    def a(self) -> Case: ...
+
+    @property
+    def b(self) -> Case: ...
+
+
+class Oracle:
+    """A Teacher. `misreads`: the share of facts (a colour, a letter, ...) that it sees wrongly; `truth_of`
+    gives what is true about the pair of an id.
+    """
+
+    def __init__(self, misreads: float = 0.02, truth_of: Callable[[str], Truth] = world_of):
+        self.misreads, self.truth_of = misreads, truth_of
         self.name = f"shapes oracle, misreads {misreads:g}"
 
     def rationalize(
@@ -61,7 +74,7 @@ class Oracle:
         written = []
         for pair, seed in zip(pairs, seeds, strict=True):
             progress.check()
-            truth, rng = world_of(pair.id), stream(seed, "rationale")
+            truth, rng = self.truth_of(pair.id), stream(seed, "rationale")
             a, b = self._look(truth.a, rng), self._look(truth.b, rng)
             if anchored:
                 a, b = self._anchored(a, b, (truth.a, truth.b), pair.preferred, rng)
@@ -96,7 +109,7 @@ class Oracle:
         return written
 
     def _project(self, pair: PreferencePair, reference: Reference, rng: random.Random) -> str:
-        truth = world_of(pair.id)
+        truth = self.truth_of(pair.id)
         case = self._look(truth.a if reference.letter == "A" else truth.b, rng)
         comparison = Comparison.parse(reference.rationale, task=pair.task)
         parts = judgement_parts(case)
@@ -118,10 +131,10 @@ class Oracle:
         self, a: Case, b: Case, truth: tuple[Case, Case], preferred: Preferred, rng: random.Random
     ) -> tuple[Case, Case]:
         for _ in range(LOOKS - 1):
-            if _verdict(a, b) == preferred:
+            if better(a, b) == preferred:
                 return a, b
             a, b = self._look(truth[0], rng), self._look(truth[1], rng)
-        if _verdict(a, b) == preferred or preferred == "tie" or rng.random() < 0.5:
+        if better(a, b) == preferred or preferred == "tie" or rng.random() < 0.5:
             # It keeps to what it saw, whatever the hint.
             return a, b
         return (_worse(a, rng), b) if preferred == "B" else (a, _worse(b, rng))
@@ -155,13 +168,6 @@ class Oracle:
             if rng.random() < self.misreads:
                 thing = replace(thing, **{fact: rng.choice(values)})
         return thing
-
-
-def _verdict(a: Case, b: Case) -> Preferred:
-    score_a, score_b = total(a.remarks()), total(b.remarks())
-    if score_a == score_b:
-        return "tie"
-    return "A" if score_a > score_b else "B"
 
 
 def _worse(case: Case, rng: random.Random) -> Case:

@@ -46,10 +46,7 @@ class World:
     @cached_property
     def preferred(self) -> Preferred:
         """The picture with the higher mean score."""
-        a, b = total(self.a.remarks()), total(self.b.remarks())
-        if a == b:
-            return "tie"
-        return "A" if a > b else "B"
+        return better(self.a, self.b)
 
     @property
     def pictures(self) -> dict[str, Image.Image]:
@@ -65,12 +62,25 @@ class World:
         files = {name: folder / f"{self.id}-{name}.png" for name in names}
         if not all(file.exists() for file in files.values()):
             for name, picture in self.pictures.items():
-                scratch = files[name].with_suffix(".part")
-                picture.save(scratch, "PNG", compress_level=1)
-                scratch.replace(files[name])
+                save_picture(picture, files[name])
         return PreferencePair(
             self.id, self.prompt, files["a"], files["b"], self.preferred, files.get("source"), BY
         )
+
+
+def better(a: Case, b: Case) -> Preferred:
+    """The picture with the higher mean score."""
+    score_a, score_b = total(a.remarks()), total(b.remarks())
+    if score_a == score_b:
+        return "tie"
+    return "A" if score_a > score_b else "B"
+
+
+def save_picture(picture: Image.Image, file: Path) -> None:
+    """Write a picture as PNG, or nothing; one of thousands, so without waiting for the disk."""
+    scratch = file.with_suffix(".part")
+    picture.save(scratch, "PNG", compress_level=1)
+    scratch.replace(file)
 
 
 def world(seed: int, number: int) -> World:

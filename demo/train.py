@@ -26,11 +26,13 @@ from ..parrot.rows import ROWS, build_rows
 from ..preferences.pairs import PreferencePair
 from ..training.distillation import Recipe, distill
 from .base import RUBRICS, build_base, train_base
-from .oracle import Oracle
-from .preference_pairs import EDITS, is_edit, world
+from .oracle import Oracle, Truth
+from .preference_pairs import EDITS, is_edit, world, world_of
 from .randomness import stream
 from .work_folder import own
 
+# Painted pairs from this number on are for the course on generated pictures.
+UNSEEN = 1_000_000
 # Pairs that a data phase works through between two writes.
 BATCH = 64
 
@@ -45,6 +47,19 @@ class Course:
     """
 
     pairs: int
+    learning_rate: float
+    edits: float = EDITS
+    averaged: bool = False
+
+
+@dataclass(frozen=True)
+class GeneratedCourse:
+    """A course on `pairs` of pictures that the shipped generator made, and so that nothing is forgotten,
+    `painted` ones beside them, of which `edits` is the share of image edits.
+    """
+
+    pairs: int
+    painted: int
     learning_rate: float
     edits: float = EDITS
     averaged: bool = False
@@ -67,6 +82,7 @@ class Plan:
         Course(8_000, 1e-3, edits=0.5, averaged=True),
         Course(8_000, 1e-3, edits=0.8, averaged=True),
     )
+    generated: GeneratedCourse | None = GeneratedCourse(1_500, 2_000, 5e-4, edits=0.4)
     misreads: float = 0.02
     tokens: int = 4096
     epochs: int = 1
@@ -88,14 +104,45 @@ def make_critic(
     student, fresh = make_base(work, plan, progress, say), count()
     for number, course in enumerate(plan.courses, 1):
         folder = work / f"course-{number}"
-        rows = make_rows(folder, plan, pick(plan.seed, fresh, course), progress, say)
+        pairs = paint_pairs(folder, plan.seed, pick(plan.seed, fresh, course), progress)
+        rows = make_rows(folder, pairs, plan, progress=progress, say=say)
         taught = teach(folder, student, rows, plan, course.learning_rate, progress, say)
         student = average((student, taught), folder / "mean", plan) if course.averaged else taught
+    if plan.generated:
+        student = learn_generated(work / "generated", student, plan, plan.generated, progress, say)
     finished = work / "critic"
     if not finished.exists():
         shutil.copytree(student, finished.with_suffix(".part"), dirs_exist_ok=True)
         os.replace(finished.with_suffix(".part"), finished)
     return finished
+
+
+def learn_generated(
+    work: Path,
+    student: Path,
+    plan: Plan,
+    course: GeneratedCourse,
+    progress: Progress = Progress(),
+    say: Callable[[str], None] = print,
+) -> Path:
+    """The course on generated pictures."""
+    pairs, truth_of = generated_and_painted(work, plan.seed, course, progress)
+    rows = make_rows(work, pairs, plan, truth_of, progress, say)
+    taught = teach(work, student, rows, plan, course.learning_rate, progress, say)
+    return average((student, taught), work / "mean", plan) if course.averaged else taught
+
+
+def generated_and_painted(
+    work: Path, seed: int, course: GeneratedCourse, progress: Progress = Progress()
+) -> tuple[list[PreferencePair], Callable[[str], Truth]]:
+    """The pairs of the course on generated pictures, and what is true about the one of an id."""
+    from .generator.pairs import generated_pairs
+
+    made = generated_pairs(work / "generated", seed, course.pairs, progress=progress)
+    painted = pick(seed, count(UNSEEN), Course(course.painted, course.learning_rate, course.edits))
+    known = {one.id: one for one in made}
+    pairs = [*paint_pairs(work, seed, painted, progress), *(one.pair() for one in made)]
+    return pairs, lambda id: known.get(id) or world_of(id)
 
 
 def pick(seed: int, numbers: Iterator[int], course: Course) -> list[int]:
@@ -128,16 +175,14 @@ def make_base(
 
 def make_rows(
     work: Path,
+    pairs: Sequence[PreferencePair],
     plan: Plan,
-    numbers: Sequence[int],
+    truth_of: Callable[[str], Truth] = world_of,
     progress: Progress = Progress(),
     say: Callable[[str], None] = print,
 ) -> Path:
-    """A course's stages 1 to 3: pairs (by their numbers), rationales, what survives, single judgements,
-    training rows.
-    """
-    pairs = paint_pairs(work, plan.seed, numbers, progress)
-    oracle = Oracle(plan.misreads)
+    """A course's stages 1 to 3: rationales of pairs, what survives, single judgements, training rows."""
+    oracle = Oracle(plan.misreads, truth_of)
     common: dict[str, Any] = {"batch_size": BATCH, "progress": progress}
     rationales = rationalize(pairs, work / "rationales", oracle, base=work, seed=plan.seed, **common)
     survival = filter_consistent(rationales, work / "consistency", oracle, **common)

@@ -21,4 +21,4 @@ def own(folder: Path, plan: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
     elif file.read_text(encoding="utf-8") != text:
-        raise ParrotError(f"{folder} was begun with another plan: choose another folder, or delete it.")
+        raise ParrotError(f"{folder} was begun with another plan: choose another name or delete it.")

@@ -18,6 +18,7 @@ from .refine import CritiqueCard, RefinePrompt
 from .save import SaveWithScores
 from .shown_pairs import shown_pairs
 from .train import RationalizePreferences, TrainCriticAdapter
+from .train_generator import TrainGenerator
 
 host.register_model_folders()
 host.listen_to_prompts(host.forget_results, shown_pairs.mark)
@@ -33,5 +34,5 @@ class RationalRewardsExtension(ComfyExtension):
             *(RefineLoopStart, RefineLoopEnd),
             *(RecordPreference, RationalizePreferences, TrainCriticAdapter, EvaluateCritic),
             *(LoadFolder, Rank),
-            *(ShapesPainter, LoadShapesGenerator),
+            *(ShapesPainter, LoadShapesGenerator, TrainGenerator),
         ]

@@ -154,16 +154,14 @@ def check_untrained(adapter: str) -> None:
         )
 
 
-def clean_name(name: str) -> str:
+def clean_name(name: str, what: str = "an adapter") -> str:
     """A name that is a folder's name on every system. Raises ParrotError for one that cannot be."""
     if (
         not re.fullmatch(r"[\w][\w .-]{0,62}[\w]|[\w]", name)
         or name.casefold() == "none"
         or not is_plain_name(name)
     ):
-        raise ParrotError(
-            f'"{name}" cannot be an adapter\'s name: use letters, digits, spaces, dots, - and _.'
-        )
+        raise ParrotError(f'"{name}" cannot be {what}\'s name: use letters, digits, spaces, dots, - and _.')
     return name
 
 

@@ -74,6 +74,14 @@ def precise(request: Request, seed: int) -> Request:
 def example(level: str, seed: int, number: int) -> Example:
     """The picture of a number; equal for equal level, seed and number."""
     rng = stream(seed, "generator", level, number)
+    request, chosen = any_request(level, rng)
+    # The painter's flaws of rendering are no habits to learn.
+    scene = replace(imagine(request, chosen, HABITS), quality=())
+    return Example(phrased(request, rng), request, scene, render(scene, rng.getrandbits(32)))
+
+
+def any_request(level: str, rng: random.Random) -> tuple[Request, int]:
+    """A request of `level` in any of the forms, and the seed of what it left open."""
     request = plain_request(level, rng)
     chosen = rng.getrandbits(32)
     if rng.random() < 0.5:
@@ -83,9 +91,7 @@ def example(level: str, seed: int, number: int) -> Example:
         request = insisting(request)
     elif form == "partly":
         request = _insisting_partly(request, rng)
-    # The painter's flaws of rendering are no habits to learn.
-    scene = replace(imagine(request, chosen, HABITS), quality=())
-    return Example(phrased(request, rng), request, scene, render(scene, rng.getrandbits(32)))
+    return request, chosen
 
 
 def _insisting_partly(request: Request, rng: random.Random) -> Request:

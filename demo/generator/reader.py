@@ -181,6 +181,18 @@ def facts(request: Request, image: Image.Image) -> dict[str, list[bool]]:
     return found
 
 
+def scene_of(request: Request, reading: Reading) -> Scene | None:
+    """What was read as a scene made for a request; None where more things are there than were asked for,
+    which no scene has.
+
+    A thing that cannot be read is missing, and what is there instead is a smear.
+    """
+    if len(reading.things) > len(request.wishes):
+        return None
+    things = tuple(thing for _, thing in _paired(request.wishes, reading.things))
+    return Scene(things, reading.background, reading.word, ("smear",) if None in reading.things else ())
+
+
 def _thing_facts(wish: Wish, thing: Thing | None) -> Iterator[tuple[str, bool]]:
     for kind in ("count", "size", "colour", "shape", "place"):
         if wanted := getattr(wish, kind):

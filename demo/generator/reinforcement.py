@@ -38,7 +38,7 @@ from .reinforcement_report import Iteration, Journal, draw_curves, draw_samples
 from .sampling import Generator, sample, shifted
 from .text import padded
 
-STATE, LORA, JOURNAL = "state.pt", "lora.safetensors", "journal.jsonl"
+STATE, LORA, JOURNAL, CURVES = "state.pt", "lora.safetensors", "journal.jsonl", "curves.png"
 # Below this the errors of latents count as equal: no step may be endless.
 SMALLEST_ERROR = 1e-5
 
@@ -95,7 +95,8 @@ def train_lora(
     plan or one in which another program trains, CheckpointError for a `generator` that is none.
     """
     plan = replace(plan, generator=digest(generator))
-    with exclusive(folder, f"training in {folder}"):
+    # Hosts run their nodes without gradients.
+    with exclusive(folder, f"training in {folder}"), torch.inference_mode(False), torch.enable_grad():
         run = Run(plan, read_generator(generator), read_decoder(generator))
         own(folder, plan)
         if (folder / STATE).exists():
@@ -122,9 +123,14 @@ def train_lora(
 def report(folder: Path, run: Run, journal: Journal) -> None:
     """Write the curves so far, and a page of samples."""
     if journal.notes:
-        draw_curves(folder / "curves.png", journal.notes)
+        draw_curves(folder / CURVES, journal.notes)
     decoder, policy = run.decoder, with_lora(run.generator, run.old)
     draw_samples(folder / f"samples-{run.iteration:04}.png", policy, decoder, run.plan.level)
+
+
+def newest_samples(folder: Path) -> Path:
+    """The last page of samples of a training that has ended or was stopped."""
+    return max(folder.glob("samples-*.png"))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 
 from PIL import Image
 
@@ -25,6 +26,8 @@ COLOURS = ((200, 80, 30), (20, 130, 90), (150, 60, 170), (110, 115, 20))
 # Rows and columns of a page, and pixels of a picture's side there.
 ROWS, COLUMNS, SHOWN = 3, 4, 208
 CAPTION = Style(15 * FINE, MUTED)
+# Iterations at both ends of a training that are compared.
+ENDS = 10
 # Seed of the requests on a page: others than those that are measured.
 PAGE = 2
 
@@ -59,9 +62,14 @@ class Journal:
     def __init__(self, file: Path, iterations: int):
         """Keep the first `iterations` of the file, and none after them."""
         self.file = file
-        lines = file.read_text(encoding="utf-8").splitlines()[:iterations] if file.exists() else []
-        self.notes = [Iteration(**json.loads(line)) for line in lines]
-        write_text(file, "".join(f"{line}\n" for line in lines))
+        self.notes = self.read(file, iterations) if file.exists() else []
+        write_text(file, "".join(f"{json.dumps(asdict(note))}\n" for note in self.notes))
+
+    @staticmethod
+    def read(file: Path, most: int | None = None) -> list[Iteration]:
+        """The iterations in a file, or the first of them."""
+        lines = file.read_text(encoding="utf-8").splitlines()[:most]
+        return [Iteration(**json.loads(line)) for line in lines]
 
     def append(self, note: Iteration) -> None:
         """Add an iteration."""
@@ -71,6 +79,28 @@ class Journal:
             opened.flush()
             # On disk before the state that counts it.
             os.fsync(opened.fileno())
+
+
+def describe(notes: Sequence[Iteration]) -> str:
+    """What came of a training: how far reward and truth rose, and which of them rose further.
+
+    A reward that rises without the truth has been cheated.
+    """
+    known = [
+        (note.reward, note.truth) for note in notes if note.reward is not None and note.truth is not None
+    ]
+    ends = min(ENDS, len(known) // 2)
+    if not ends:
+        return "There are too few iterations to say what came of them."
+    (reward, truth), (later_reward, later_truth) = (
+        [mean(column) for column in zip(*part, strict=True)] for part in (known[:ends], known[-ends:])
+    )
+    ahead = (later_reward - reward) - (later_truth - truth)
+    return (
+        f"From the first {ends} iterations to the last {ends} of {len(notes)} the reward went from "
+        f"{reward:.3f} to {later_reward:.3f} and the truth from {truth:.3f} to {later_truth:.3f}: the reward "
+        f"rose {abs(ahead):.3f} {'more' if ahead > 0 else 'less'} than the truth."
+    )
 
 
 def draw_curves(target: Path, notes: Sequence[Iteration]) -> None:

@@ -26,6 +26,7 @@ from rational_rewards.models.checkpoints.discovery import EMBEDDED
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.errors import ParrotError
 from rational_rewards.models.paths import PACK
+from rational_rewards.parrot.rows import ROWS
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 small = train.Plan(
     base_steps=2,
     courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)),
+    generated=train.GeneratedCourse(6, 6, 1e-3),
     tokens=4096,
 )
 
@@ -55,6 +57,9 @@ def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
     assert [course["pairs"] for course in courses] == [24, 12]
     assert sum(file.stat().st_size for file in (work / "critic").rglob("*")) < 12e6
     assert not list(work.rglob("*.part"))
+    rows = (work / "generated" / "rows" / ROWS).read_text(encoding="utf-8")
+    assert "generated-0-" in rows
+    assert "shapes-0-" in rows
 
 
 def test_courses_take_fresh_worlds_with_the_share_of_edits_that_they_ask_for() -> None:
@@ -69,7 +74,7 @@ def test_courses_take_fresh_worlds_with_the_share_of_edits_that_they_ask_for() -
 def test_a_critic_that_is_averaged_lies_between_what_came_and_what_was_taught(work: Path) -> None:
     one, two, whole = (
         load_file(folder / "model.safetensors")
-        for folder in (work / "course-1/critic", work / "course-2/critic", work / "critic")
+        for folder in (work / "course-1/critic", work / "course-2/critic", work / "course-2/mean")
     )
     assert any(not torch.equal(one[name], two[name]) for name in whole)
     assert all(

@@ -34,7 +34,7 @@ from rational_rewards.demo.generator.reinforcement import (
     nft_losses,
     train_lora,
 )
-from rational_rewards.demo.generator.reinforcement_report import Iteration, Journal, curves
+from rational_rewards.demo.generator.reinforcement_report import Iteration, Journal, curves, describe
 from rational_rewards.demo.generator.sampling import Generator
 from rational_rewards.demo.painter import perfect
 from rational_rewards.demo.prompts import prompt_of
@@ -347,3 +347,15 @@ def test_the_commands_train_and_measure_a_lora(tmp_path, file, capsys):
     assert "| all facts |" in capsys.readouterr().out
     assert main([*measured, "--lora", str(file)]) == 1
     assert "train-lora" in capsys.readouterr().err
+
+
+def test_a_reward_that_is_cheated_is_said_to_rise_more_than_the_truth():
+    notes = [Iteration(n, 0.5 + n / 100, {}, 0.7 + n / 400, 32, 32, None, None) for n in range(1, 41)]
+    assert (
+        "From the first 10 iterations to the last 10 of 40 the reward went from 0.555 to 0.855"
+        in describe(notes)
+    )
+    assert describe(notes).endswith("rose 0.225 more than the truth.")
+    honest = [Iteration(n, 0.5, {}, 0.7 + n / 400, 32, 32, None, None) for n in range(1, 41)]
+    assert describe(honest).endswith("rose 0.075 less than the truth.")
+    assert "too few" in describe(notes[:1])

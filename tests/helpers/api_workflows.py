@@ -21,6 +21,7 @@ NODES = {
     "RationalRewardsRank": ["IMAGE", "STRING", "FLOAT", "STRING", "STRING"],
     "RationalRewardsShapesPainter": ["IMAGE"],
     "RationalRewardsLoadShapesGenerator": ["MODEL", "CLIP", "VAE"],
+    "RationalRewardsTrainGenerator": ["STRING", "STRING", "IMAGE", "IMAGE"],
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_checkouts import HINT, checkouts, version
-from comfyui_server import Server
+from comfyui_server import Failed, Server
 from PIL import Image
 
 from rational_rewards.demo.generator.files import SHIPPED, read_decoder, read_generator
@@ -131,6 +131,38 @@ def test_core_puts_a_lora_in_as_training_does(server):
     log = server.log.read_text(encoding="utf-8")
     assert "NOT LOADED" not in log
     assert "lora key not loaded" not in log
+
+
+def teach(server: Server, iterations: int, **inputs: object) -> dict:
+    """What Train Generator with Critic shows."""
+    loader = {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
+    taught = {"critic": ["critic", 0], "name": "taught", "iterations": iterations, **inputs}
+    nodes = {
+        "critic": {"class_type": "RationalRewardsLoadCritic", "inputs": loader},
+        "teach": {"class_type": "RationalRewardsTrainGenerator", "inputs": taught},
+        "curves": {"class_type": "PreviewImage", "inputs": {"images": ["teach", 2]}},
+        "samples": {"class_type": "PreviewImage", "inputs": {"images": ["teach", 3]}},
+    }
+    outputs = server.run(nodes)
+    assert outputs["samples"]["images"]
+    return outputs["teach"]
+
+
+def test_the_generator_is_taught_on_the_canvas_and_core_loads_the_lora(server):
+    assert "too few iterations" in teach(server, 1)["text"][0]
+    file = server.folder / "models" / "loras" / "taught.safetensors"
+    once = file.read_bytes()
+    assert "From the first 1 iterations to the last 1 of 2" in teach(server, 2)["text"][0]
+    assert file.read_bytes() != once
+    lora = {
+        "class_type": "LoraLoaderModelOnly",
+        "inputs": {"model": ["load", 0], "lora_name": "taught.safetensors", "strength_model": 1.0},
+    }
+    picture(server, graph(lora=lora, sampler={"inputs": {"model": ["lora", 0]}}))
+    with pytest.raises(Failed, match="choose another name"):
+        teach(server, 2, seed=1)
+    with pytest.raises(Failed, match="another LoRA called random"):
+        teach(server, 1, name="random")
 
 
 def test_the_log_complains_of_nothing(server):
