@@ -19,7 +19,7 @@ from rational_rewards.demo.generator.lora import read_lora, with_lora
 from rational_rewards.demo.generator.reader import facts
 from rational_rewards.demo.generator.sampling import Generator, sample
 from rational_rewards.demo.prompts import prompt_of
-from rational_rewards.demo.rounds import embedded_critic
+from rational_rewards.demo.rounds import shapes_critic
 from rational_rewards.demo.scene import Request
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.engines.base import SamplingParams
@@ -122,13 +122,13 @@ def share(loops: Sequence[Played], way: str) -> float:
 
 
 def measure(
-    level: str, file: Path, loras: Sequence[Path | None], prompts: int, mode: SeedMode
+    level: str, file: Path, loras: Sequence[Path | None], prompts: int, mode: SeedMode, judge: Path | None
 ) -> list[dict[str, Any]]:
     """The shares of each way, for each LoRA with noise of its own."""
     found = []
     for noise, lora in enumerate(loras):
         # A new one, which remembers nothing.
-        loops = play(embedded_critic(), Painter(file, lora), level, prompts, noise, mode)
+        loops = play(shapes_critic(judge), Painter(file, lora), level, prompts, noise, mode)
         shares = {way: share(loops, way) for way in WAYS}
         found.append({"lora": str(lora or ""), "noise": noise, "shares": shares})
         print(f"{lora or 'no LoRA'}, noise {noise}: {shares}", flush=True)
@@ -166,6 +166,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         default="same",
         help="of a loop's rounds, as on Refine Loop Start",
     )
+    parser.add_argument(
+        "--judge", type=Path, metavar="FOLDER", help="the critic in the loops; default: the pack's"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -175,7 +178,7 @@ def run(options: argparse.Namespace) -> None:
     level = read_facts(options.file)["level"]
     kinds = {"base": [None] * SEEDS, "RL, critic": options.critic, "RL, scalar": options.scalar}
     measured = {
-        name: measure(level, options.file, loras, options.prompts, options.seeds)
+        name: measure(level, options.file, loras, options.prompts, options.seeds, options.judge)
         for name, loras in kinds.items()
         if loras
     }

@@ -107,7 +107,13 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         "--lora", type=named_path, metavar="FILE", help="with this LoRA, which `demo train-lora` wrote"
     )
     parser.add_argument(
-        "--judge", action="store_true", help="also by the embedded critic, and whether it sees what is right"
+        "--judge", action="store_true", help="also by a critic, and whether it sees what is right"
+    )
+    parser.add_argument(
+        "--critic",
+        type=named_path,
+        metavar="FOLDER",
+        help="the one that judges, which `parrot demo` made; default: the one in the pack",
     )
     add_quiet(parser)
     parser.set_defaults(run=evaluate_shapes_generator)
@@ -131,6 +137,11 @@ def add_training(actions: argparse._SubParsersAction) -> None:
         nargs="+",
         metavar="PAIRS",
         help="preference pairs of the first, second, ... course, and no course after these; for a try",
+    )
+    parser.add_argument(
+        "--generated",
+        action="store_true",
+        help="and a last course on pictures of the shapes generator, preferences from the exact reader",
     )
     parser.add_argument(
         "--base-steps",
@@ -169,7 +180,7 @@ def shapes_demo(options: argparse.Namespace) -> int:
 
 def make_shapes_critic(options: argparse.Namespace) -> int:
     """`parrot demo`: base, pairs, rationales, rows, critic."""
-    from ..demo.train import Plan, make_critic
+    from ..demo.train import GENERATED, Plan, make_critic
 
     check_folder("--work", options.work)
     quiet_libraries(options.quiet)
@@ -179,7 +190,9 @@ def make_shapes_critic(options: argparse.Namespace) -> int:
     if options.courses:
         chosen = zip(plan.courses, options.courses, strict=False)
         courses = tuple(dataclasses.replace(course, pairs=pairs) for course, pairs in chosen)
-        plan = dataclasses.replace(plan, courses=courses, generated=None)
+        plan = dataclasses.replace(plan, courses=courses)
+    if options.generated:
+        plan = dataclasses.replace(plan, generated=GENERATED)
     critic = make_critic(options.work, plan, progress_on(quiet=options.quiet), say=show)
     show(readable(f"The critic is in {critic}. Copied to demo/critic, it is `shapes demo (CPU)`."))
     return 0
@@ -214,7 +227,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
     """`demo evaluate-generator`: a table by kind of fact."""
     from ..demo.generator.evaluation import evaluate_generator
     from ..demo.generator.files import SHIPPED
-    from ..demo.rounds import embedded_critic
+    from ..demo.rounds import shapes_critic
 
     file = options.file or SHIPPED
     if not file.is_file():
@@ -226,7 +239,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
             options.level,
             options.prompts,
             options.guidance,
-            embedded_critic() if options.judge else None,
+            shapes_critic(options.critic) if options.judge else None,
             options.lora,
             progress_on(quiet=options.quiet),
         ).to_markdown()

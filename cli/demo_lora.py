@@ -14,6 +14,8 @@ from .output import UsageError, check_folder, progress_on, quiet_libraries, read
 if TYPE_CHECKING:
     from ..demo.generator.judges import Judge
 
+# Of a shapes critic.
+WEIGHTS = "model.safetensors"
 REWARDS = ("critic", "scalar", "truth")
 # As in demo/generator/data.py, which needs torch.
 GENERATOR_LEVELS = ("one", "two", "three", "words")
@@ -43,6 +45,12 @@ def add_lora(actions: argparse._SubParsersAction) -> None:
         default="critic",
         help="who judges: the embedded critic, a reward without words, or the exact reader of facts; "
         "default: critic",
+    )
+    parser.add_argument(
+        "--critic",
+        type=named_path,
+        metavar="FOLDER",
+        help="the critic, which `parrot demo` made; default: the one in the pack",
     )
     parser.add_argument(
         "--scalar",
@@ -89,6 +97,8 @@ def train_shapes_lora(options: argparse.Namespace) -> int:
         raise UsageError(
             "--reward scalar needs --scalar FILE, which `demo train-scalar` wrote, and only that."
         )
+    if options.critic:
+        _check_critic(options.critic)
     quiet_libraries(options.quiet)
     name, judge = _judge(options)
     file = train_lora(
@@ -115,23 +125,28 @@ def _judge(options: argparse.Namespace) -> tuple[str, Judge]:
     """Who judges, and its name: a folder is gone on with by the same judge only."""
     from ..demo.generator.judges import CriticJudge, truth
     from ..demo.generator.scalar import ScalarJudge, read_scalar
-    from ..demo.rounds import embedded_critic
+    from ..demo.rounds import shapes_critic
     from ..parrot.resumable import digest
 
     if options.reward == "truth":
         return "truth", truth
     if options.reward == "critic":
-        return "critic", CriticJudge(embedded_critic())
+        name = f"critic {digest(options.critic / WEIGHTS)}" if options.critic else "critic"
+        return name, CriticJudge(shapes_critic(options.critic))
     judge = ScalarJudge(read_scalar(options.scalar))
     return f"scalar {digest(options.scalar)}", judge
+
+
+def _check_critic(folder: Path) -> None:
+    if not (folder / WEIGHTS).is_file():
+        raise UsageError(f"--critic {folder} has no {WEIGHTS}: name the folder of a shapes critic.")
 
 
 def add_scalar(actions: argparse._SubParsersAction) -> None:
     """Add `demo train-scalar`."""
     parser = actions.add_parser(
         "train-scalar",
-        help="a reward without words, taught the preferences of the critic's last course: the control of "
-        "train-lora",
+        help="a reward without words, taught by the course on generated pictures: the control of train-lora",
     )
     parser.add_argument(
         "--folder",
@@ -144,8 +159,7 @@ def add_scalar(actions: argparse._SubParsersAction) -> None:
         "--critic",
         type=named_path,
         metavar="FOLDER",
-        help="the critic whose weights it begins with, as course-4/mean of `parrot demo`, which has seen no "
-        "generated picture; default: the one in the pack",
+        help="the critic whose weights it begins with, default: the one in the pack",
     )
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, help="of the preferences and their order; default: 0"
@@ -156,19 +170,16 @@ def add_scalar(actions: argparse._SubParsersAction) -> None:
 
 def train_shapes_scalar(options: argparse.Namespace) -> int:
     """`demo train-scalar`: pictures, preferences, one file."""
-    from ..demo import train
     from ..demo.generator.scalar import Plan, train_scalar
+    from ..demo.train import GENERATED
     from ..models.checkpoints.discovery import EMBEDDED
 
     critic = options.critic or EMBEDDED
     check_folder("--folder", options.folder)
-    if not (critic / "model.safetensors").is_file():
-        raise UsageError(f"--critic {critic} has no model.safetensors: name the folder of a shapes critic.")
+    _check_critic(critic)
     quiet_libraries(options.quiet)
-    course = train.Plan().generated
-    assert course
     file = train_scalar(
-        options.folder, Plan(course, seed=options.seed), critic, progress_on(quiet=options.quiet), show
+        options.folder, Plan(GENERATED, seed=options.seed), critic, progress_on(quiet=options.quiet), show
     )
     show(readable(f"The scalar reward is in {file}: `demo train-lora --reward scalar --scalar` takes it."))
     return 0

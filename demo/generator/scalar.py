@@ -1,7 +1,7 @@
 """The control of the experiment: a reward without words.
 
-The same model as the embedded critic, begun with a critic's weights and taught the preferences of the
-critic's last course, but by a number alone (Bradley and Terry 1952): it never says what it sees.
+The same model as the embedded critic, begun with a critic's weights and taught the preferences of its course
+on generated pictures, but by a number alone (Bradley and Terry 1952): it never says what it sees.
 """
 
 from __future__ import annotations

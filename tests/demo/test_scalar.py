@@ -63,7 +63,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path, monkey
         return scalar.train_scalar(tmp_path / name, PLAN, progress=Progress(check), say=lambda line: None)
 
     with pytest.raises(Cancelled):
-        train("stopped", stop=13)
+        train("stopped", stop=8)
     assert (tmp_path / "stopped" / scalar.STATE).exists()
     assert not (tmp_path / "stopped" / scalar.WEIGHTS).exists()
     assert train("stopped").read_bytes() == train("whole").read_bytes()
