@@ -81,5 +81,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, capsys):
     folder = str(tmp_path / "lora")
     assert main(["demo", "train-lora", "--folder", folder, "--reward", "scalar"]) == 2
     assert "--scalar FILE" in capsys.readouterr().err
-    assert main(["demo", "train-lora", "--folder", folder, "--reward", "scalar", "--scalar", str(file)]) == 2
+    assert main(["demo", "train-lora", "--folder", folder, "--critic", str(tmp_path)]) == 2
+    assert "name the folder of a shapes critic" in capsys.readouterr().err
+    assert main(["demo", "train-lora", "--folder", folder, "--reward", "scalar", "--scalar", str(file)]) == 1
     assert "no scalar reward" in capsys.readouterr().err
