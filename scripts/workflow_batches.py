@@ -114,7 +114,7 @@ def best_of_n_into_train_lora() -> Workflow:
         "another seed."
     )
     nodes = {
-        "note": note(words, 280),
+        "note": note(words, 200),
         **several(8, "Eight images"),
         "best": Node(
             "RationalRewardsBestOf",
@@ -145,8 +145,8 @@ def best_of_n_into_train_lora() -> Workflow:
             Group(
                 "A LoRA learns from them",
                 GREY,
-                [(290, ["encoded", "training"]), (290, ["lora", "kept", "loss"])],
+                [(290, ["encoded", "training", "kept"]), (290, ["lora", "loss"])],
             ),
         ],
-        ["prompt", "checkpoint", "checkpoint.VAE", "positive", "best"],
+        ["checkpoint", "checkpoint.VAE", "prompt", "positive"],
     )
