@@ -109,12 +109,11 @@ def best_of_n_into_train_lora() -> Workflow:
         "*keep_top* how many are kept.\n"
         f"2. {RUN_TWICE}\n\n"
         "Reward-filtered fine-tuning: the model paints, the critic judges, and a LoRA learns from the best "
-        "alone, so that the next images are more often like them. Training takes far more memory than "
-        "painting. Move the LoRA from *output/loras* to *models/loras*, load it, and go on from there with "
-        "another seed."
+        "alone, so that more images are like them. It takes far more memory than painting. Move the LoRA "
+        "from *output/loras* to *models/loras* to load it."
     )
     nodes = {
-        "note": note(words, 200),
+        "note": note(words, 216),
         **several(8, "Eight images"),
         "best": Node(
             "RationalRewardsBestOf",

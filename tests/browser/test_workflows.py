@@ -228,6 +228,21 @@ def test_links_to_the_next_column_and_along_lanes_are_not_hidden(page, name):
 
 @with_comfyui
 @with_browser
+def test_links_of_the_trainer_are_found_by_name(page):
+    """Its outputs have other places in other versions."""
+    name = "best-of-n-into-train-lora"
+    workflow = read(name)
+    trainer = next(node for node in workflow["nodes"] if node["type"] == "TrainLoraNode")
+    trainer["outputs"].reverse()
+    for link in workflow["links"]:
+        if link[1] == trainer["id"]:
+            link[2] = len(trainer["outputs"]) - 1 - link[2]
+    page.load(workflow)
+    assert wires(page.serialize()) == wires(read(name))
+
+
+@with_comfyui
+@with_browser
 def test_seeds_of_the_critic_do_not_change_by_themselves(page):
     page.load(read("score-a-batch"))
     named = {node["type"]: [widget["name"] for widget in node["widgets"]] for node in page.nodes()}
