@@ -25,18 +25,37 @@ WEIGHTS = f"{NAME}.transformer."
 
 def load_generator(file: Path = files.SHIPPED) -> tuple[Any, Any, Any]:
     """(MODEL, CLIP, VAE) of a generator's file. Raises CheckpointError where it is missing."""
-    if not file.is_file():
-        raise CheckpointError(f"{file.name} is missing in {file.parent}: install this pack again.")
-    weights = comfy.utils.load_torch_file(str(file), safe_load=True)
+    weights = _read(file)
     encoder = {
         WEIGHTS + name.removeprefix(files.TEXT): weights.pop(name)
         for name in list(weights)
         if name.startswith(files.TEXT)
     }
-    colours = weights.pop(files.PREVIEW)
-    model, _, vae, _ = comfy.sd.load_state_dict_guess_config(weights, output_clip=False)
-    model.model.latent_format = ShapesLatents(colours)
+    model, vae = _painter(weights)
+    # Core's trainer of LoRAs wants a model with weights of its own, and core's loaders say so how to get one.
+    model.cached_patcher_init = (load_model, (file,))
     return model, _clip(encoder), vae
+
+
+def load_model(file: Path, **options: Any) -> Any:
+    """The MODEL alone, which shares nothing with another; `options` are those of core's loader. Raises
+    CheckpointError where the file is missing.
+    """
+    return _painter(_read(file), output_vae=False, **options)[0]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise CheckpointError(f"{file.name} is missing in {file.parent}: install this pack again.")
+    return comfy.utils.load_torch_file(str(file), safe_load=True)
+
+
+def _painter(weights: dict[str, Any], **options: Any) -> tuple[Any, Any]:
+    """(MODEL, VAE) by core's loader."""
+    colours = weights.pop(files.PREVIEW)
+    model, _, vae, _ = comfy.sd.load_state_dict_guess_config(weights, output_clip=False, **options)
+    model.model.latent_format = ShapesLatents(colours)
+    return model, vae
 
 
 def _clip(weights: dict[str, Any]) -> Any:

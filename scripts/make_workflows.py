@@ -29,6 +29,8 @@ from workflow_stand_ins import values_for_picture, with_stand_ins, write_picture
 FOLDER = PACK / "workflows"
 # These have outputs in newer versions only, which add them when they load.
 OUTPUTS_SINCE = ("SaveImage", "PreviewImage", "PreviewAny")
+# Up to this widget all versions have the same ones: what comes behind is not saved, and stays as it is.
+LAST_VALUE = {"TrainLoraNode": "lora_dtype"}
 # Not run for their picture: nothing here can edit an image again and again.
 NOT_RUN = {"refine-loop-edit"}
 # Width of the pictures in pixels.
@@ -109,9 +111,20 @@ def clean(name: str, graph: dict[str, Any], view: dict[str, Any]) -> dict[str, A
         node["properties"].pop("ver", None)
         if node["type"] in OUTPUTS_SINCE:
             node["outputs"] = []
+        if node["type"] in LAST_VALUE:
+            forget_later_widgets(node, LAST_VALUE[node["type"]])
     for group in graph["groups"]:
         group["bounding"] = [round(value) for value in group["bounding"]]
     return graph
+
+
+def forget_later_widgets(node: dict[str, Any], last: str) -> None:
+    """Leave out the values of a node's widgets behind `last`, and the inputs that go with them."""
+    inputs = node["inputs"]
+    number = next(i for i, one in enumerate(inputs) if one["name"] == last)
+    later = [one for one in inputs[number + 1 :] if "widget" in one]
+    node["inputs"] = [one for one in inputs if one not in later]
+    del node["widgets_values"][-len(later) :]
 
 
 def picture(page: Canvas, groups: list[dict[str, Any]]) -> bytes:

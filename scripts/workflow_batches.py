@@ -101,3 +101,51 @@ def best_of_eight() -> Workflow:
         ],
         ["prompt"],
     )
+
+
+def best_of_n_into_train_lora() -> Workflow:
+    words = (
+        "1. Choose an SDXL checkpoint and write your prompt; *batch_size* is how many images are made, "
+        "*keep_top* how many are kept.\n"
+        f"2. {RUN_TWICE}\n\n"
+        "Reward-filtered fine-tuning: the model paints, the critic judges, and a LoRA learns from the best "
+        "alone, so that more images are like them. It takes far more memory than painting. Move the LoRA "
+        "from *output/loras* to *models/loras* to load it."
+    )
+    nodes = {
+        "note": note(words, 216),
+        **several(8, "Eight images"),
+        "best": Node(
+            "RationalRewardsBestOf",
+            values={"keep_top": 3},
+            links={"critic": "critic", "image": "images", "prompt": "prompt"},
+            height=BEST_HEIGHT,
+        ),
+        "encoded": Node("VAEEncode", links={"pixels": "best.best_image", "vae": "checkpoint.VAE"}),
+        "training": Node(
+            "TrainLoraNode",
+            values={"steps": 100, "learning_rate": 0.0001, "control_after_generate": "fixed"},
+            links={"model": "checkpoint", "latents": "encoded", "positive": "positive"},
+        ),
+        "kept": preview("best.best_image", "What it learns from"),
+        "lora": Node(
+            "SaveLoRA",
+            values={"prefix": "loras/best-of-n"},
+            links={"lora": "training.lora", "steps": "training.steps"},
+        ),
+        "loss": Node("LossGraphNode", links={"loss": "training.loss_map"}, height=220, fill=True),
+    }
+    return Workflow(
+        nodes,
+        [
+            Group("Prompt and model", GREY, [(300, ["note", "checkpoint", "prompt", "latent"])]),
+            Group("Eight images", GREY, [(300, ["positive", "negative", "sampler", "images", "preview"])]),
+            Group("The best three", BLUE, [(400, ["critic", "best"])]),
+            Group(
+                "A LoRA learns from them",
+                GREY,
+                [(290, ["encoded", "training", "kept"]), (290, ["lora", "loss"])],
+            ),
+        ],
+        ["checkpoint", "checkpoint.VAE", "prompt", "positive"],
+    )

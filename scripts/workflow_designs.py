@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from workflow_batches import (
     best_of_eight,
+    best_of_n_into_train_lora,
     score_a_batch,
 )
 from workflow_loops import (
+    generator_loop_no_download,
     refine_loop_edit,
     refine_loop_no_download,
     refine_loop_sdxl,
@@ -342,7 +344,9 @@ def shapes_demo_no_download() -> Workflow:
 MAKERS = {
     "1-shapes-demo-no-download": shapes_demo_no_download,
     "2-refine-loop-no-download": refine_loop_no_download,
+    "3-generator-loop-no-download": generator_loop_no_download,
     "best-of-eight": best_of_eight,
+    "best-of-n-into-train-lora": best_of_n_into_train_lora,
     "compare-two-samplers": compare_two_samplers,
     "critique-and-refine-edit": critique_and_refine_edit,
     "critique-and-refine-sdxl": critique_and_refine_sdxl,

@@ -16,7 +16,8 @@ PADDING, HEADING = 14, 58
 # Of a lane above the nodes; the topmost lies this far above where nodes without lanes would begin. A link
 # from a lane down to its input would bend under nodes where the way is longer than LONGEST_DROP.
 LANE, LANE_RISE, LONGEST_DROP = 24, 16, 420
-# Heights that these nodes need in Nodes 2.0 with a result on their panel; the classic canvas needs less.
+# Heights that these nodes need in Nodes 2.0, those with a panel with a result on it; the classic canvas
+# needs less.
 NODES_2 = {
     "RationalRewardsCritique": 510,
     "RationalRewardsScore": 590,
@@ -24,6 +25,9 @@ NODES_2 = {
     "RationalRewardsBestOf": 700,
     "RationalRewardsRefinePrompt": 380,
     "RationalRewardsLoopEnd": 830,
+    "RationalRewardsLoadShapesGenerator": 104,
+    "TrainLoraNode": 608,
+    "SaveLoRA": 128,
 }
 # The first view: the canvas that a window of 1600 x 1000 leaves, where the graph begins in it, and the
 # smallest zoom at which its texts can be read.

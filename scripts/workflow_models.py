@@ -12,8 +12,19 @@ from workflow_parts import (
 
 SDXL_SAMPLING: Sampling = (25, 7, "dpmpp_2m", "karras")
 Z_IMAGE_SAMPLING: Sampling = (8, 1, "res_multistep", "simple")
+# Without guidance, which would leave less to improve; and what goes wrong with some seeds.
+SHAPES_SAMPLING: Sampling = (16, 1, "euler", "simple")
+SHAPES_PROMPT = "three small yellow stars on the left on a pink background"
 # With its LoRA of four steps.
 QWEN_EDIT_SAMPLING: Sampling = (4, 1, "euler", "simple")
+
+
+def shapes_generator() -> dict[str, Node]:
+    """The generator that ships with the pack, and an empty latent of the size that it was trained on."""
+    return {
+        "generator": Node("RationalRewardsLoadShapesGenerator"),
+        "latent": Node("EmptySD3LatentImage", values={"width": 128, "height": 128, "batch_size": 1}),
+    }
 
 
 def sdxl() -> dict[str, Node]:

@@ -1,5 +1,6 @@
 """What runs a workflow for its picture where its image model cannot be had: the demo's painter in place of
-the sampler, the demo's critic in place of a large one, and a prompt that both know.
+the sampler, or the demo's generator in place of a checkpoint that is trained; the demo's critic in place of a
+large one, and a prompt that all of them know.
 
 The workflow's file is not concerned, only the picture of it.
 """
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import ImageChops
-from workflow_parts import Workflow
+from workflow_models import SHAPES_PROMPT, SHAPES_SAMPLING, shapes_generator
+from workflow_parts import Workflow, sampler
 
 from rational_rewards.demo.edits import edited, random_edit
 from rational_rewards.demo.painter import paint
@@ -22,7 +24,7 @@ ASKED = "two small blue squares on the left and a red star on a pink background 
 SEED, EDIT_SEED = 49, 21
 BEFORE, AFTER, PAINTED = "shapes to edit.png", "shapes edited.png", "shapes.png"
 CRITIC = {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
-EDIT_ENCODER = "TextEncodeQwenImageEditPlus"
+EDIT_ENCODER, TRAINER = "TextEncodeQwenImageEditPlus", "TrainLoraNode"
 
 
 def write_pictures(folder: Path) -> None:
@@ -45,7 +47,8 @@ def values_for_picture(workflow: Workflow) -> dict[str, dict[str, Any]]:
     if any(node.values.get("checkpoint") == CRITIC["checkpoint"] for node in workflow.nodes.values()):
         return found
     edits = any(node.type == EDIT_ENCODER for node in workflow.nodes.values())
-    asked = random_edit(EDIT_SEED).instruction if edits else ASKED
+    trains = any(node.type == TRAINER for node in workflow.nodes.values())
+    asked = random_edit(EDIT_SEED).instruction if edits else SHAPES_PROMPT if trains else ASKED
     for name, node in workflow.nodes.items():
         if node.type == "RationalRewardsLoadCritic":
             found[name] = CRITIC
@@ -54,7 +57,10 @@ def values_for_picture(workflow: Workflow) -> dict[str, dict[str, Any]]:
         elif node.type == "RationalRewardsLoopStart":
             found[name] = {"prompt": asked, "seed": SEED}
         elif node.type == "KSampler":
-            found[name] = {"seed": SEED}
+            found[name] = sampler(*SHAPES_SAMPLING).values if trains else {"seed": SEED}
+        elif node.type == "EmptyLatentImage" and trains:
+            side = shapes_generator()["latent"].values["width"]
+            found[name] = {"width": side, "height": side}
         elif node.type == "LoadImage":
             found[name] = {"image": BEFORE if edits else PAINTED}
     return found
@@ -63,9 +69,12 @@ def values_for_picture(workflow: Workflow) -> dict[str, dict[str, Any]]:
 def with_stand_ins(prompt: dict[str, Any]) -> dict[str, Any]:
     """An API workflow whose every decoded latent is painted: with the sampler's prompt and seed, and as many
     images as the latent has. An edit is the picture of the edit that went wrong, and what is made from its
-    refined instruction is left out.
+    refined instruction is left out. Where a model is trained, the generator is trained, which is one.
     """
     standing = dict(prompt)
+    if any(node["class_type"] == TRAINER for node in prompt.values()):
+        loaders = [id for id, node in prompt.items() if node["class_type"] == "CheckpointLoaderSimple"]
+        return standing | {id: _node("RationalRewardsLoadShapesGenerator") for id in loaders}
     painted: list[Any] = []
     left_out: set[str] = set()
     for id, node in prompt.items():

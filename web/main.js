@@ -12,6 +12,7 @@ import { watchChoice, watchLoading } from "./preference.js"
 import { isPanelOn, keepsResults, setSize, SETTINGS } from "./settings.js"
 import { say, speak } from "./strings.js"
 import { listen } from "./stream.js"
+import { findOutputs, readOutputs } from "./trainer.js"
 
 // The ids of the pack's nodes begin so.
 const PACK = "RationalRewards"
@@ -154,6 +155,7 @@ app.registerExtension({
 
     beforeRegisterNodeDef(type, definition) {
         if (definition.name === LOADER) readStates(definition)
+        readOutputs(definition)
     },
 
     refreshComboInNodes(definitions) {
@@ -175,6 +177,11 @@ app.registerExtension({
         }
         if (node.comfyClass === PREFERENCE) watchChoice(node, after)
         if (node.comfyClass === PAINTER) showLinkedPrompt(node, after)
+    },
+
+    beforeConfigureGraph(workflow) {
+        const isOurs = workflow.nodes?.some((node) => node.type?.startsWith(PACK))
+        if (isOurs) findOutputs(workflow)
     },
 
     /**

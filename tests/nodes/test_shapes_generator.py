@@ -133,6 +133,32 @@ def test_core_puts_a_lora_in_as_training_does(server):
     assert "lora key not loaded" not in log
 
 
+def test_core_trains_a_lora_on_it_and_puts_it_in(server):
+    """The node's other inputs are as this version has them."""
+    definition = server.get("/object_info/TrainLoraNode")["TrainLoraNode"]
+    inputs = {
+        name: options["default"]
+        for name, (_, options) in definition["input"]["required"].items()
+        if "default" in options
+    }
+    inputs |= {"model": ["load", 0], "latents": ["sampler", 0], "positive": ["positive", 0]}
+    inputs |= {"steps": 4, "learning_rate": 0.01}
+    lora = ["train", definition["output_name"].index("lora")]
+    nodes = graph(
+        train={"class_type": "TrainLoraNode", "inputs": inputs},
+        trained={
+            "class_type": "LoraModelLoader",
+            "inputs": {"model": ["load", 0], "lora": lora, "strength_model": 1.0, "bypass": False},
+        },
+        again={
+            "class_type": "KSampler",
+            "inputs": graph()["sampler"]["inputs"] | {"model": ["trained", 0]},
+        },
+        decode={"inputs": {"samples": ["again", 0]}},
+    )
+    assert np.abs(picture(server, nodes) - picture(server, graph())).mean() > 1
+
+
 def teach(server: Server, iterations: int, **inputs: object) -> dict:
     """What Train Generator with Critic shows."""
     loader = {"checkpoint": "shapes demo (CPU)", "quantization": "none"}
