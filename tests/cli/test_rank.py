@@ -270,7 +270,7 @@ def test_the_bar_says_how_long_it_will_take(capsys):
 
 def test_a_killed_run_goes_on_to_equal_results(tmp_path):
     """The embedded critic, killed twice in the middle, against one that was left alone."""
-    truth = write_gallery(tmp_path / "images", 40)
+    truth = write_gallery(tmp_path / "images", 24)
     command = [sys.executable, "-m", "rational_rewards", "rank", str(tmp_path / "images"), "--output"]
     options = ["--checkpoint", EMBEDDED_NAME, "--device", "cpu", "--batch", "4"]
 
@@ -286,7 +286,7 @@ def test_a_killed_run_goes_on_to_equal_results(tmp_path):
         _, said = process.communicate(timeout=300)
         return process.returncode, said
 
-    for until in (4, 20):
+    for until in (4, 12):
         code, said = run("killed", until)
         assert code not in (0, 1), said.decode()
     assert not (tmp_path / "killed" / "ranking.csv").exists()

@@ -41,8 +41,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 small = train.Plan(
     base_steps=2,
-    courses=(train.Course(24, 2e-3), train.Course(12, 1e-3, edits=0.5, averaged=True)),
-    generated=train.GeneratedCourse(6, 6, 1e-3),
+    courses=(train.Course(12, 2e-3), train.Course(8, 1e-3, edits=0.5, averaged=True)),
+    generated=train.GeneratedCourse(4, 4, 1e-3),
     tokens=4096,
 )
 
@@ -54,7 +54,7 @@ def test_the_command_makes_a_critic_from_nothing(work: Path) -> None:
     assert measure_singles(critic, worlds).flaws.total == sum(len(one.a.flaws) for one in worlds)
     assert critic.rubric("auto", edit=False).title == "Shapes, text to image"
     courses = json.loads((work / "critic" / "made_with.json").read_text())["courses"]
-    assert [course["pairs"] for course in courses] == [24, 12]
+    assert [course["pairs"] for course in courses] == [12, 8]
     assert sum(file.stat().st_size for file in (work / "critic").rglob("*")) < 12e6
     assert not list(work.rglob("*.part"))
     rows = (work / "generated" / "rows" / ROWS).read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ class TestTheEmbeddedCritic:
         assert set(found.by_dimension) == set(DIMENSIONS)
 
     def test_its_scores_follow_the_flaws_and_it_names_them(self, critic: Critic) -> None:
-        found = measure_singles(critic, held_out(120))
+        found = measure_singles(critic, held_out(80))
         assert found.judged.right == found.judged.total
         assert found.spearman >= 0.88
         assert found.flaws.right >= 0.92 * found.flaws.total
