@@ -88,6 +88,7 @@ def test_a_folder_of_another_plan_is_not_gone_on_with(work: Path) -> None:
         train.make_critic(work, train.Plan(base_steps=3))
 
 
+@pytest.mark.long
 def test_the_same_plan_makes_the_same_critic(work: Path, tmp_path: Path) -> None:
     again = train.make_critic(tmp_path, small, say=lambda text: None)
     for name in ("model.safetensors", "tokenizer.json", "config.json"):

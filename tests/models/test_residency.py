@@ -147,7 +147,7 @@ def test_a_sampler_in_dynamic_vram_shares_the_card_too(
     [
         pytest.param(12, "--lowvram", marks=pytest.mark.long),
         (12, "--novram"),
-        (12, "--highvram"),
+        pytest.param(12, "--highvram", marks=pytest.mark.long),
         (24, "--disable-smart-memory"),
     ],
 )

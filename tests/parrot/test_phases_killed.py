@@ -25,7 +25,7 @@ from rational_rewards.parrot.resumable import resume, split, stream
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 PAIRS = 32
 # `make kills` asks for fifty.
-KILLS = int(os.environ.get("RR_PHASE_KILLS", "15"))
+KILLS = int(os.environ.get("RR_PHASE_KILLS", "10"))
 PHASES = ("rationales", "consistent", "alone", "rows")
 # Seconds from the first write to a kill.
 LONGEST = {
