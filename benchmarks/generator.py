@@ -122,13 +122,13 @@ def share(loops: Sequence[Played], way: str) -> float:
 
 
 def measure(
-    level: str, file: Path, loras: Sequence[Path | None], prompts: int, mode: SeedMode, judge: Path | None
+    level: str, file: Path, loras: Sequence[Path | None], prompts: int, mode: SeedMode, critic: Path | None
 ) -> list[dict[str, Any]]:
     """The shares of each way, for each LoRA with noise of its own."""
     found = []
     for noise, lora in enumerate(loras):
         # A new one, which remembers nothing.
-        loops = play(shapes_critic(judge), Painter(file, lora), level, prompts, noise, mode)
+        loops = play(shapes_critic(critic), Painter(file, lora), level, prompts, noise, mode)
         shares = {way: share(loops, way) for way in WAYS}
         found.append({"lora": str(lora or ""), "noise": noise, "shares": shares})
         print(f"{lora or 'no LoRA'}, noise {noise}: {shares}", flush=True)
@@ -155,10 +155,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--file", type=Path, default=SHIPPED, help="default: the generator in the pack")
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument(
-        "--critic", type=Path, nargs="*", default=[], metavar="LORA", help="LoRAs that the critic trained"
+        "--critic-loras",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="LORA",
+        help="LoRAs that the critic trained",
     )
     parser.add_argument(
-        "--scalar", type=Path, nargs="*", default=[], metavar="LORA", help="those of a scalar reward"
+        "--scalar-loras", type=Path, nargs="*", default=[], metavar="LORA", help="those of a scalar reward"
     )
     parser.add_argument(
         "--seeds",
@@ -167,7 +172,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="of a loop's rounds, as on Refine Loop Start",
     )
     parser.add_argument(
-        "--judge", type=Path, metavar="FOLDER", help="the critic in the loops; default: the pack's"
+        "--critic", type=Path, metavar="FOLDER", help="the critic in the loops; default: the pack's"
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -176,9 +181,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure and print the table."""
     level = read_facts(options.file)["level"]
-    kinds = {"base": [None] * SEEDS, "RL, critic": options.critic, "RL, scalar": options.scalar}
+    kinds = {"base": [None] * SEEDS, "RL, critic": options.critic_loras, "RL, scalar": options.scalar_loras}
     measured = {
-        name: measure(level, options.file, loras, options.prompts, options.seeds, options.judge)
+        name: measure(level, options.file, loras, options.prompts, options.seeds, options.critic)
         for name, loras in kinds.items()
         if loras
     }

@@ -98,6 +98,8 @@ def train_shapes_lora(options: argparse.Namespace) -> int:
             "--reward scalar needs --scalar FILE, which `demo train-scalar` wrote, and only that."
         )
     if options.critic:
+        if options.reward != "critic":
+            raise UsageError("--critic is for --reward critic only: leave one of them out.")
         _check_critic(options.critic)
     quiet_libraries(options.quiet)
     name, judge = _judge(options)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
-from PIL import Image
 
 from ..models.critic import Critic
 from ..models.errors import ParrotError
 from ..models.files import replacing
-from ..models.images import pil_to_tensor
+from ..models.images import open_image, pil_to_tensor
 from ..training.adapter import clean_name
 from . import host
 from .schema import CATEGORY, critic_input, schema, seed_input
@@ -89,5 +88,5 @@ class TrainGenerator(io.ComfyNode):
             shutil.copyfile(made, scratch)
         report = describe(Journal.read(folder / JOURNAL))
         pictures = [folder / CURVES, newest_samples(folder)]
-        curves, samples = (pil_to_tensor(Image.open(file).convert("RGB")) for file in pictures)
+        curves, samples = (pil_to_tensor(open_image(file)) for file in pictures)
         return io.NodeOutput(target.name, report, curves, samples, ui=host.preview(cls, curves, report))
