@@ -41,7 +41,7 @@ format: setup
 	$(BIN)/ruff format .
 
 test: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
 
 # Minutes each: a taste taught on the canvas, a hundred runs without a leak, trainings that are killed and go on.
 long: setup

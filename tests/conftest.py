@@ -22,6 +22,14 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 # Pixel budget of most tests: 16 visual tokens.
 SMALL = 128 * 128
+# What is tested first, the files that take longest: begun last, one of them would leave the other processes idle.
+FIRST = ("browser", "training", "demo", "nodes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the rooms."""
+    rooms = [*FIRST, ""]
+    items.sort(key=lambda item: rooms.index(item.path.parent.name if item.path.parent.name in FIRST else ""))
 
 
 @pytest.fixture(scope="session")

@@ -114,14 +114,13 @@ def fit_components(seed: int) -> Components:
     return Components.of(pixels([example("words", seed, index).image for index in range(FITTED)]))
 
 
-def draw_shard(file: Path, level: str, seed: int, number: int, components: Components) -> None:
-    """Write `SHARD` pictures' latents and prompts, those of the numbers from `number` * `SHARD` on."""
-    start = number * SHARD
-    examples = [example(level, seed, index) for index in range(start, start + SHARD)]
+def draw_shard(file: Path, level: str, seed: int, numbers: range, components: Components) -> None:
+    """Write the latents and prompts of the pictures of these numbers."""
+    examples = [example(level, seed, index) for index in numbers]
     latents = torch.cat(
         [
             components.encode(pixels([one.image for one in examples[index : index + 256]]))
-            for index in range(0, SHARD, 256)
+            for index in range(0, len(examples), 256)
         ]
     )
     with replacing(file) as scratch:
@@ -142,23 +141,29 @@ def draw(
     many are.
     """
     files = [folder / f"{level}-{number:03}.safetensors" for number in range(shards)]
-    missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
+    missing = [
+        (range(number * SHARD, (number + 1) * SHARD), file)
+        for number, file in enumerate(files)
+        if not file.exists()
+    ]
     for count, _ in enumerate(_drawn(missing, level, seed, components, workers), shards - len(missing) + 1):
         done(count)
     return files
 
 
 def _drawn(
-    missing: list[tuple[int, Path]], level: str, seed: int, components: Components, workers: int
+    missing: list[tuple[range, Path]], level: str, seed: int, components: Components, workers: int
 ) -> Iterator[None]:
     """Draw the missing files; one step for each that is finished."""
     if workers == 1 or not missing:
-        for number, file in missing:
-            yield draw_shard(file, level, seed, number, components)
+        for numbers, file in missing:
+            yield draw_shard(file, level, seed, numbers, components)
         return
     # Not forked: the parent's threads do not survive that.
     with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn")) as pool:
-        waiting = [pool.submit(draw_shard, file, level, seed, number, components) for number, file in missing]
+        waiting = [
+            pool.submit(draw_shard, file, level, seed, numbers, components) for numbers, file in missing
+        ]
         for future in waiting:
             yield future.result()
 

@@ -163,7 +163,7 @@ def test_batches_follow_from_the_step(tmp_path, components, small_shards):
     assert not torch.equal(first.latents, data.Pictures(paths, 0, 0.1).batch(4, 8).latents)
 
 
-def test_workers_draw_what_one_process_draws(tmp_path, components):
+def test_workers_draw_what_one_process_draws(tmp_path, components, small_shards):
     missing = data.draw(tmp_path / "workers", "one", 0, 2, components, 2)
     alone = data.draw(tmp_path / "alone", "one", 0, 2, components, 1)
     for one, other in zip(missing, alone, strict=True):
