@@ -96,8 +96,11 @@ def describe(notes: Sequence[Iteration]) -> str:
         [mean(column) for column in zip(*part, strict=True)] for part in (known[:ends], known[-ends:])
     )
     ahead = (later_reward - reward) - (later_truth - truth)
+    between = f"the first {ends} iterations to the last {ends} of {len(notes)}"
+    if ends == 1:
+        between = f"the first iteration to the last of {len(notes)}"
     return (
-        f"From the first {ends} iterations to the last {ends} of {len(notes)} the reward went from "
+        f"From {between} the reward went from "
         f"{reward:.3f} to {later_reward:.3f} and the truth from {truth:.3f} to {later_truth:.3f}: the reward "
         f"rose {abs(ahead):.3f} {'more' if ahead > 0 else 'less'} than the truth."
     )

@@ -178,7 +178,7 @@ def test_the_generator_is_taught_on_the_canvas_and_core_loads_the_lora(server):
     assert "too few iterations" in teach(server, 1)["text"][0]
     file = server.folder / "models" / "loras" / "taught.safetensors"
     once = file.read_bytes()
-    assert "From the first 1 iterations to the last 1 of 2" in teach(server, 2)["text"][0]
+    assert "From the first iteration to the last of 2" in teach(server, 2)["text"][0]
     assert file.read_bytes() != once
     lora = {
         "class_type": "LoraLoaderModelOnly",
