@@ -22,7 +22,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 # Pixel budget of most tests: 16 visual tokens.
 SMALL = 128 * 128
-# What is tested first, the files that take longest: begun last, one of them would leave the other processes idle.
+# What is tested first, the files that take longest: one that began last would leave the other processes idle.
 FIRST = ("browser", "training", "demo", "nodes")
 
 
