@@ -5,8 +5,7 @@ it, and by both. The truth is read from every picture.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,48 +17,30 @@ from rational_rewards.demo.generator.files import SHIPPED, read_decoder, read_fa
 from rational_rewards.demo.generator.lora import read_lora, with_lora
 from rational_rewards.demo.generator.reader import facts
 from rational_rewards.demo.generator.sampling import Generator, sample
-from rational_rewards.demo.prompts import prompt_of
+from rational_rewards.demo.prompts import parse_request, prompt_of
 from rational_rewards.demo.rounds import shapes_critic
-from rational_rewards.demo.scene import Request
-from rational_rewards.models.critic import Critic
-from rational_rewards.models.engines.base import SamplingParams
-from rational_rewards.models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, next_prompt
+from rational_rewards.models.loop import LoopStart, SeedMode
 
 from .command import add_json, write_json
+from .played import ROUNDS, Played, play
 
-ROUNDS = 4
-STOP_AT = 0.9
-# Pictures that are painted and judged at once.
-PORTION = 50
 # Noise that is measured with, for a generator without a LoRA.
 SEEDS = 3
 # Between the seeds of two noises, so that no round of one meets one of another.
 APART = 1000
-SAMPLING = SamplingParams(max_new_tokens=2048)
-WAYS = ("as it is", "refined once", f"loop of {ROUNDS}")
+# Right facts of a picture, and all of them.
+Facts = tuple[int, int]
+# What of a loop each way of using the critic ends up with.
+TRUTH: dict[str, Callable[[Played[Facts]], Facts]] = {
+    "as it is": lambda played: played.first,
+    "refined once": lambda played: played.second,
+    f"loop of {ROUNDS}": lambda played: played.best,
+}
 
 
-@dataclass
-class Played:
-    """One prompt in a loop: what is right in the picture of each round, as (right facts, facts)."""
-
-    request: Request
-    rounds: Rounds
-    right: list[tuple[int, int]] = field(default_factory=list)
-    over: bool = False
-
-    def of(self, way: str) -> tuple[int, int]:
-        """What is right in the picture that one ends up with."""
-        if way == WAYS[0]:
-            return self.right[0]
-        if way == WAYS[1]:
-            return self.right[min(1, len(self.right) - 1)]
-        return self.right[self.rounds.best or 0]
-
-
-class Painter:
+class GeneratorPainter:
     """A generator from a file, with a LoRA or without: pictures in 16 steps without guidance, as it was
-    trained by its rewards.
+    trained by its rewards. The truth about a picture is how many facts are right.
     """
 
     def __init__(self, file: Path, lora: Path | None = None):
@@ -67,57 +48,32 @@ class Painter:
         generator: Generator = read_generator(file)
         self.generator = with_lora(generator, read_lora(lora)) if lora else generator
 
-    def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        return self.decoder.pictures(sample(self.generator, list(prompts), list(seeds), guidance=1.0))
+    def __call__(
+        self, asked: Sequence[str], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[tuple[Image.Image, Facts]]:
+        pictures = self.decoder.pictures(sample(self.generator, list(prompts), list(seeds), guidance=1.0))
+        return [
+            (picture, right_facts(prompt, picture)) for prompt, picture in zip(asked, pictures, strict=True)
+        ]
 
 
-def play(
-    critic: Critic, painter: Painter, level: str, prompts: int, noise: int, mode: SeedMode
-) -> list[Played]:
-    """Loops over prompts that nothing was trained on, up to four rounds each; `noise` chooses other seeds for
-    all of them.
-    """
-    rules = StopRules(STOP_AT)
-    loops = [
-        Played(request, Rounds(LoopStart(prompt_of(request), ROUNDS, (seed + APART * noise) % 2**32, mode)))
+def right_facts(prompt: str, picture: Image.Image) -> Facts:
+    """How many facts of a prompt are right in a picture, and how many there are."""
+    found = [right for rights in facts(parse_request(prompt), picture).values() for right in rights]
+    return sum(found), len(found)
+
+
+def held_out(level: str, prompts: int, noise: int, mode: SeedMode) -> list[LoopStart]:
+    """Loops over prompts that nothing was trained on; `noise` chooses other seeds for all of them."""
+    return [
+        LoopStart(prompt_of(request), ROUNDS, (seed + APART * noise) % 2**32, mode)
         for request, seed in requests(level, 1, prompts)
     ]
-    nexts = {id(one): one.rounds.start.prompt for one in loops}
-    for number in range(ROUNDS):
-        for start in range(0, prompts, PORTION):
-            if going := [one for one in loops[start : start + PORTION] if not one.over]:
-                _round(critic, painter, going, nexts, number, rules)
-    return loops
 
 
-def _round(
-    critic: Critic,
-    painter: Painter,
-    loops: Sequence[Played],
-    prompts: dict[int, str],
-    number: int,
-    rules: StopRules,
-) -> None:
-    seeds = [one.rounds.start.seed_of(number) for one in loops]
-    pictures = painter([prompts[id(one)] for one in loops], seeds)
-    critique = critic.critique(pictures, [one.rounds.start.prompt for one in loops], max_new_tokens=2048)
-    for one, seed, picture, judgement in zip(loops, seeds, pictures, critique.judgements, strict=True):
-        one.rounds = one.rounds.plus(Round(prompts[id(one)], seed, judgement))
-        found = [right for rights in facts(one.request, picture).values() for right in rights]
-        one.right.append((sum(found), len(found)))
-        one.over = bool(one.rounds.why_stop(rules))
-    weak = [(one, item) for one, item in zip(loops, critique.items, strict=True) if not one.over]
-    if weak:
-        # At once, and remembered.
-        critic.refine([item for _, item in weak], SAMPLING)
-    for one, item in weak:
-        prompts[id(one)] = next_prompt(critic, item, prompts[id(one)], sampling=SAMPLING).prompt
-        one.over = one.rounds.is_repeat(prompts[id(one)])
-
-
-def share(loops: Sequence[Played], way: str) -> float:
-    """Share of facts that are right, 0..1."""
-    found = [one.of(way) for one in loops]
+def share(loops: Sequence[Played[Facts]], way: str) -> float:
+    """Share of facts that are right in the pictures that one ends up with, 0..1."""
+    found = [TRUTH[way](one) for one in loops]
     return sum(right for right, _ in found) / sum(number for _, number in found)
 
 
@@ -128,8 +84,9 @@ def measure(
     found = []
     for noise, lora in enumerate(loras):
         # A new one, which remembers nothing.
-        loops = play(shapes_critic(critic), Painter(file, lora), level, prompts, noise, mode)
-        shares = {way: share(loops, way) for way in WAYS}
+        starts = held_out(level, prompts, noise, mode)
+        loops = play(shapes_critic(critic), GeneratorPainter(file, lora), starts)
+        shares = {way: share(loops, way) for way in TRUTH}
         found.append({"lora": str(lora or ""), "noise": noise, "shares": shares})
         print(f"{lora or 'no LoRA'}, noise {noise}: {shares}", flush=True)
     return found
@@ -139,7 +96,7 @@ def table(measured: dict[str, list[dict[str, Any]]]) -> str:
     """A row for each generator and way: mean and spread over the seeds."""
     lines = ["| Generator | Picture | Right facts | Each seed |", "|---|---|---|---|"]
     for name, runs in measured.items():
-        for way in WAYS:
+        for way in TRUTH:
             shares = [run["shares"][way] for run in runs]
             spread = f" ± {stdev(shares):.3f}" if len(shares) > 1 else ""
             each = ", ".join(f"{value:.3f}" for value in shares)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from rational_rewards.demo.measure import HELD_OUT, PORTION
+from PIL import Image
+
+from rational_rewards.demo.measure import HELD_OUT
 from rational_rewards.demo.painter import Painting, paint
 from rational_rewards.demo.prompts import parse_request, prompt_of, random_request
 from rational_rewards.demo.randomness import stream
@@ -20,18 +21,12 @@ from rational_rewards.demo.rounds import aligned
 from rational_rewards.demo.scene import TEXT_FAITHFULNESS, flaws_of, score_of
 from rational_rewards.models.critic import Critic
 from rational_rewards.models.critique import JudgedImage
-from rational_rewards.models.engines.base import SamplingParams
-from rational_rewards.models.loop import LoopStart, Round, Rounds, SeedMode, StopRules, next_prompt
+from rational_rewards.models.loop import LoopStart, SeedMode
 from rational_rewards.models.prompts.merge import merge_refined
 
 from .command import add_json, write_json
+from .played import PORTION, ROUNDS, SAMPLING, STOP_AT, Way, joined, play
 
-# The default of Refine Loop End.
-STOP_AT = 0.9
-ROUNDS = 4
-SAMPLING = SamplingParams(max_new_tokens=2048)
-# How a critic and a judged image, made from a prompt, make the next prompt.
-Way = Callable[[Critic, JudgedImage, str], str]
 CACHES: dict[str, tuple[str, ...]] = {
     "default": (),
     "--cache-classic": ("--cache-classic",),
@@ -57,38 +52,11 @@ def from_the_current(critic: Critic, judged: JudgedImage, made_from: str) -> str
     return merge_refined(made_from, answer.refined_request).prompt
 
 
-def joined(critic: Critic, judged: JudgedImage, made_from: str) -> str:
-    """What the loop does."""
-    return next_prompt(critic, judged, made_from, sampling=SAMPLING).prompt
-
-
 WAYS: dict[str, Way] = {
     "the artist's prompt": from_the_artists,
     "the current prompt": from_the_current,
     "joined (the loop)": joined,
 }
-
-
-@dataclass
-class Played:
-    """One loop: its rounds, and the true faithfulness (1..4) of each round's image. `returned` counts prompts
-    that had been left and came back.
-    """
-
-    rounds: Rounds
-    truth: tuple[float, ...] = ()
-    returned: int = 0
-    over: bool = False
-
-    @property
-    def before(self) -> float:
-        """True faithfulness of the first image."""
-        return self.truth[0]
-
-    @property
-    def after(self) -> float:
-        """True faithfulness of the image that the loop gives back."""
-        return self.truth[self.rounds.best or 0]
 
 
 def held_out_prompts(count: int) -> list[str]:
@@ -103,48 +71,19 @@ def faithfulness(prompt: str, painting: Painting) -> float:
     return score_of(flaw for flaw in flaws if flaw.dimension == TEXT_FAITHFULNESS)
 
 
-def play(critic: Critic, way: Way, count: int, flaws: float, mode: SeedMode) -> list[Played]:
-    """`count` loops, their images of one round judged side by side."""
-    rules = StopRules(STOP_AT)
-    loops = [
-        Played(Rounds(LoopStart(prompt, ROUNDS, HELD_OUT + number, mode)))
-        for number, prompt in enumerate(held_out_prompts(count))
-    ]
-    prompts = {id(one): one.rounds.start.prompt for one in loops}
-    for number in range(ROUNDS):
-        for start in range(0, count, PORTION):
-            going = [one for one in loops[start : start + PORTION] if not one.over]
-            if going:
-                _round(critic, way, going, prompts, number, flaws, rules)
-    return loops
+class HabitualPainter:
+    """The shapes painter, with bad habits as strong as `flaws` (0..1) says; the truth about an image is its
+    faithfulness.
+    """
 
+    def __init__(self, flaws: float):
+        self.flaws = flaws
 
-def _round(
-    critic: Critic,
-    way: Way,
-    loops: Sequence[Played],
-    prompts: dict[int, str],
-    number: int,
-    flaws: float,
-    rules: StopRules,
-) -> None:
-    artists = [one.rounds.start.prompt for one in loops]
-    paintings = [paint(prompts[id(one)], one.rounds.start.seed_of(number), flaws=flaws) for one in loops]
-    critique = critic.critique([one.image for one in paintings], artists, max_new_tokens=2048)
-    for one, painting, judgement in zip(loops, paintings, critique.judgements, strict=True):
-        one.rounds = one.rounds.plus(Round(prompts[id(one)], one.rounds.start.seed_of(number), judgement))
-        one.truth = (*one.truth, faithfulness(one.rounds.start.prompt, painting))
-        one.over = bool(one.rounds.why_stop(rules))
-    weak = [(one, item) for one, item in zip(loops, critique.items, strict=True) if not one.over]
-    if weak and way is not from_the_current:
-        # At once, and remembered.
-        critic.refine([item for _, item in weak], SAMPLING)
-    for one, item in weak:
-        following = way(critic, item, prompts[id(one)])
-        tried = [done.prompt for done in one.rounds.done]
-        one.returned += following in tried[:-1]
-        one.over = one.rounds.is_repeat(following)
-        prompts[id(one)] = following
+    def __call__(
+        self, asked: Sequence[str], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[tuple[Image.Image, float]]:
+        paintings = [paint(*one, flaws=self.flaws) for one in zip(prompts, seeds, strict=True)]
+        return [(one.image, faithfulness(prompt, one)) for prompt, one in zip(asked, paintings, strict=True)]
 
 
 def figures_of(loops: Sequence[tuple[float, float, int]], returned: int | None = None) -> dict[str, Any]:
@@ -173,8 +112,12 @@ def ways(prompts: int, strengths: Sequence[float] = (0.5, 0.9)) -> list[dict[str
                 # A new one, which remembers nothing.
                 critic = Critic.load("shapes demo (CPU)", "none", "cpu")
                 critic.engine.rows = PORTION  # type: ignore[attr-defined]
-                loops = play(critic, way, prompts, flaws, cast(SeedMode, mode))
-                counts = [(one.before, one.after, len(one.rounds.done)) for one in loops]
+                starts = [
+                    LoopStart(prompt, ROUNDS, HELD_OUT + number, cast(SeedMode, mode))
+                    for number, prompt in enumerate(held_out_prompts(prompts))
+                ]
+                loops = play(critic, HabitualPainter(flaws), starts, way, way is not from_the_current)
+                counts = [(one.first, one.best, len(one.rounds.done)) for one in loops]
                 figures = figures_of(counts, sum(one.returned > 0 for one in loops))
                 found.append({"way": name, "flaws": flaws, "seeds": mode, **figures})
                 print(row(found[-1], "way", "flaws", "seeds"), flush=True)
