@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.characters import whole_characters
 from ..models.engines.base import Progress
 from ..models.errors import OutOfMemoryError, QuestionError, RationalRewardsError
 from ..models.files import user_path
@@ -74,9 +76,10 @@ def _add_critique(commands: argparse._SubParsersAction) -> None:
 def critique(options: argparse.Namespace) -> int:
     """`critique`: reports, JSON, and on request refined prompts and cards."""
     check_image_target("--card", options.card)
-    files = _files(options, {"--card": options.card})
+    files = _files(options, options.card)
     critic = critic_for(options, files)
-    numbers = {id(file): position for position, file in enumerate(files, 1)}
+    cards = _card_paths(options.card, len(files)) if options.card else [None] * len(files)
+    targets = {id(file): path for file, path in zip(files, cards, strict=True)}
     problems: list[RationalRewardsError] = []
 
     def judge(portion: Sequence[JudgedFile], progress: Progress) -> None:
@@ -93,8 +96,9 @@ def critique(options: argparse.Namespace) -> int:
             refined = refine_prompts(critique, options.refine_below, options.keep, progress)
         for file, judgement, prompt in zip(portion, critique.judgements, refined, strict=True):
             file.judgement, file.refined = judgement, prompt
-            if options.card and not problems:
-                _draw_card(options.card, file, numbers[id(file)] if len(files) > 1 else None, problems)
+            path = targets[id(file)]
+            if path and not problems:
+                _draw_card(path, file, problems)
 
     cancelled = in_portions(files, judge, progress_on(quiet=options.quiet))
     entries = [_entry(file, options.refine) for file in files]
@@ -187,11 +191,24 @@ def _single(name: str) -> str:
     return paths[0]
 
 
-def _files(options: argparse.Namespace, targets: dict[str, str | None] | None = None) -> list[JudgedFile]:
-    """The images of a command; where its results go is checked with them."""
+def _files(options: argparse.Namespace, card: str | None = None) -> list[JudgedFile]:
+    """The images of a command; where its results go, and its cards, is checked with them."""
     files = image_files(options.prompt, options.images)
-    check_targets({"--json": options.json, **(targets or {})}, [file.path for file in files])
+    names = [file.path for file in files]
+    check_targets({"--json": options.json, "--card": card}, names)
+    for path in _card_paths(card, len(files)) if card and len(files) > 1 else ():
+        # Where there is nothing yet, nothing is lost.
+        if path.exists():
+            check_targets({"--json": options.json, "--card": str(path)}, names)
     return files
+
+
+def _card_paths(card: str, number: int) -> list[Path]:
+    """Where the cards of that many images go: with several, their positions go into the names."""
+    path = user_path(card)
+    if number == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}-{position}") for position in range(1, number + 1)]
 
 
 def critic_for(options: argparse.Namespace, files: Sequence[JudgedFile], needs: str = "") -> Critic:
@@ -248,10 +265,8 @@ def _score_line(file: JudgedFile) -> str:
     return f"{shown}  {file.path}"
 
 
-def _draw_card(
-    target: str, file: JudgedFile, position: int | None, problems: list[RationalRewardsError]
-) -> None:
-    """Draw and write the card of an image; with several images the position goes into the card's name."""
+def _draw_card(path: Path, file: JudgedFile, problems: list[RationalRewardsError]) -> None:
+    """Draw and write the card of an image."""
     from ..models.cards.layout import draw_cards
     from ..models.files import replacing
 
@@ -259,9 +274,6 @@ def _draw_card(
     assert file.refined is not None
     shown = with_refined(file.judgement, file.refined)
     card = draw_cards([open_image(file.path)], [shown], [file.prompt])[0]
-    path = user_path(target)
-    if position is not None:
-        path = path.with_stem(f"{path.stem}-{position}")
     try:
         with replacing(path) as scratch:
             card.save(scratch)
@@ -287,7 +299,7 @@ def _exit_code(files: Sequence[JudgedFile], cancelled: bool, problems: Sequence[
     """Say on stderr what went wrong, and return the exit code for it."""
     failed = [file for file in files if file.error]
     for file in failed:
-        complain(file.error if file.path in file.error else f"{file.path}: {file.error}")
+        complain(file.error if whole_characters(file.path) in file.error else f"{file.path}: {file.error}")
     for problem in problems:
         complain(problem)
     if failed and len(files) > 1:

@@ -6,6 +6,7 @@ Exit codes: 0 all done, 1 something failed, 2 the command cannot be meant like t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one sentence on stderr."""
     parsed = build_parser().parse_args(arguments)
     try:
+        _check_current_folder()
         return parsed.run(parsed)
     except UsageError as error:
         complain(error)
@@ -31,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("cancelled")
         return CANCELLED
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("The current folder does not exist any more: change to another one.") from None
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -129,11 +129,11 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
         help="locked keeps the critic to the rubric's format, free lets it write freely; default: locked",
     )
     parser.add_argument(
-        "--temperature", type=number(0, 10), default=0.0, help="0 gives the likeliest answer; default: 0"
+        "--temperature", type=number(0, 2), default=0.0, help="0 gives the likeliest answer; default: 0"
     )
     parser.add_argument(
         "--max-new-tokens",
-        type=whole_number(1),
+        type=whole_number(64),
         default=2048,
         metavar="NUMBER",
         help="longest answer, in tokens; default: 2048",

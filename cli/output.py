@@ -135,15 +135,14 @@ def check_folder(option: str, folder: Path | None) -> None:
 
 def check_targets(targets: dict[str, str | None], inputs: Iterable[str] = ()) -> None:
     """Check before the work that each file can be written; `targets` by option, None and "-" are nothing to
-    check.
+    check. `inputs` are names of images.
 
     Raises UsageError for what is no name of a file, or is an input or another target; OutputError where the
     folder cannot be written to. Nothing is left behind.
     """
-    taken = {_identity(user_path(name)): f"the image {name}" for name in inputs}
-    for option, given in targets.items():
-        if given is None or given == "-":
-            continue
+    wanted = {option: given for option, given in targets.items() if given is not None and given != "-"}
+    taken = {_identity(user_path(name)): f"the image {name}" for name in inputs} if wanted else {}
+    for option, given in wanted.items():
         target = user_path(given)
         if target.is_dir() or given.rstrip("\"'").endswith(("/", os.sep)) or not target.name:
             raise UsageError(f"{option} {given} is a folder: name a file in it.")
@@ -167,12 +166,15 @@ def check_image_target(option: str, given: str | None) -> None:
 
 
 def _identity(path: Path) -> str:
-    return os.path.normcase(path.absolute())
+    """The same for all names of a file, through whatever links they lead."""
+    return os.path.normcase(os.path.realpath(path))
 
 
 def _try_folder(option: str, target: Path) -> None:
     """Write and remove a file where the target will be, and the folders that had to be made for it."""
-    folder = target.absolute().parent
+    if files.is_stream(target):
+        return
+    folder = Path(os.path.realpath(target)).parent
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from .checkpoints import check_critic, load_critic
 from .datasets import dataset_at, existing_dataset
 from .options import add_answer, add_critic, add_quiet, named, named_path, number, whole_number
 from .output import check_image_target, check_targets, not_written, progress_on, readable, show
+from .wording import in_shell_words
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -111,7 +112,7 @@ def export_preferences(options: argparse.Namespace) -> int:
     check_targets({"file": options.file})
     target = user_path(options.file)
     count = export_parquet(dataset, target, options.layout, progress_on(quiet=options.quiet))
-    show(readable(f"{count} preferences written to {target}"))
+    show(readable(f"{count} preference{'' if count == 1 else 's'} written to {target}"))
     return 0
 
 
@@ -177,7 +178,7 @@ def train_adapter(options: argparse.Namespace) -> int:
     )
     progress = progress_on(quiet=options.quiet)
     learned = learn(load_critic(options), rows, options.name, paths.model_roots()[0], recipe, progress)
-    show(readable(learned.to_markdown()))
+    show(readable(in_shell_words(learned.to_markdown())))
     if has_changed(rows, folder):
         show(f"\n{CHANGED}")
     if options.plot:

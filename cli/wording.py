@@ -32,6 +32,10 @@ PHRASES = (
     (r"\bchoose mode = reasoned on Score\b", "leave out --fast"),
     (r"\bset answer to (locked|free)\b", r"use --answer \1"),
     (r"\bQueue again to start the download\.", "Add --yes to start the download."),
+    (
+        r"Choose it as `adapter` on Load Critic; press R if the list does not show it yet\.",
+        "Judge with it by --adapter and its name.",
+    ),
     (r" on Load Critic\b", ""),
     (r"\ba critic from Load Critic\b", "a critic from a checkpoint"),
     (r"\bin Load Critic\b", "with --checkpoint"),

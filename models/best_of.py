@@ -78,6 +78,8 @@ class BestOf:
             verdict = "kept" if one.kept else "rejected"
             lines.append(f"| {place} | {table_cell(name)} | {one.index} | {score} | {verdict} |")
         parts = ["\n".join(lines)]
+        if not self.kept:
+            parts.append("No image reached the threshold, so nothing passes.")
         for name, one in zip(named, self.ranking, strict=True):
             parts += [f"## {name}", one.judgement.to_markdown()]
         how = f", {self.comparisons} comparisons in both orders" if self.comparisons else ""

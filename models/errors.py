@@ -1,8 +1,18 @@
 """Errors that a user reads: one sentence that says what is wrong and what to do."""
 
+from __future__ import annotations
+
+from .characters import whole_characters
+
 
 class RationalRewardsError(Exception):
-    """Base of every error of this pack whose message is written for the person at the canvas."""
+    """Base of every error of this pack whose message is written for the person at the canvas.
+
+    What UTF-8 cannot write, of a prompt or a file name, is replaced: a host that fails to log an error stops.
+    """
+
+    def __init__(self, sentence: object = ""):
+        super().__init__(whole_characters(str(sentence)))
 
 
 class CheckpointError(RationalRewardsError):

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -35,6 +36,11 @@ def user_path(text: str | Path) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def is_stream(target: Path) -> bool:
+    """Whether this is a pipe or a device, which can be written to but not replaced."""
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A scratch path beside `target`, with its suffix, that takes its place when the block ends without an
@@ -42,8 +48,17 @@ def replacing(target: Path) -> Iterator[Path]:
 
     The block creates a file (or a folder, where `target` does not exist yet) at that path. Missing parent
     folders are made. After an error nothing is left behind and `target` is as it was; what a killed process
-    left is removed by the next write to the same target an hour later. Raises OSError.
+    left is removed by the next write to the same target an hour later. A link stays, and what it leads to is
+    replaced; a pipe or a device is written to. Raises OSError.
     """
+    if is_stream(target):
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder, "scratch").with_suffix(target.suffix)
+            yield scratch
+            with scratch.open("rb") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+        return
+    target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
     scratch = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")

@@ -47,7 +47,15 @@ def _files(folder: Path, recursive: bool, leave_out: set[Path]) -> Iterator[Path
         if entry.name.startswith("."):
             continue
         path = folder / entry.name
-        if entry.is_file():
+        if _is_file(entry):
             yield path
         elif recursive and entry.is_dir(follow_symlinks=False) and path.resolve() not in leave_out:
             yield from _files(path, recursive, leave_out)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Links that lead nowhere, or round in a circle, count: opening one says what is wrong with it."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True

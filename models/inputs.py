@@ -45,9 +45,8 @@ def list_prompts(prompt: Prompts) -> list[str]:
 def check_count(given: int, count: int, name: str) -> None:
     """Raise QuestionError unless one is given for all, or one for each."""
     if given not in (1, count):
-        raise QuestionError(
-            f"`{name}` has {given} entries for {count} images: give one for all, or one for each."
-        )
+        images = "1 image" if count == 1 else f"{count} images"
+        raise QuestionError(f"`{name}` has {given} entries for {images}: give one for all, or one for each.")
 
 
 def broadcast(column: Sequence[Any], index: int) -> Any:

@@ -262,7 +262,7 @@ class Comparison:
         notes = [*first.notes, *(note for note in swapped.notes if note not in first.notes)]
         if agree is False:
             notes.append(
-                f"The two orders disagree: {_name(first.winner)} when A came first, {_name(second.winner)} "
+                f"The two orders disagree: {WINS[first.winner]} when A came first, {WINS[second.winner]} "
                 f"when B came first."
             )
         # What was said with A first is no summary of both where the other order says otherwise.
@@ -376,6 +376,10 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 def _show(value: float | None, digits: int) -> str:
     return "not read" if value is None else f"{value:.{digits}f}"
+
+
+# Within a sentence.
+WINS: dict[Winner | None, str] = {"A": "A wins", "B": "B wins", "tie": "neither wins", None: "nobody wins"}
 
 
 def _name(winner: Winner | None) -> str:

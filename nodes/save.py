@@ -16,6 +16,7 @@ from comfy.cli_args import args
 from comfy_api.latest import io, ui
 from PIL.PngImagePlugin import PngInfo
 
+from ..models.characters import whole_characters
 from ..models.critique import Critique, JudgedImage
 from ..models.errors import RationalRewardsError
 from ..models.files import replacing
@@ -101,7 +102,7 @@ class SaveWithScores(io.ComfyNode):
             "prompt": item.question.prompt,
             **item.judgement.to_dict(),
         }
-        info.add_text(KEY, json.dumps(judgement, ensure_ascii=False))
+        info.add_text(KEY, whole_characters(json.dumps(judgement, ensure_ascii=False)))
         if cls.hidden.prompt:
             info.add_text("prompt", json.dumps(cls.hidden.prompt))
         for key, value in (cls.hidden.extra_pnginfo or {}).items():

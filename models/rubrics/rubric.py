@@ -5,7 +5,7 @@ A rubric is one YAML file with dimensions, wording, message layout and the headi
 The four built-in rubrics follow the published layout (arXiv 2604.11626; repository
 TIGER-AI-Lab/RationalRewards), because the checkpoints were trained on it; the wording is ours. A rubric of
 the user's own has the same keys and may inherit what it does not have with `extends: <name>`.
-`rubrics/README.md` describes every key.
+`README.md` beside this file describes every key.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def expand(data: Any, name: str, folders: Iterable[Path] = (), depth: int = 0) -
     """
     if not isinstance(data, dict):
         raise RubricError(
-            f'The rubric "{name}" is not a table of keys: start from one of the files in {BUILT_IN.name}/.'
+            f'The rubric "{name}" is not a table of keys: start from one of the files in {BUILT_IN}.'
         )
     if depth > 8:
         raise RubricError(

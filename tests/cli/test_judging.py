@@ -286,3 +286,15 @@ def test_a_file_name_that_is_not_utf_8(shell, folder, capsys):
     assert shell("critique", name, "b.png", *PROMPT, "--json", "result.json") == 0
     assert "caf\ufffd.png" in capsys.readouterr().out
     assert result(folder)["images"][0]["image"] == "caf\ufffd.png"
+
+
+def test_a_link_that_leads_nowhere_costs_only_itself(shell, folder, capsys):
+    (folder / "d").mkdir()
+    (folder / "a.png").rename(folder / "d" / "a.png")
+    (folder / "d" / "circle.png").symlink_to("circle.png")
+    (folder / "d" / "gone.png").symlink_to("nothing.png")
+    assert shell("score", "d", *PROMPT, "--json", "r.json") == 1
+    complaints = capsys.readouterr().err
+    assert "circle.png" in complaints
+    assert "gone.png" in complaints
+    assert json.loads((folder / "r.json").read_text())["failed"] == 2

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,44 @@ def test_a_wrong_target_is_told_before_a_critic_is_loaded(shell, loads, folder, 
     assert says in capsys.readouterr().err
     assert not loads
     assert sorted(folder.rglob("*")) == before
+
+
+def test_no_name_of_an_image_is_a_target(shell, folder, loads, capsys):
+    """Neither through links or folders, nor where cards are numbered."""
+    (folder / "self").symlink_to(folder, target_is_directory=True)
+    (folder / "below").mkdir()
+    (folder / "k-1.png").write_bytes((folder / "a.png").read_bytes())
+    for images, options in [
+        (["a.png"], ["--json", "self/a.png"]),
+        (["a.png"], ["--card", "below/../a.png"]),
+        (["k-1.png", "a.png"], ["--card", "k.png"]),
+    ]:
+        before = [(folder / name).read_bytes() for name in images]
+        assert shell("critique", *images, *PROMPT, *options) == 2
+        assert "would overwrite the image" in capsys.readouterr().err
+        assert [(folder / name).read_bytes() for name in images] == before
+    assert not loads
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_gets_the_result(shell, folder):
+    os.mkfifo("pipe")
+    # Open on both sides, or the writer would wait for a reader.
+    pipe = os.open("pipe", os.O_RDWR)
+    try:
+        assert shell("score", "a.png", *PROMPT, "--json", "pipe") == 0
+        assert json.loads(os.read(pipe, 2**16))["failed"] == 0
+    finally:
+        os.close(pipe)
+    assert not Path("pipe").is_file()
+
+
+def test_a_current_folder_that_is_gone_is_one_sentence(folder, monkeypatch, capsys):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir("gone")
+    (folder / "gone").rmdir()
+    assert main(["checkpoints"]) == 2
+    assert "change to another one" in capsys.readouterr().err
 
 
 def test_folders_are_made_for_results(shell, folder):

@@ -65,6 +65,10 @@ def test_no_error_names_a_node_or_an_input_in_the_shell():
         ("record some with Record Preference first.", "import some with `parrot import` first."),
         ("no: choose mode = reasoned on Score.", "no: leave out --fast."),
         ("run Rationalize Preferences first.", "run `parrot rationalize` first."),
+        (
+            "Choose it as `adapter` on Load Critic; press R if the list does not show it yet.",
+            "Judge with it by --adapter and its name.",
+        ),
         ("Score by score. Compare it.", "Score by score. Compare it."),
         ("my_max_pixels and --max-pixels stay", "my_max_pixels and --max-pixels stay"),
     ],

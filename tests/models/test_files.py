@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rational_rewards.models.errors import QuestionError
 from rational_rewards.models.files import replacing, write_json, write_text
 
 
@@ -61,3 +62,25 @@ def test_what_a_killed_process_left_is_removed_later(tmp_path: Path) -> None:
     os.utime(left, (0, 0))
     write_text(target, "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(Path("folder", "real.txt"))
+    write_text(link, "first")
+    write_text(link, "second")
+    assert link.is_symlink()
+    assert (tmp_path / "folder" / "real.txt").read_text() == "second"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link.txt", "real.txt"]
+
+
+def test_a_device_is_written_to_and_stays() -> None:
+    null = Path(os.devnull)
+    write_text(null, "text")
+    assert not null.is_file()
+
+
+def test_an_error_can_be_written_by_any_log() -> None:
+    for text in ("half of an emoji \ud83d", os.fsdecode(b"caf\xe9.png")):
+        assert str(QuestionError(f"There is no image {text}.")).encode()

@@ -379,6 +379,20 @@ def test_a_name_that_is_too_long_for_a_file_is_refused_in_one_sentence(server, p
     assert sorted((server.folder / "output").rglob("*.p*")) == before
 
 
+def test_half_an_emoji_stops_neither_a_save_nor_the_queue(server):
+    painter = ("RationalRewardsShapesPainter", {"prompt": "a red star", "seed": 1})
+    inputs = {"critic": ["critic", 0], "image": ["image", 0], "prompt": "a red star \ud83d"}
+    judged = ("RationalRewardsCritique", inputs)
+    nodes = graph(critic=DEMO, image=painter, critique=judged, saved=saved_with_scores())
+    name = server.run(nodes)["saved"]["images"][0]["filename"]
+    with Image.open(server.folder / "output" / name) as saved:
+        assert json.loads(saved.info["rational_rewards"])["prompt"] == "a red star \ufffd"
+    # A log that cannot write an error would take the queue with it.
+    named = ("RationalRewardsLoadCritic", {"checkpoint": "x\ud83d", "quantization": "none"})
+    assert "x\ufffd" in failure(server, "critic", critic=named, image=painter, critique=critique())
+    assert server.run(graph(critic=DEMO, image=painter, critique=critique()))
+
+
 @pytest.mark.parametrize("checkout", checkouts()[:1], ids=lambda path: f"ComfyUI-{version(path)}")
 def test_no_metadata_means_none(checkout, tmp_path):
     """With --disable-metadata an image holds nothing that quotes the prompt: no workflow, no judgement."""
