@@ -9,6 +9,8 @@ from typing import Any
 
 TASKS = ("t2i", "edit")
 PARTS = ("scores", "judgement", "refinement")
+# Where the prompt stands in a text, as it was written or in one line.
+PROMPT_SLOTS = {"prompt", "prompt_line"}
 SLOT = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 
 # Which images a rubric's layout must show, in any order, for (task, pair).
@@ -80,7 +82,7 @@ class Rubric:
     def shows_prompt(self) -> bool:
         """Whether the question shows the prompt; without it the image is judged for what is seen alone."""
         texts = (self.system, *(value for kind, value in self.user if kind == "text"))
-        return any("prompt" in SLOT.findall(text) for text in texts)
+        return any(PROMPT_SLOTS & set(SLOT.findall(text)) for text in texts)
 
     def dimension(self, key: str) -> DimensionSpec:
         """The dimension of that key; KeyError if there is none."""
@@ -95,6 +97,7 @@ class Rubric:
         """
         slots = {
             "prompt": prompt,
+            "prompt_line": " ".join(prompt.split()),
             "dimensions": self._dimensions_text(),
             "answer": self._answer_text(),
             "open_braces": "{{",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import RubricError
-from .definition import IMAGES, PARTS, SLOT, TASKS, AnswerItem, DimensionSpec, Rubric, fill
+from .definition import IMAGES, PARTS, PROMPT_SLOTS, SLOT, TASKS, AnswerItem, DimensionSpec, Rubric, fill
 
 
 def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
@@ -43,11 +43,13 @@ def parse_rubric(data: Mapping[str, Any], name: str) -> Rubric:
     slots = {
         slot for kind, text in (*user, ("text", system)) if kind == "text" for slot in SLOT.findall(text)
     }
-    if prompt and "prompt" not in slots:
+    if prompt and not slots & PROMPT_SLOTS:
         missing.append("`user` has no slot {{prompt}}")
-    if prompt is False and "prompt" in slots:
-        missing.append("`prompt` is false, but there is a slot {{prompt}}")
-    known = {"prompt", "dimensions", "answer", "open_braces"}
+    if prompt is False:
+        missing += [
+            f"`prompt` is false, but there is a slot {{{{{slot}}}}}" for slot in sorted(slots & PROMPT_SLOTS)
+        ]
+    known = PROMPT_SLOTS | {"dimensions", "answer", "open_braces"}
     missing += [f"the slot {{{{{slot}}}}} is unknown" for slot in sorted(slots - known)]
     if missing:
         raise RubricError(f'The rubric "{name}" is not complete: {"; ".join(dict.fromkeys(missing))}.')

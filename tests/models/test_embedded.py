@@ -66,3 +66,13 @@ def test_the_shell_lists_the_embedded_critic_and_asks_it(
         == 0
     )
     assert f"Judged by {EMBEDDED_NAME}." in capsys.readouterr().out
+
+
+def test_a_prompt_of_several_lines_is_judged_whole() -> None:
+    """The critic in the pack has learned from prompts of one line."""
+    critic = Critic.load(EMBEDDED_NAME, "none", "cpu")
+    image = Image.new("RGB", (128, 128), "white")
+    prompts = ["a red circle and a blue square", "a red circle\n\nand a blue square"]
+    one, two = critic.critique([image] * 2, prompts).judgements
+    assert one.raw == two.raw
+    assert "blue square" in one.raw
