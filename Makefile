@@ -50,7 +50,8 @@ long: setup
 # Longer than a test suite should be: training, and each data phase, killed fifty times.
 kills: setup
 	RR_TRAINING_KILLS=50 RR_PHASE_KILLS=50 $(BIN)/python -m pytest -k killed \
-		tests/training/test_distillation.py tests/parrot/test_phases_killed.py
+		tests/training/test_distillation.py tests/parrot/test_phases_killed.py tests/demo/test_generator.py \
+		tests/demo/test_reinforcement.py
 
 # What is made in ComfyUI's own page, from its description in scripts/: templates with their pictures, the blueprint, tables of texts,
 # the README's moving picture.

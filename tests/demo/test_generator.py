@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy
 import pytest
 import torch
+from killed_training import kill_and_finish
 from PIL import Image
 
 from rational_rewards.demo.generator import data, files, text, training
@@ -175,31 +173,23 @@ import sys
 from pathlib import Path
 from rational_rewards.demo.generator import data, training
 data.SHARD, data.FITTED, training.SAVE_SECONDS = 64, 50, 0
-if __name__ == "__main__":
-    stages = (training.Stage("one", True, 20), training.Stage("words", False, 40))
-    plan = training.Plan(depth=1, batch=8, shards=1, stages=stages, decoder_steps=2, bfloat16=False)
-    training.train_generator(Path(sys.argv[1]), plan, workers=1, say=lambda line: print(line, flush=True))
+print("ready", flush=True)
+stages = (training.Stage("one", True, 20), training.Stage("words", False, 40))
+plan = training.Plan(depth=1, batch=8, shards=1, stages=stages, decoder_steps=2, bfloat16=False)
+training.train_generator(Path(sys.argv[1]), plan, workers=1, say=lambda line: None)
+print("done", flush=True)
 """
 
 
 @pytest.mark.long
-def test_training_that_is_killed_ends_with_the_same_weights(tmp_path, components):
-    script = tmp_path / "run.py"
-    script.write_text(RUN, encoding="utf-8")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([sys.executable, str(script), str(whole)], check=True, stdout=subprocess.DEVNULL)
-    ends = []
-    for steps in (5, 25):
-        process = subprocess.Popen([sys.executable, str(script), str(killed)], stdout=subprocess.DEVNULL)
-        while process.poll() is None and _steps(killed) < steps:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        ends.append(process.wait())
-    subprocess.run([sys.executable, str(script), str(killed)], check=True, stdout=subprocess.DEVNULL)
-    assert -signal.SIGKILL in ends
-    states = [torch.load(folder / training.STATE, weights_only=True) for folder in (whole, killed)]
-    for name, weight in states[0]["average"].items():
-        assert torch.equal(weight, states[1]["average"][name]), name
+def test_training_that_is_killed_ends_with_the_same_weights(tmp_path):
+    def check(whole, killed):
+        states = [torch.load(folder / training.STATE, weights_only=True) for folder in (whole, killed)]
+        for name, weight in states[0]["average"].items():
+            assert torch.equal(weight, states[1]["average"][name]), name
+
+    kills = int(os.environ.get("RR_TRAINING_KILLS", "2"))
+    kill_and_finish(lambda folder: ["-c", RUN, str(folder)], tmp_path, kills, check)
 
 
 def test_training_goes_on_from_a_finished_file(tmp_path, components):
@@ -231,13 +221,6 @@ def test_a_file_that_is_no_generator_is_refused_and_nothing_is_left(tmp_path):
 def test_two_programs_do_not_train_in_one_folder(tmp_path):
     with exclusive(tmp_path / "run", "training"), pytest.raises(ParrotError, match="already"):
         training.train_generator(tmp_path / "run", TINY)
-
-
-def _steps(folder) -> int:
-    try:
-        return torch.load(folder / training.STATE, weights_only=True)["step"]
-    except FileNotFoundError:
-        return 0
 
 
 def test_a_folder_keeps_its_plan(tmp_path):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from killed_training import kill_and_finish
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,7 +24,6 @@ from rational_rewards.demo.generator.lora import LoRA, read_lora, with_lora, wri
 from rational_rewards.demo.generator.reinforcement import (
     JOURNAL,
     LORA,
-    STATE,
     Batch,
     Plan,
     Run,
@@ -268,33 +265,23 @@ def brightness(prompts, requests, pictures):
 reinforcement.truth = brightness
 plan = reinforcement.Plan(rank=4, prompts=2, steps=3, side=4, updates=2, learning_rate=0.02)
 folder, generator = map(Path, sys.argv[1:])
-reinforcement.train_lora(folder, generator, plan, brightness, 12, say=lambda line: print(line, flush=True))
+print("ready", flush=True)
+reinforcement.train_lora(folder, generator, plan, brightness, 12, say=lambda line: None)
+print("done", flush=True)
 """
 
 
 def test_a_run_that_is_killed_ends_with_the_same_weights(tmp_path, file):
-    script = tmp_path / "run.py"
-    script.write_text(RUN, encoding="utf-8")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    def check(whole: Path, killed: Path) -> None:
+        assert (killed / JOURNAL).read_text() == (whole / JOURNAL).read_text()
+        found, expected = (load_file(folder / LORA) for folder in (killed, whole))
+        assert found.keys() == expected.keys()
+        assert all(matrix.any() for matrix in expected.values())
+        for name, matrix in expected.items():
+            assert torch.equal(matrix, found[name]), name
 
-    def start(folder: Path) -> subprocess.Popen[bytes]:
-        arguments = [sys.executable, str(script), str(folder), str(file)]
-        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-
-    assert start(whole).wait() == 0
-    process = start(killed)
-    while process.poll() is None and not (killed / STATE).exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (killed / LORA).exists()
-    assert start(killed).wait() == 0
-    assert (killed / JOURNAL).read_text() == (whole / JOURNAL).read_text()
-    found, expected = (load_file(folder / LORA) for folder in (killed, whole))
-    assert found.keys() == expected.keys()
-    assert all(matrix.any() for matrix in expected.values())
-    for name, matrix in expected.items():
-        assert torch.equal(matrix, found[name]), name
+    kills = int(os.environ.get("RR_TRAINING_KILLS", "1"))
+    kill_and_finish(lambda folder: ["-c", RUN, str(folder), str(file)], tmp_path, kills, check)
 
 
 def test_an_iteration_that_was_noted_but_not_kept_is_noted_once(tmp_path, file, monkeypatch):

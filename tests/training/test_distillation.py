@@ -8,9 +8,6 @@ import json
 import os
 import pickle
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from killed_training import kill_and_finish
 from PIL import Image
 from scripted_teacher import ScriptedTeacher
 
@@ -37,6 +35,7 @@ from rational_rewards.training.collate import IGNORED, by_length, collate
 from rational_rewards.training.distillation import Recipe, Rows, distill
 
 PIXELS = 64 * 64
+KILLS = int(os.environ.get("RR_TRAINING_KILLS", "2"))
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, rank=4, tokens=6000, save_every=2)
 
 
@@ -326,43 +325,14 @@ print("done", flush=True)
 def test_training_that_was_killed_ends_with_the_same_adapter(
     dataset: Path, checkpoint_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    left, rng = int(os.environ.get("RR_TRAINING_KILLS", "2")), random.Random(0)
+    def command(folder: Path) -> list[str]:
+        return ["-c", CHILD, str(checkpoint_folder()), str(latest_rows(dataset)), str(folder)]
 
-    def run(folder: Path, limit: float | None = None) -> float | None:
-        """Train in a process of its own, killed after `limit` seconds of training: how long it took, None if
-        it did not finish.
-        """
-        command = [
-            sys.executable,
-            "-c",
-            CHILD,
-            str(checkpoint_folder()),
-            str(latest_rows(dataset)),
-            str(folder),
-        ]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-            start = time.monotonic()
-            if limit is not None:
-                time.sleep(limit)
-                child.kill()
-            return time.monotonic() - start if "done" in child.stdout.read() else None
+    def check(whole: Path, killed: Path) -> None:
+        first, second = (folder / "adapter" / "adapter_model.safetensors" for folder in (whole, killed))
+        assert first.read_bytes() == second.read_bytes()
 
-    def adapter(folder: Path) -> bytes:
-        return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
-
-    length = run(tmp_path / "whole")
-    assert length
-    attempt = 0
-    # A training that got through in spite of it all is compared, and the next one begins.
-    while left:
-        attempt += 1
-        folder = tmp_path / f"killed-{attempt}"
-        while left and run(folder, rng.uniform(0.05, 0.95) * length) is None:
-            left -= 1
-        assert run(folder)
-        assert adapter(folder) == adapter(tmp_path / "whole")
+    kill_and_finish(command, tmp_path, KILLS, check)
 
 
 def test_a_learned_taste_is_listed_and_judges(
