@@ -112,7 +112,7 @@ class Asked:
         scenes = []
         for file in self.files:
             with Image.open(file) as image:
-                scenes.append(scene_of(self.request, read(image, len(self.request.word))))
+                scenes.append(scene_of(self.request, read(image, self.request)))
         a, b = scenes
         if a is None or b is None:
             return None

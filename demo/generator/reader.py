@@ -43,6 +43,8 @@ BEFORE = 70
 FEWEST = 60
 # Overlap over union of a stack, or a letter, and what it is read as, at least.
 STACK_FITS, LETTER_FITS = 0.6, 0.5
+# Where two stacks' overlaps differ by less, what a generator painted is neither the one nor the other.
+DOUBT = 0.02
 # Share of a thing's pixels that have its colour, at least.
 ONE_COLOUR = 0.6
 # Half the room of a letter; lines and columns of the field that masks are compared in.
@@ -62,8 +64,10 @@ class Reading:
     word: str = ""
 
 
-def read(image: Image.Image, letters: int = 0) -> Reading:
-    """Read a picture, RGB, as 128 x 128 pixels; `letters` is how long its word should be."""
+def read(image: Image.Image, request: Request = Request(())) -> Reading:
+    """Read a picture, RGB, as 128 x 128 pixels, which was made for a request: where things cannot be told
+    apart, they are as it asks.
+    """
     pixels = numpy.asarray(image.convert("RGB").resize((SIZE, SIZE))).astype(numpy.float32)
     background = numpy.median(numpy.concatenate([pixels[:4], pixels[-2:]]).reshape(-1, 3), axis=0)
     distance = numpy.linalg.norm(pixels - background, axis=2)
@@ -72,12 +76,20 @@ def read(image: Image.Image, letters: int = 0) -> Reading:
     for place, left, right in zip(PLACES, edges, edges[1:], strict=False):
         part = distance[:THINGS_END, left:right]
         if (part > BEFORE).sum() >= FEWEST:
-            things.append(_read_thing(part, pixels[:THINGS_END, left:right], place))
-    return Reading(tuple(things), _nearest(background, BACKGROUNDS), _read_word(distance, letters))
+            things.append(_read_thing(part, pixels[:THINGS_END, left:right], place, request.wishes))
+    word = _read_word(distance, len(request.word))
+    return Reading(tuple(things), _nearest(background, BACKGROUNDS), word)
 
 
-def _read_thing(distance: Numbers, pixels: Numbers, place: str) -> Thing | None:
-    (count, size, shape), fit = _best(_mask(distance), _stacks())
+def _read_thing(distance: Numbers, pixels: Numbers, place: str, wishes: tuple[Wish, ...]) -> Thing | None:
+    stacks, fits = _fits(_mask(distance), _stacks())
+    fit = fits.max()
+    likely = [
+        (_asked(stack, wishes), one, stack)
+        for stack, one in zip(stacks, fits, strict=True)
+        if one > fit - DOUBT
+    ]
+    *_, (count, size, shape) = max(likely, key=lambda one: one[:2])
     # Edges are mixed with the background.
     inside = distance >= numpy.median(distance[_mask(distance)])
     names = [_nearest(pixel, COLOURS) for pixel in pixels[inside]]
@@ -96,8 +108,8 @@ def _read_word(distance: Numbers, letters: int) -> str:
         if (part > BEFORE).sum() < FEWEST:
             word += SCRIBBLE
             continue
-        letter, fit = _best(_mask(part), _letters())
-        word += letter if fit >= LETTER_FITS else SCRIBBLE
+        known, fits = _fits(_mask(part), _letters())
+        word += known[int(fits.argmax())] if fits.max() >= LETTER_FITS else SCRIBBLE
     return word.rstrip(SCRIBBLE)
 
 
@@ -110,14 +122,18 @@ def _mask(distance: Numbers) -> Mask:
     return distance > max(BEFORE, float(numpy.percentile(distance[distance > BEFORE], 90)) / 2)
 
 
-def _best(mask: Mask, templates: tuple[list[Any], Numbers]) -> tuple[Any, float]:
-    """The name of the template that a mask overlaps best, and that overlap over their union."""
+def _fits(mask: Mask, templates: tuple[list[Any], Numbers]) -> tuple[list[Any], Numbers]:
+    """The templates' names, and how much a mask overlaps each of them, over their union."""
     names, fields = templates
     field = _centred(mask).ravel()
     both = fields @ field
-    fits = both / (fields.sum(1) + field.sum() - both)
-    best = int(fits.argmax())
-    return names[best], float(fits[best])
+    return names, both / (fields.sum(1) + field.sum() - both)
+
+
+def _asked(stack: tuple[int, str, str], wishes: tuple[Wish, ...]) -> int:
+    """How much of count, size and shape is as the wish asks for that it is nearest to."""
+    asked = [(wish.count, wish.size, wish.shape) for wish in wishes]
+    return max((sum(a == b for a, b in zip(stack, one, strict=True)) for one in asked), default=0)
 
 
 def _centred(mask: Mask, down: int = 0, right: int = 0) -> Numbers:
@@ -166,7 +182,7 @@ def facts(request: Request, image: Image.Image) -> dict[str, list[bool]]:
     "place" of each thing where they are asked for, "others" (nothing else is there), "background", and "word"
     for each letter.
     """
-    reading = read(image, len(request.word))
+    reading = read(image, request)
     found: dict[str, list[bool]] = {}
     for wish, thing in _paired(request.wishes, reading.things):
         for kind, right in _thing_facts(wish, thing):

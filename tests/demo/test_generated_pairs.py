@@ -51,7 +51,7 @@ def test_pairs_are_preferred_by_what_is_in_their_pictures(few, tmp_path, monkeyp
         flaws = [len(flaws_of(case.request, case.scene)) for case in (one.a, one.b)]
         assert one.preferred == ("tie" if flaws[0] == flaws[1] else "AB"[flaws[0] > flaws[1]])
         with Image.open(one.pair().image_a) as picture:
-            assert scene_of(one.a.request, read(picture)) == one.a.scene
+            assert scene_of(one.a.request, read(picture, one.a.request)) == one.a.scene
     assert {one.preferred for one in found} >= {"A", "B"}
 
     def fail(*arguments, **options):

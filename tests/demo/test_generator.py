@@ -11,7 +11,7 @@ import numpy
 import pytest
 import torch
 from killed_training import kill_and_finish
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from rational_rewards.demo.generator import data, files, text, training
 from rational_rewards.demo.generator.autoencoder import Components, Decoder, decoder_of, taesd_weights
@@ -22,7 +22,7 @@ from rational_rewards.demo.generator.sampling import Generator, sample
 from rational_rewards.demo.painter import perfect
 from rational_rewards.demo.prompts import insisting, phrased, random_request
 from rational_rewards.demo.render import render
-from rational_rewards.demo.scene import Request, Scene, Thing, Wish, flaws_of
+from rational_rewards.demo.scene import COLOURS, Request, Scene, Thing, Wish, flaws_of
 from rational_rewards.models.errors import CheckpointError, ParrotError
 from rational_rewards.parrot.run_lock import exclusive
 
@@ -97,6 +97,22 @@ def test_the_reader_sees_what_is_missing_and_what_is_too_much():
     crowded = facts(request, render(Scene(things, "white", "SUX"), 1))
     assert crowded["others"] == [False]
     assert crowded["word"] == [True, True, False]
+
+
+def test_what_is_between_two_shapes_is_the_one_that_was_asked_for():
+    """Somewhere between a square and a circle there is no truth; a square is one, whatever was asked for."""
+    requests = [Request((Wish(1, "large", "blue", shape, ""),)) for shape in ("circle", "square")]
+
+    def shapes(corner):
+        picture = Image.new("RGB", (128, 128), "white")
+        box = (50, 36, 78, 64)
+        ImageDraw.Draw(picture).rounded_rectangle(box, corner, fill=COLOURS["blue"])
+        return [thing.shape for request in requests for thing in read(picture, request).things if thing]
+
+    found = [shapes(corner) for corner in range(15)]
+    assert found[0] == ["square", "square"]
+    assert found[-1] == ["circle", "circle"]
+    assert ["circle", "square"] in found
 
 
 def test_noise_is_nothing():
