@@ -14,11 +14,11 @@ from PIL import Image
 
 from rational_rewards.demo.generator.data import requests
 from rational_rewards.demo.generator.files import SHIPPED, read_decoder, read_facts, read_generator
+from rational_rewards.demo.generator.judges import generated_critic
 from rational_rewards.demo.generator.lora import read_lora, with_lora
 from rational_rewards.demo.generator.reader import facts
 from rational_rewards.demo.generator.sampling import Generator, sample
 from rational_rewards.demo.prompts import parse_request, prompt_of
-from rational_rewards.demo.rounds import shapes_critic
 from rational_rewards.models.loop import LoopStart, SeedMode
 
 from .command import add_json, write_json
@@ -85,7 +85,7 @@ def measure(
     for noise, lora in enumerate(loras):
         # A new one, which remembers nothing.
         starts = held_out(level, prompts, noise, mode)
-        loops = play(shapes_critic(critic), GeneratorPainter(file, lora), starts)
+        loops = play(generated_critic(critic), GeneratorPainter(file, lora), starts)
         shares = {way: share(loops, way) for way in TRUTH}
         found.append({"lora": str(lora or ""), "noise": noise, "shares": shares})
         print(f"{lora or 'no LoRA'}, noise {noise}: {shares}", flush=True)
@@ -129,7 +129,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="of a loop's rounds, as on Refine Loop Start",
     )
     parser.add_argument(
-        "--critic", type=Path, metavar="FOLDER", help="the critic in the loops; default: the pack's"
+        "--critic",
+        type=Path,
+        metavar="FOLDER",
+        help="the critic in the loops; default: the one in the pack that knows generated pictures",
     )
     add_json(parser)
     parser.set_defaults(run=run)

@@ -113,7 +113,8 @@ def add_generator(actions: argparse._SubParsersAction) -> None:
         "--critic",
         type=named_path,
         metavar="FOLDER",
-        help="the one that judges, which `parrot demo` made; default: the one in the pack",
+        help="the one that judges, which `parrot demo` made; default: the one in the pack that knows "
+        "generated pictures",
     )
     add_quiet(parser)
     parser.set_defaults(run=evaluate_shapes_generator)
@@ -227,7 +228,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
     """`demo evaluate-generator`: a table by kind of fact."""
     from ..demo.generator.evaluation import evaluate_generator
     from ..demo.generator.files import SHIPPED
-    from ..demo.rounds import shapes_critic
+    from ..demo.generator.judges import generated_critic
 
     file = options.file or SHIPPED
     if not file.is_file():
@@ -239,7 +240,7 @@ def evaluate_shapes_generator(options: argparse.Namespace) -> int:
             options.level,
             options.prompts,
             options.guidance,
-            shapes_critic(options.critic) if options.judge else None,
+            generated_critic(options.critic) if options.judge else None,
             options.lora,
             progress_on(quiet=options.quiet),
         ).to_markdown()

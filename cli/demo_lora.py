@@ -43,14 +43,14 @@ def add_lora(actions: argparse._SubParsersAction) -> None:
         "--reward",
         choices=REWARDS,
         default="critic",
-        help="who judges: the embedded critic, a reward without words, or the exact reader of facts; "
-        "default: critic",
+        help="who judges: a critic, a reward without words, or the exact reader of facts; default: critic",
     )
     parser.add_argument(
         "--critic",
         type=named_path,
         metavar="FOLDER",
-        help="the critic, which `parrot demo` made; default: the one in the pack",
+        help="the critic, which `parrot demo` made; default: the one in the pack that knows generated "
+        "pictures",
     )
     parser.add_argument(
         "--scalar",
@@ -125,16 +125,15 @@ def train_shapes_lora(options: argparse.Namespace) -> int:
 
 def _judge(options: argparse.Namespace) -> tuple[str, Judge]:
     """Who judges, and its name: a folder is gone on with by the same judge only."""
-    from ..demo.generator.judges import CriticJudge, truth
+    from ..demo.generator.judges import CriticJudge, generated_critic, truth
     from ..demo.generator.scalar import ScalarJudge, read_scalar
-    from ..demo.rounds import shapes_critic
     from ..parrot.resumable import digest
 
     if options.reward == "truth":
         return "truth", truth
     if options.reward == "critic":
         name = f"critic {digest(options.critic / WEIGHTS)}" if options.critic else "critic"
-        return name, CriticJudge(shapes_critic(options.critic))
+        return name, CriticJudge(generated_critic(options.critic))
     judge = ScalarJudge(read_scalar(options.scalar))
     return f"scalar {digest(options.scalar)}", judge
 

@@ -10,7 +10,6 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL import Image
 
@@ -143,11 +142,6 @@ def aligned(request: Request, painting: Painting) -> Scene:
     for index, (_, thing) in zip(unmet, left, strict=False):
         things[index] = thing
     return replace(painting.scene, things=tuple(things))
-
-
-def shapes_critic(folder: Path | None = None) -> Critic:
-    """The critic of a folder, else the one in the pack, on the CPU. Raises CheckpointError."""
-    return Critic.load(str(folder), "none", "cpu") if folder else embedded_critic()
 
 
 def embedded_critic() -> Critic:

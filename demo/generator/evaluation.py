@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...models.critic import Critic
 from ...models.engines.base import Progress
+from ...models.judgement import Dimension
 from ..measure import spearman
 from ..prompts import insisting, prompt_of
 from ..scene import TEXT_FAITHFULNESS, Request
@@ -34,9 +35,10 @@ class Facts:
     steps: int
     guidance: float
     found: dict[str, list[dict[str, list[bool]]]]
-    # The critic's text faithfulness (1..4) of the same pictures, None where it gave none; empty without a
-    # critic.
+    # The critic's text faithfulness (1..4) of the same pictures, None where it gave none, and the expected
+    # scores behind it; empty without a critic.
     judged: dict[str, list[float | None]] = field(default_factory=dict)
+    expected: dict[str, list[float | None]] = field(default_factory=dict)
     # Name of the LoRA's file.
     lora: str = ""
 
@@ -65,13 +67,14 @@ class Facts:
         fewer = sum(plain < insists for plain, insists in zip(*wrong, strict=True))
         return more, fewer, sign_test(more, fewer)
 
-    def agreement(self) -> tuple[float, int]:
-        """How the critic's text faithfulness follows the number of wrong facts, those of the word left out:
-        Spearman's rank correlation (1: it always does), and the number of pictures that it gave a score.
+    def agreement(self, expected: bool = False) -> tuple[float, int]:
+        """How the critic's text faithfulness, or its `expected` one, follows the number of wrong facts, those
+        of the word left out: Spearman's rank correlation (1: it always does), and the number of pictures that
+        it gave a score.
         """
         pairs = [
             (score, -_wrong({kind: found for kind, found in picture.items() if kind != "word"}))
-            for form, scores in self.judged.items()
+            for form, scores in (self.expected if expected else self.judged).items()
             for score, picture in zip(scores, self.found[form], strict=True)
             if score is not None
         ]
@@ -92,7 +95,7 @@ class Facts:
             rank, judged = self.agreement()
             sentences.append(
                 f"The critic's text faithfulness against the number of right facts, {judged} of {2 * number} "
-                f"pictures: Spearman {rank:.3f}."
+                f"pictures: Spearman {rank:.3f} ({self.agreement(expected=True)[0]:.3f} by expected scores)."
             )
         return "\n".join(
             [
@@ -141,7 +144,9 @@ def evaluate_generator(
     level = level or about["level"]
     asked = list(requests(level, 1, prompts))
     found: dict[str, list[dict[str, list[bool]]]] = {form: [] for form in FORMS}
-    judged: dict[str, list[float | None]] = {form: [] for form in FORMS} if critic else {}
+    judged, expected = (
+        {form: list[float | None]() for form in FORMS} if critic else {} for _ in ("written", "expected")
+    )
     for number, form in enumerate(FORMS):
         for start in range(0, prompts, PORTION):
             progress.check()
@@ -150,15 +155,18 @@ def evaluate_generator(
             pictures = paint(generator, decoder, wanted, [seed for _, seed in part], guidance)
             found[form] += [facts(one, picture) for one, picture in zip(wanted, pictures, strict=True)]
             if critic:
-                judged[form] += _judged(critic, pictures, wanted)
+                scores = _faithfulness(critic, pictures, wanted)
+                judged[form] += [one.score for one in scores]
+                expected[form] += [one.expected for one in scores]
             progress.update(number * prompts + start + len(part), len(FORMS) * prompts, "pictures", "")
-    return Facts(level, int(about["steps"]), guidance, found, judged, lora.name if lora else "")
+    return Facts(level, int(about["steps"]), guidance, found, judged, expected, lora.name if lora else "")
 
 
-def _judged(critic: Critic, pictures: Sequence[Image.Image], wanted: Sequence[Request]) -> list[float | None]:
+def _faithfulness(
+    critic: Critic, pictures: Sequence[Image.Image], wanted: Sequence[Request]
+) -> list[Dimension]:
     critique = critic.critique(pictures, [prompt_of(request) for request in wanted])
-    faithfulness = [judgement.dimensions[TEXT_FAITHFULNESS] for judgement in critique.judgements]
-    return [one.score if one.expected is None else one.expected for one in faithfulness]
+    return [judgement.dimensions[TEXT_FAITHFULNESS] for judgement in critique.judgements]
 
 
 def paint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
@@ -12,6 +13,9 @@ from ...models.judgement import mean
 from ...rewards import CriticReward, Reward, group_advantages
 from ..scene import TEXT_FAITHFULNESS, TEXT_RENDERING, Request
 from .reader import facts
+
+# The embedded critic, which knows painted pictures only, after a course on generated ones.
+GENERATED_CRITIC = Path(__file__).parent / "critic"
 
 
 class Judge(Protocol):
@@ -25,6 +29,13 @@ class Judge(Protocol):
     ) -> list[Reward | None]:
         """`prompts` are what the pictures were made from, `requests` what these ask for."""
         ...
+
+
+def generated_critic(folder: Path | None = None) -> Critic:
+    """The critic in a folder, on the CPU: by default the embedded one after a course on generated pictures
+    (`GENERATED` in demo/train.py). Raises CheckpointError.
+    """
+    return Critic.load(str(folder or GENERATED_CRITIC), "none", "cpu")
 
 
 class CriticJudge:

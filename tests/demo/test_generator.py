@@ -275,7 +275,8 @@ def test_pairs_are_counted():
 def test_the_critic_is_compared_with_the_facts():
     right, wrong = {"colour": [True, True], "word": [False]}, {"colour": [True, False], "word": [True]}
     judged = {"plain": [2.0, None], "insisting": [4.0, 3.9]}
-    found = Facts("words", 1, 3.0, {"plain": [wrong, wrong], "insisting": [right, right]}, judged)
+    expected = {"plain": [2.0, None], "insisting": [4.0, 4.0]}
+    found = Facts("words", 1, 3.0, {"plain": [wrong, wrong], "insisting": [right, right]}, judged, expected)
     rank, number = found.agreement()
     assert (rank, number) == (pytest.approx(math.sqrt(3) / 2), 3)
-    assert "3 of 4 pictures: Spearman 0.866" in found.to_markdown()
+    assert "3 of 4 pictures: Spearman 0.866 (1.000 by expected scores)" in found.to_markdown()

@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 
 from rational_rewards.cli.main import main
 from rational_rewards.demo import rounds, train
+from rational_rewards.demo.generator.evaluation import evaluate_generator
+from rational_rewards.demo.generator.files import SHIPPED
+from rational_rewards.demo.generator.judges import GENERATED_CRITIC, generated_critic
 from rational_rewards.demo.measure import (
     held_out,
     measure_pairs,
@@ -159,3 +162,16 @@ class TestTheEmbeddedCritic:
 
     def test_it_is_small_enough_to_ship(self) -> None:
         assert sum(file.stat().st_size for file in EMBEDDED.rglob("*")) < 12e6
+
+
+def test_the_critic_of_generated_pictures_was_made_by_the_plan_and_sees_them() -> None:
+    """On a sample; `demo evaluate-generator --judge` measures it on all held-out prompts."""
+    made_with = json.loads((GENERATED_CRITIC / "made_with.json").read_text(encoding="utf-8"))
+    made_with.pop("created_with")
+    assert made_with == json.loads(json.dumps(asdict(train.Plan(generated=train.GENERATED))))
+    seen, unseen = (
+        evaluate_generator(SHIPPED, prompts=30, guidance=1.0, critic=critic).agreement()[0]
+        for critic in (generated_critic(), rounds.embedded_critic())
+    )
+    assert seen >= 0.6
+    assert seen > unseen + 0.2
