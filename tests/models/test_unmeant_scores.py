@@ -26,7 +26,7 @@ def embedded() -> Critic:
     return Critic.load(EMBEDDED_NAME)
 
 
-@pytest.mark.parametrize("prompt", ["a" * 60, "a" * 400, "a red circle left of a blue square. " * 5])
+@pytest.mark.parametrize("prompt", ["a" * 60, "a" * 400, "a red circle left of a blue square. " * 8])
 def test_noise_behind_a_prompt_unlike_any_in_training_is_no_score(embedded, prompt):
     judgement = embedded.critique(RED, prompt).judgements[0]
     assert judgement.score is None
